@@ -1,0 +1,102 @@
+"""The training losses: seven terms per decoder layer, and their weighted sum.
+
+SgMg (ICCV 2023), section 3.5. The last layer's losses have plain names; those
+of an earlier layer i end in `_i`.
+"""
+
+from __future__ import annotations
+
+import jax.numpy as jnp
+
+from sgmg_jax import types
+from sgmg_jax.losses import matching, terms
+
+Array = types.Array
+
+WEIGHTS = {
+  "loss_ce": 2.0,
+  "loss_bbox": 5.0,
+  "loss_giou": 2.0,
+  "loss_mask": 2.0,
+  "loss_dice": 5.0,
+  "loss_mask_low": 2.0,
+  "loss_dice_low": 5.0,
+}
+
+
+def count_valid(targets: types.Targets) -> Array:
+  """The losses' divisor: valid frames of the global batch, at least 1."""
+  return jnp.maximum(targets.valid.sum().astype(jnp.float32), 1.0)
+
+
+def take_query(values: Array, query: Array) -> Array:
+  """values [B, T, Q, ...], query int[B] -> [B, T, ...]."""
+  index = query.reshape((-1,) + (1,) * (values.ndim - 1))
+  return jnp.take_along_axis(values, index, axis=2).squeeze(2)
+
+
+def layer_losses(
+  preds: types.LayerPredictions,
+  refined_masks: Array,
+  query: Array,
+  targets: types.Targets,
+  num_valid: Array,
+) -> dict[str, Array]:
+  """The unweighted losses of one decoder layer.
+
+  Args:
+    preds: the layer's predictions, all queries.
+    refined_masks: float[B, T, H, W], the matched query's full-resolution
+      logits after the segmentation optimiser.
+    query: int[B], the matched query of each clip.
+    targets: ground truth.
+    num_valid: float[], see `count_valid`.
+
+  Returns:
+    Scalars under the names of `WEIGHTS`.
+  """
+  num_queries = preds.logits.shape[-1]
+  is_match = jnp.arange(num_queries) == query[:, None, None]  # [B, 1, Q]
+  is_object = is_match & targets.valid[..., None].astype(bool)
+  boxes = take_query(preds.boxes, query)  # [B, T, 4]
+  masks_low = take_query(preds.masks_low, query)  # [B, T, H/2, W/2]
+  truth_low = matching.half_resolution(targets.masks)
+  pixels = (1, 2, 3)
+
+  def focal(logits, truth):
+    return terms.sigmoid_focal(logits, truth).mean(pixels).sum()
+
+  def dice(logits, truth):
+    return terms.dice(logits, truth, pixels).sum()
+
+  sums = {
+    "loss_ce": terms.sigmoid_focal(preds.logits, is_object).sum(),
+    "loss_bbox": terms.l1(boxes, targets.boxes).sum(),
+    "loss_giou": (1.0 - terms.giou(boxes, targets.boxes)).sum(),
+    "loss_mask": focal(refined_masks, targets.masks),
+    "loss_dice": dice(refined_masks, targets.masks),
+    "loss_mask_low": focal(masks_low, truth_low),
+    "loss_dice_low": dice(masks_low, truth_low),
+  }
+  return {name: value / num_valid for name, value in sums.items()}
+
+
+def name_layers(layers: list[dict[str, Array]]) -> dict[str, Array]:
+  """Joins the layers' losses, first layer first, under their final names."""
+  named = {}
+  for i, losses in enumerate(layers):
+    suffix = "" if i == len(layers) - 1 else f"_{i}"
+    named.update({name + suffix: value for name, value in losses.items()})
+  return named
+
+
+def weight(name: str) -> float:
+  """The weight of a loss by its final name (`loss_ce_0` -> that of
+  `loss_ce`)."""
+  stem, _, layer = name.rpartition("_")
+  return WEIGHTS[stem if layer.isdigit() else name]
+
+
+def total(losses: dict[str, Array]) -> Array:
+  """Weighted sum over all names of `name_layers`."""
+  return sum(weight(name) * value for name, value in losses.items())

@@ -1,0 +1,84 @@
+"""The losses against the released model's, from stored outputs."""
+
+import pathlib
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from sgmg_jax import types
+from sgmg_jax.losses import criterion
+
+GOLDEN = pathlib.Path(__file__).parents[1] / "golden"
+
+
+@pytest.fixture(scope="module")
+def golden():
+  return np.load(GOLDEN / "sgmg_train.npz")
+
+
+@pytest.fixture(scope="module")
+def targets(golden):
+  masks = np.zeros((2, 3, 160, 160), bool)
+  for i in range(2):
+    mask = golden[f"target{i}/masks"]
+    masks[i, :, : mask.shape[1], : mask.shape[2]] = mask
+  return types.Targets(
+    boxes=jnp.stack([golden[f"target{i}/boxes"] for i in range(2)]),
+    masks=jnp.array(masks),
+    valid=jnp.stack([golden[f"target{i}/valid"] for i in range(2)]) > 0,
+  )
+
+
+def test_last_layer_losses_are_the_released_ones(golden, targets):
+  # The file keeps only the matched query's stride-2 mask; the losses read no
+  # other, so NaN in its place shows if they do.
+  query = golden["matched_query"]
+  low = np.full((2, 3, 5, 80, 80), np.nan, np.float32)
+  for i in range(2):
+    low[i, :, query[i]] = golden["out/pred_masks_low"][i]
+  preds = types.LayerPredictions(
+    logits=jnp.array(golden["out/pred_logits"][..., 0]),
+    boxes=jnp.array(golden["out/pred_boxes"]),
+    masks_low=jnp.array(low),
+  )
+  losses = jax.jit(criterion.layer_losses)(
+    preds,
+    jnp.array(golden["out/pred_masks"]),
+    jnp.array(query),
+    targets,
+    criterion.count_valid(targets),
+  )
+  assert losses.keys() == criterion.WEIGHTS.keys()
+  for name, value in losses.items():
+    np.testing.assert_allclose(
+      value, golden[f"loss/{name}"], rtol=1e-5, err_msg=name
+    )
+
+
+def test_names_weights_and_total_are_the_released_ones(golden):
+  layers = []
+  for suffix in ("_0", "_1", ""):
+    layers.append({n: golden[f"loss/{n}{suffix}"] for n in criterion.WEIGHTS})
+  losses = criterion.name_layers(layers)
+  expected = {k[5:] for k in golden.files if k.startswith("loss/")}
+  assert losses.keys() == expected
+  for name in expected:
+    assert criterion.weight(name) == golden[f"weight/{name}"]
+    assert losses[name] == golden[f"loss/{name}"]
+  np.testing.assert_allclose(
+    criterion.total(losses), golden["total"], rtol=1e-6
+  )
+
+
+def test_count_is_at_least_one(targets):
+  assert criterion.count_valid(targets) == 5
+  absent = targets.replace(valid=jnp.zeros_like(targets.valid))
+  assert criterion.count_valid(absent) == 1
+
+
+def test_take_query_picks_per_clip():
+  values = jnp.arange(2 * 3 * 5).reshape(2, 3, 5)
+  actual = criterion.take_query(values, jnp.array([1, 4]))
+  np.testing.assert_array_equal(actual, [[1, 6, 11], [19, 24, 29]])
