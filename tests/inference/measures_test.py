@@ -1,0 +1,69 @@
+"""J and F against the official code's numbers."""
+
+import json
+import math
+import pathlib
+
+import numpy as np
+import pytest
+
+from sgmg_jax.inference import measures
+
+GOLDEN = pathlib.Path(__file__).parents[1] / "golden/eval"
+CASES = json.loads((GOLDEN / "jf_cases.json").read_text())
+
+
+@pytest.fixture(scope="module")
+def arrays():
+  return np.load(GOLDEN / "jf_cases.npz")
+
+
+@pytest.mark.parametrize("case", CASES, ids=lambda c: c["name"])
+def test_every_official_case(case, arrays):
+  key = case["key"]
+  pred, truth = arrays[f"{key}_pred"], arrays[f"{key}_gt"]
+  void = arrays[f"{key}_void"] if case["has_void"] else None
+  j = measures.region_similarity(pred, truth, void)
+  f = measures.boundary_measure(pred, truth, void)
+  p, r = measures.boundary_precision_recall(pred, truth, void)
+  actual = [j, f, p, r]
+  expected = [case[k] for k in ("J", "F", "precision", "recall")]
+  np.testing.assert_allclose(actual, expected, rtol=0, atol=1e-9)
+  assert measures.boundary_radius(*case["shape"]) == case["radius"]
+  for name, mask in (("pred", pred), ("gt", truth)):
+    keep = mask.astype(bool)
+    if void is not None:
+      keep = keep & ~void.astype(bool)
+    edge = measures.boundary_map(keep)
+    assert edge.sum() == case[f"n_{name}_boundary"]
+    if f"{key}_{name}_boundary" in arrays.files:
+      np.testing.assert_array_equal(edge, arrays[f"{key}_{name}_boundary"])
+
+
+@pytest.mark.parametrize("radius", [0, 1, 2, 5, 40])
+def test_dilation_is_a_disk(radius):
+  maps = np.random.RandomState(radius).rand(2, 23, 31) > 0.99
+  maps[0, 0, 0] = True
+  actual = measures.dilate(maps, radius)
+  y, x = np.mgrid[:23, :31]
+  for i in range(2):
+    expected = np.zeros((23, 31), bool)
+    for v, u in zip(*np.nonzero(maps[i])):
+      expected |= (y - v) ** 2 + (x - u) ** 2 <= radius**2
+    np.testing.assert_array_equal(actual[i], expected)
+
+
+def test_stacked_frames_equal_single_frames():
+  random = np.random.RandomState(0)
+  pred, truth = random.rand(2, 3, 4, 20, 25) > 0.6
+  void = random.rand(3, 4, 20, 25) > 0.9
+  for measure in (measures.region_similarity, measures.boundary_measure):
+    stacked = measure(pred, truth, void)
+    assert stacked.shape == (3, 4)
+    assert stacked[1, 2] == measure(pred[1, 2], truth[1, 2], void[1, 2])
+
+
+def test_known_radii():
+  assert measures.boundary_radius(480, 854) == 8
+  assert measures.boundary_radius(720, 1280) == 12
+  assert math.isclose(measures.TOLERANCE, 0.008)
