@@ -1,0 +1,325 @@
+"""Frames from anywhere: video file, image folder, image, array or iterator.
+
+Every source becomes a `VideoReader` that decodes while it is iterated, so
+that no reader ever holds more than one decoded frame.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import itertools
+import logging
+import pathlib
+import re
+from collections.abc import Callable, Iterable, Iterator
+from typing import Any, Final
+
+import av
+import numpy as np
+import PIL.Image
+import PIL.ImageOps
+
+from sgmg_jax import errors
+
+IMAGE_SUFFIXES: Final = (".jpg", ".jpeg", ".png", ".webp", ".bmp")
+# For sources that carry no frame rate of their own.
+DEFAULT_FPS: Final = 10.0
+
+# Formats of cameras, which turn pictures by a tag. (Asking a PNG for its tags
+# would decode it.)
+_CAMERA_FORMATS: Final = ("JPEG", "MPO")
+_EXIF_ORIENTATION: Final = 0x0112
+_EXIF_SIDEWAYS: Final = (5, 6, 7, 8)
+
+Frame = np.ndarray  # uint8[H, W, 3], RGB
+
+
+@dataclasses.dataclass(frozen=True)
+class VideoReader:
+  """A video as an iterable of uint8[H, W, 3] RGB frames.
+
+  Attributes:
+    name: what messages and result files call it.
+    height: rows of a frame, in pixels, after any rotation.
+    width: columns of a frame.
+    fps: frames per second.
+    num_frames: number of frames as far as known: exact for folders and
+      arrays, as the header says for video files, None for iterators.
+    rereadable: True if it can be iterated more than once.
+    names: file stems of the frames of an image folder, else None.
+  """
+
+  name: str
+  height: int
+  width: int
+  fps: float
+  num_frames: int | None
+  rereadable: bool
+  open_frames: Callable[[], Iterator[Frame]] = dataclasses.field(repr=False)
+  names: tuple[str, ...] | None = dataclasses.field(default=None, repr=False)
+
+  def __iter__(self) -> Iterator[Frame]:
+    return self.open_frames()
+
+  def frame_name(self, index: int) -> str:
+    """Name of frame `index` in result files."""
+    return self.names[index] if self.names else f"{index:05d}"
+
+
+def open_video(source: Any, fps: float | None = None) -> VideoReader:
+  """Opens a video without decoding more than its first frame.
+
+  Args:
+    source: path of a video (anything FFmpeg reads, gif included), of an image
+      or of a folder of images; a uint8[T, H, W, 3] RGB array; an iterable of
+      uint8[H, W, 3] RGB frames; or a `VideoReader`, returned as it is.
+    fps: frames per second; None takes the file's own, or `DEFAULT_FPS`.
+
+  Raises:
+    UserError: nothing there, not readable, no frames, frames of several
+      sizes, or an array of another type or shape. While iterating: a frame
+      that cannot be decoded.
+  """
+  if fps is not None and not 0 < fps <= 1000:
+    raise errors.UserError(f"fps {fps}: expected a number in (0, 1000]")
+  if isinstance(source, VideoReader):
+    return dataclasses.replace(source, fps=fps) if fps else source
+  if isinstance(source, str | pathlib.Path):
+    path = pathlib.Path(source).expanduser()
+    if not path.exists():
+      raise errors.UserError(f"video {path}: no such file or folder")
+    if path.is_dir():
+      return _open_folder(path, fps)
+    if path.stat().st_size == 0:
+      raise errors.UserError(f"video {path}: the file is empty")
+    if path.suffix.lower() in IMAGE_SUFFIXES:
+      return _open_images(path.name, [path], fps)
+    return _open_file(path, fps)
+  if isinstance(source, np.ndarray):
+    return _open_array(source, fps)
+  if isinstance(source, Iterable):
+    return _open_iterator(source, fps)
+  raise errors.UserError(
+    f"video of type {type(source).__name__}: expected a path, a "
+    "uint8[T, H, W, 3] array or an iterable of frames"
+  )
+
+
+def _open_array(frames: np.ndarray, fps: float | None) -> VideoReader:
+  if frames.dtype != np.uint8 or frames.ndim != 4 or frames.shape[-1] != 3:
+    raise errors.UserError(
+      f"video array {frames.dtype}{list(frames.shape)}: "
+      "expected uint8[T, H, W, 3], RGB"
+    )
+  if 0 in frames.shape:
+    raise errors.UserError(f"video array {list(frames.shape)}: it is empty")
+  num_frames, height, width, _ = frames.shape
+  return VideoReader(
+    name="array",
+    height=height,
+    width=width,
+    fps=fps or DEFAULT_FPS,
+    num_frames=num_frames,
+    rereadable=True,
+    open_frames=lambda: iter(frames),
+  )
+
+
+def _open_iterator(source: Iterable[Frame], fps: float | None) -> VideoReader:
+  iterator = iter(source)
+  first = next(iterator, None)
+  if first is None:
+    raise errors.UserError("video iterator: it has no frames")
+  expected = np.shape(first)
+  _check_frame(first, 0, expected)
+  frames = itertools.chain([first], iterator)
+  started = False
+
+  def open_frames() -> Iterator[Frame]:
+    nonlocal started
+    if started:
+      raise errors.UserError("video iterator: its frames were already read")
+    started = True
+    return _checked(frames, expected)
+
+  return VideoReader(
+    name="frames",
+    height=expected[0],
+    width=expected[1],
+    fps=fps or DEFAULT_FPS,
+    num_frames=None,
+    rereadable=False,
+    open_frames=open_frames,
+  )
+
+
+def _checked(frames: Iterable[Frame], expected: tuple) -> Iterator[Frame]:
+  for index, frame in enumerate(frames):
+    yield _check_frame(frame, index, expected)
+
+
+def _check_frame(frame: Any, index: int, expected: tuple) -> Frame:
+  is_frame = (
+    isinstance(frame, np.ndarray)
+    and frame.dtype == np.uint8
+    and frame.ndim == 3
+    and frame.shape[-1] == 3
+    and 0 not in frame.shape
+  )
+  if not is_frame:
+    got = (
+      f"{frame.dtype}{list(frame.shape)}"
+      if isinstance(frame, np.ndarray)
+      else type(frame).__name__
+    )
+    raise errors.UserError(
+      f"frame {index} of the video iterator is {got}: "
+      "expected a uint8[H, W, 3] array, RGB"
+    )
+  if frame.shape != expected:
+    raise errors.UserError(
+      f"frame {index} of the video iterator is {list(frame.shape)}: "
+      f"expected {list(expected)} like the first"
+    )
+  return frame
+
+
+def _open_folder(folder: pathlib.Path, fps: float | None) -> VideoReader:
+  paths = sorted(
+    (
+      path
+      for path in folder.iterdir()
+      if path.suffix.lower() in IMAGE_SUFFIXES and path.name[0] != "."
+    ),
+    key=lambda path: _natural_key(path.name),
+  )
+  if not paths:
+    raise errors.UserError(
+      f"video folder {folder}: no images in it "
+      f"({', '.join(suffix[1:] for suffix in IMAGE_SUFFIXES)})"
+    )
+  return _open_images(folder.resolve().name, paths, fps)
+
+
+def _natural_key(name: str) -> tuple:
+  """Sorts frame2 before frame10."""
+  parts = re.split(r"(\d+)", name)
+  return tuple(
+    (0, int(part), part) if part.isdigit() else (1, 0, part) for part in parts
+  )
+
+
+def _open_images(
+  name: str, paths: list[pathlib.Path], fps: float | None
+) -> VideoReader:
+  stems = tuple(path.stem for path in paths)
+  if len(set(stems)) < len(stems):
+    twice = next(stem for stem in stems if stems.count(stem) > 1)
+    raise errors.UserError(
+      f"video folder {paths[0].parent}: two images are named {twice}"
+    )
+  # Headers only: a wrong folder is found before the first frame is segmented.
+  sizes = [_image_size(path) for path in paths]
+  for path, size in zip(paths, sizes):
+    if size != sizes[0]:
+      raise errors.UserError(
+        f"image {path} is {size[1]}x{size[0]}: expected "
+        f"{sizes[0][1]}x{sizes[0][0]} like {paths[0].name}"
+      )
+  return VideoReader(
+    name=name,
+    height=sizes[0][0],
+    width=sizes[0][1],
+    fps=fps or DEFAULT_FPS,
+    num_frames=len(paths),
+    rereadable=True,
+    open_frames=lambda: map(_read_image, paths),
+    names=stems,
+  )
+
+
+def _image_size(path: pathlib.Path) -> tuple[int, int]:
+  try:
+    with PIL.Image.open(path) as image:
+      width, height = image.size
+      sideways = (
+        image.format in _CAMERA_FORMATS
+        and image.getexif().get(_EXIF_ORIENTATION) in _EXIF_SIDEWAYS
+      )
+  except (OSError, ValueError, SyntaxError) as error:
+    raise errors.UserError(f"image {path}: cannot be read") from error
+  return (width, height) if sideways else (height, width)
+
+
+def _read_image(path: pathlib.Path) -> Frame:
+  try:
+    with PIL.Image.open(path) as image:
+      if image.format in _CAMERA_FORMATS:
+        image = PIL.ImageOps.exif_transpose(image)
+      return np.asarray(image.convert("RGB"))
+  except (OSError, ValueError, SyntaxError) as error:
+    raise errors.UserError(f"image {path}: it is damaged") from error
+
+
+def _open_file(path: pathlib.Path, fps: float | None) -> VideoReader:
+  try:
+    with av.open(str(path)) as container:
+      if not container.streams.video:
+        raise errors.UserError(f"video {path}: it has no video stream")
+      stream = container.streams.video[0]
+      num_frames = stream.frames or None
+      rate = stream.average_rate or stream.guessed_rate
+  except av.FFmpegError as error:
+    raise errors.UserError(
+      f"video {path}: not a readable video ({error.strerror})"
+    ) from error
+  first = next(_decode(path, None), None)
+  if first is None:
+    raise errors.UserError(f"video {path}: it has no frames")
+  return VideoReader(
+    name=path.name,
+    height=first.shape[0],
+    width=first.shape[1],
+    fps=fps or (float(rate) if rate else DEFAULT_FPS),
+    num_frames=num_frames,
+    rereadable=True,
+    open_frames=lambda: _decode(path, num_frames),
+  )
+
+
+def _decode(path: pathlib.Path, promised: int | None) -> Iterator[Frame]:
+  """Decodes in presentation order, upright; warns when frames are missing."""
+  index = 0
+  shape = None
+  try:
+    with av.open(str(path)) as container:
+      stream = container.streams.video[0]
+      stream.thread_type = "AUTO"
+      for decoded in container.decode(stream):
+        frame = _upright(decoded)
+        if shape not in (None, frame.shape):
+          raise errors.UserError(
+            f"video {path}: the frame size changes at frame {index}"
+          )
+        shape = frame.shape
+        yield frame
+        index += 1
+  except av.FFmpegError as error:
+    raise errors.UserError(
+      f"video {path}: damaged at frame {index} ({error.strerror})"
+    ) from error
+  if promised and index < promised:
+    logging.warning(
+      "video %s: the header promises %d frames, %d could be decoded",
+      path,
+      promised,
+      index,
+    )
+
+
+def _upright(decoded: av.VideoFrame) -> Frame:
+  """RGB pixels, turned as the file's display matrix says (phone videos)."""
+  frame = decoded.to_ndarray(format="rgb24")
+  # Counter-clockwise degrees; older PyAV does not report them.
+  quarter_turns = round(getattr(decoded, "rotation", 0) / 90) % 4
+  return np.ascontiguousarray(np.rot90(frame, quarter_turns))

@@ -1,0 +1,32 @@
+"""Cuts a stream of frames into the clips that the model sees at once."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Iterable, Iterator
+from typing import TypeVar
+
+T = TypeVar("T")
+
+
+def windows(
+  frames: Iterable[T], window: int, whole_limit: int = 0
+) -> Iterator[list[T]]:
+  """Consecutive windows of `window` frames; the last may be shorter.
+
+  A stream that ends within `whole_limit` frames comes as one window. At most
+  max(window, whole_limit + 1) frames are held at a time.
+  """
+  if window < 1:
+    raise ValueError(f"{window=}, expected at least 1")
+  frames = iter(frames)
+  head = list(itertools.islice(frames, whole_limit + 1))
+  if 0 < len(head) <= whole_limit:
+    yield head
+    return
+  # Consumed from the front, so that the buffer goes as its frames do.
+  head.reverse()
+  buffered = (head.pop() for _ in range(len(head)))
+  frames = itertools.chain(buffered, frames)
+  while chunk := list(itertools.islice(frames, window)):
+    yield chunk
