@@ -1,0 +1,5 @@
+"""Multi-scale deformable attention."""
+
+from sgmg_jax.kernels.deform_attn.api import (
+  deformable_attention as deformable_attention,
+)

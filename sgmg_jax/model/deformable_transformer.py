@@ -1,0 +1,343 @@
+"""Deformable transformer (Zhu et al., 2021) with iterative box refinement.
+
+All frames are independent here: the leading dimension is F = B * T.
+"""
+
+from __future__ import annotations
+
+import functools
+import math
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from flax import linen as nn
+
+from sgmg_jax.kernels import deform_attn
+from sgmg_jax.model import layers, spectral_fusion
+
+_zeros = nn.initializers.zeros
+
+
+def _offset_bias_init(num_heads: int, num_levels: int, num_points: int):
+  """Points of head m lie 1, 2, … pixels away in direction 2 pi m / M."""
+
+  def init(key, shape, dtype=jnp.float32):
+    del key
+    angle = np.arange(num_heads) * 2 * math.pi / num_heads
+    direction = np.stack([np.cos(angle), np.sin(angle)], -1)
+    direction /= np.abs(direction).max(-1, keepdims=True)
+    steps = np.arange(1, num_points + 1)[:, None]
+    bias = direction[:, None, None] * steps
+    bias = np.broadcast_to(bias, (num_heads, num_levels, num_points, 2))
+    return jnp.asarray(bias.reshape(shape), dtype)
+
+  return init
+
+
+class DeformableAttention(nn.Module):
+  """Multi-scale deformable attention with its four projections."""
+
+  num_heads: int
+  num_points: int
+  dtype: Any = jnp.float32
+  param_dtype: Any = jnp.float32
+
+  @nn.compact
+  def __call__(self, query, references, source, source_valid, level_shapes):
+    """One attention.
+
+    Args:
+      query: float[F, Lq, C].
+      references: float[F, Lq, V, 2 or 4], (x, y) or (cx, cy, w, h) in units
+        of each padded level.
+      source: float[F, S, C], all levels, row-major.
+      source_valid: bool[F, S].
+      level_shapes: V pairs (h, w).
+
+    Returns:
+      float[F, Lq, C].
+    """
+    f, lq, c = query.shape
+    m, v, p = self.num_heads, len(level_shapes), self.num_points
+    types = dict(dtype=self.dtype, param_dtype=self.param_dtype)
+    xavier = dict(kernel_init=layers.xavier_uniform, bias_init=_zeros)
+    values = nn.Dense(c, name="value_proj", **xavier, **types)(source)
+    values = jnp.where(source_valid[..., None], values, 0)
+    # Sampling coordinates in float32: bfloat16 would be off by pixels.
+    offsets = nn.Dense(
+      m * v * p * 2,
+      kernel_init=_zeros,
+      bias_init=_offset_bias_init(m, v, p),
+      name="sampling_offsets",
+      param_dtype=self.param_dtype,
+    )(query.astype(jnp.float32)).reshape(f, lq, m, v, p, 2)
+    weights = nn.Dense(
+      m * v * p, kernel_init=_zeros, name="attention_weights", **types
+    )(query)
+    weights = nn.softmax(
+      weights.astype(jnp.float32).reshape(f, lq, m, v * p)
+    ).reshape(f, lq, m, v, p)
+    centre = references[:, :, None, :, None, :2]
+    if references.shape[-1] == 2:
+      sizes = np.array(level_shapes, np.float32)[:, None, ::-1]
+      locations = centre + offsets / sizes
+    else:
+      extent = references[:, :, None, :, None, 2:]
+      locations = centre + offsets / p * extent * 0.5
+    out = deform_attn.deformable_attention(
+      values.reshape(f, -1, m, c // m),
+      locations,
+      weights,
+      level_shapes=level_shapes,
+    )
+    return nn.Dense(c, name="output_proj", **xavier, **types)(out)
+
+
+class _Layer(nn.Module):
+  """Fields and parts of encoder and decoder layers."""
+
+  num_heads: int
+  ffn_dim: int
+  num_points: int = 4
+  dropout: float = 0.1
+  dtype: Any = jnp.float32
+  param_dtype: Any = jnp.float32
+
+  @property
+  def types(self):
+    return dict(dtype=self.dtype, param_dtype=self.param_dtype)
+
+  def norm(self, name, x):
+    return layers.LayerNorm(name=name, **self.types)(x)
+
+  def drop(self, x, train):
+    return nn.Dropout(self.dropout)(x, deterministic=not train)
+
+  def attention(self, name):
+    return DeformableAttention(
+      self.num_heads, self.num_points, name=name, **self.types
+    )
+
+  def ffn(self, x, train):
+    c = x.shape[-1]
+    affine = functools.partial(
+      layers.Affine, kernel_init=layers.xavier_uniform, **self.types
+    )
+    linear1 = affine(c, self.ffn_dim, name="linear1")()
+    linear2 = affine(self.ffn_dim, c, name="linear2")()
+    drop = (lambda y: self.drop(y, train)) if train else None
+    return layers.feed_forward(x, linear1, linear2, nn.relu, drop)
+
+
+class EncoderLayer(_Layer):
+  """Deformable self-attention over all levels, then the feed-forward net."""
+
+  @nn.compact
+  def __call__(self, x, positions, references, valid, shapes, *, train=False):
+    y = self.attention("self_attn")(x + positions, references, x, valid, shapes)
+    x = self.norm("norm1", x + self.drop(y, train))
+    return self.norm("norm2", x + self.drop(self.ffn(x, train), train))
+
+
+class DecoderLayer(_Layer):
+  """Self-attention between a frame's queries, then deformable attention to
+  the encoder's memory, then the feed-forward net."""
+
+  @nn.compact
+  def __call__(
+    self, x, query_pos, references, memory, valid, shapes, *, train=False
+  ):
+    q = x + query_pos
+    y = spectral_fusion.PackedAttention(
+      self.num_heads, self.dropout, name="self_attn", **self.types
+    )(q, q, x, train=train)
+    x = self.norm("norm2", x + self.drop(y, train))
+    y = self.attention("cross_attn")(
+      x + query_pos, references, memory, valid, shapes
+    )
+    x = self.norm("norm1", x + self.drop(y, train))
+    return self.norm("norm3", x + self.drop(self.ffn(x, train), train))
+
+
+def valid_ratios(level_valid) -> jax.Array:
+  """float[F, V, 2]: valid over total (width, height) of each level."""
+  ratios = []
+  for valid in level_valid:
+    h, w = valid.shape[1:]
+    rows = jnp.sum(valid[:, :, 0], 1, dtype=jnp.float32) / h
+    columns = jnp.sum(valid[:, 0], 1, dtype=jnp.float32) / w
+    ratios.append(jnp.stack([columns, rows], -1))
+  return jnp.stack(ratios, 1)
+
+
+def pixel_centres(level_shapes, ratios) -> jax.Array:
+  """float[F, S, V, 2]: every token's (x, y), in units of every padded level.
+
+  Args:
+    level_shapes: V pairs (h, w).
+    ratios: float[F, V, 2] of `valid_ratios`.
+  """
+  centres = []
+  for level, (h, w) in enumerate(level_shapes):
+    y, x = np.meshgrid(np.arange(h) + 0.5, np.arange(w) + 0.5, indexing="ij")
+    centre = np.stack([x / w, y / h], -1).reshape(-1, 2).astype(np.float32)
+    centres.append(centre / ratios[:, level, None])
+  return jnp.concatenate(centres, 1)[:, :, None] * ratios[:, None]
+
+
+class Encoder(nn.Module):
+  """The stack of encoder layers."""
+
+  num_layers: int
+  layer: dict[str, Any]
+
+  @nn.compact
+  def __call__(self, x, positions, references, valid, shapes, *, train=False):
+    for i in range(self.num_layers):
+      x = EncoderLayer(**self.layer, name=f"layers_{i}")(
+        x, positions, references, valid, shapes, train=train
+      )
+    return x
+
+
+class Decoder(nn.Module):
+  """The stack of decoder layers; boxes are refined between them."""
+
+  num_layers: int
+  layer: dict[str, Any]
+
+  @nn.compact
+  def __call__(
+    self,
+    x,
+    query_pos,
+    reference,
+    memory,
+    valid,
+    ratios,
+    shapes,
+    box_heads,
+    *,
+    train=False,
+  ):
+    """Runs all layers.
+
+    Args:
+      x: float[F, Q, C].
+      query_pos: float[Q, C].
+      reference: float[F, Q, 2], first reference points.
+      memory: float[F, S, C] with valid bool[F, S].
+      ratios: float[F, V, 2].
+      shapes: V pairs (h, w).
+      box_heads: one per layer, float[F, Q, C] -> [F, Q, 4].
+
+    Returns:
+      hidden float[N, F, Q, C] and boxes float[N, F, Q, 4].
+    """
+    hidden, boxes = [], []
+    for i in range(self.num_layers):
+      scale = jnp.tile(ratios, (1, 1, reference.shape[-1] // 2))
+      x = DecoderLayer(**self.layer, name=f"layers_{i}")(
+        x,
+        query_pos,
+        reference[:, :, None] * scale[:, None],
+        memory,
+        valid,
+        shapes,
+        train=train,
+      )
+      shift = box_heads[i](x).astype(jnp.float32)
+      known = layers.inverse_sigmoid(reference)
+      if known.shape[-1] == 2:
+        known = jnp.pad(known, [(0, 0), (0, 0), (0, 2)])
+      box = nn.sigmoid(shift + known)
+      hidden.append(x)
+      boxes.append(box)
+      reference = jax.lax.stop_gradient(box)
+    return jnp.stack(hidden), jnp.stack(boxes)
+
+
+class DeformableTransformer(nn.Module):
+  """Encoder over all levels and decoder of instance queries, per frame."""
+
+  encoder_layers: int
+  decoder_layers: int
+  layer: dict[str, Any]
+
+  @nn.compact
+  def __call__(
+    self,
+    levels,
+    positions,
+    level_valid,
+    sentence,
+    query_pos,
+    box_heads,
+    *,
+    train=False,
+  ):
+    """Encodes the maps and decodes the queries.
+
+    Args:
+      levels: V maps float[F, h, w, C].
+      positions: V maps float[F, h, w, C].
+      level_valid: V maps bool[F, h, w].
+      sentence: float[F, C], the start of every query.
+      query_pos: float[Q, C].
+      box_heads: see `Decoder`.
+
+    Returns:
+      hidden float[N, F, Q, C], boxes float[N, F, Q, 4], the first reference
+      float[F, Q, 2], and the V encoded maps float[F, h, w, C].
+    """
+    f, c = sentence.shape
+    param_dtype = self.layer["param_dtype"]
+    shapes = tuple(x.shape[1:3] for x in levels)
+    level_embed = self.param(
+      "level_embed", nn.initializers.normal(1.0), (len(levels), c), param_dtype
+    )
+    flat = lambda maps: jnp.concatenate(
+      [x.reshape(f, -1, *x.shape[3:]) for x in maps], 1
+    )
+    source, valid = flat(levels), flat(level_valid)
+    positions = flat(
+      [(p + e).astype(source.dtype) for p, e in zip(positions, level_embed)]
+    )
+    ratios = valid_ratios(level_valid)
+    memory = Encoder(self.encoder_layers, self.layer, name="encoder")(
+      source,
+      positions,
+      pixel_centres(shapes, ratios),
+      valid,
+      shapes,
+      train=train,
+    )
+    reference = nn.sigmoid(
+      nn.Dense(
+        2,
+        kernel_init=layers.xavier_uniform,
+        name="reference_points",
+        param_dtype=param_dtype,
+      )(query_pos.astype(jnp.float32))
+    )
+    reference = jnp.broadcast_to(reference, (f, *reference.shape))
+    queries = jnp.broadcast_to(sentence[:, None], (f, query_pos.shape[0], c))
+    hidden, boxes = Decoder(self.decoder_layers, self.layer, name="decoder")(
+      queries,
+      query_pos.astype(sentence.dtype),
+      reference,
+      memory,
+      valid,
+      ratios,
+      shapes,
+      box_heads,
+      train=train,
+    )
+    splits = np.cumsum([h * w for h, w in shapes])[:-1]
+    encoded = [
+      x.reshape(f, *shape, c)
+      for x, shape in zip(jnp.split(memory, splits, 1), shapes)
+    ]
+    return hidden, boxes, reference, encoded

@@ -1,0 +1,225 @@
+"""Small parts shared by the whole model: initialisers, MLP, sine positions.
+
+Submodules carry the names of the released state dict, dots and list indices
+as slashes and suffixes (`layers.0` is `layers_0`), so that checkpoints map by
+rule.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from flax import linen as nn
+
+Initializer = Callable[..., jax.Array]
+
+xavier_uniform: Initializer = nn.initializers.xavier_uniform()
+# PyTorch's default for linear and convolution weights, kaiming_uniform with
+# a = sqrt(5): a uniform distribution of variance 1 / (3 fan_in).
+torch_kernel_init: Initializer = nn.initializers.variance_scaling(
+  1 / 3, "fan_in", "uniform"
+)
+swin_kernel_init: Initializer = nn.initializers.truncated_normal(0.02)
+
+
+def torch_bias_init(fan_in: int) -> Initializer:
+  """PyTorch's default bias: uniform within 1 / sqrt(fan_in)."""
+  bound = 1 / math.sqrt(fan_in)
+
+  def init(key, shape, dtype=jnp.float32):
+    return jax.random.uniform(key, shape, dtype, -bound, bound)
+
+  return init
+
+
+def torch_dense(features: int, fan_in: int, **kwargs) -> nn.Dense:
+  """`nn.Dense` initialised as PyTorch's `Linear`."""
+  kwargs.setdefault("kernel_init", torch_kernel_init)
+  kwargs.setdefault("bias_init", torch_bias_init(fan_in))
+  return nn.Dense(features, **kwargs)
+
+
+class LayerNorm(nn.Module):
+  """Layer normalisation in float32, result in `dtype`."""
+
+  epsilon: float = 1e-5
+  dtype: Any = jnp.float32
+  param_dtype: Any = jnp.float32
+
+  @nn.compact
+  def __call__(self, x):
+    shape = (x.shape[-1],)
+    scale = self.param("scale", nn.initializers.ones, shape, self.param_dtype)
+    bias = self.param("bias", nn.initializers.zeros, shape, self.param_dtype)
+    x = x.astype(jnp.float32)
+    # Two passes: E[x^2] - E[x]^2 loses digits where the mean is large.
+    mean = jnp.mean(x, -1, keepdims=True)
+    x = x - mean
+    variance = jnp.mean(jnp.square(x), -1, keepdims=True)
+    x = x * (jax.lax.rsqrt(variance + self.epsilon) * scale) + bias
+    return x.astype(self.dtype)
+
+
+class GroupNorm(nn.Module):
+  """32-group normalisation of [..., h, w, C], frame by frame, in float32."""
+
+  num_groups: int = 32
+  epsilon: float = 1e-5
+  dtype: Any = jnp.float32
+  param_dtype: Any = jnp.float32
+
+  @nn.compact
+  def __call__(self, x):
+    channels = x.shape[-1]
+    scale = self.param(
+      "scale", nn.initializers.ones, (channels,), self.param_dtype
+    )
+    bias = self.param(
+      "bias", nn.initializers.zeros, (channels,), self.param_dtype
+    )
+    groups = x.astype(jnp.float32).reshape(*x.shape[:-1], self.num_groups, -1)
+    mean = jnp.mean(groups, (-4, -3, -1), keepdims=True)
+    groups = groups - mean
+    variance = jnp.mean(jnp.square(groups), (-4, -3, -1), keepdims=True)
+    groups = groups * jax.lax.rsqrt(variance + self.epsilon)
+    x = groups.reshape(x.shape) * scale + bias
+    return x.astype(self.dtype)
+
+
+class Affine(nn.Module):
+  """Holds the kernel and bias of a linear layer for a fused computation.
+
+  Returns (kernel [in_features, features], bias [features]).
+  """
+
+  in_features: int
+  features: int
+  kernel_init: Initializer = torch_kernel_init
+  bias_init: Initializer = nn.initializers.zeros
+  dtype: Any = jnp.float32
+  param_dtype: Any = jnp.float32
+
+  @nn.compact
+  def __call__(self):
+    shape = (self.in_features, self.features)
+    kernel = self.param("kernel", self.kernel_init, shape, self.param_dtype)
+    bias = self.param("bias", self.bias_init, shape[1:], self.param_dtype)
+    return kernel.astype(self.dtype), bias.astype(self.dtype)
+
+
+def feed_forward(x, first, second, activation, dropout=None):
+  """second(dropout(activation(first(x)))) over the last axis.
+
+  Args:
+    x: float[..., C].
+    first, second: (kernel, bias) pairs.
+    activation: elementwise function.
+    dropout: elementwise function for training, or None.
+
+  Returns:
+    float[..., C'].
+  """
+  hidden = activation(x @ first[0] + first[1])
+  if dropout is not None:
+    hidden = dropout(hidden)
+  return hidden @ second[0] + second[1]
+
+
+class Mlp(nn.Module):
+  """ReLU between linear layers `layers_0`, `layers_1`, …
+
+  `last_kernel_init` and `last_bias_init` override the last layer's
+  initialisation.
+  """
+
+  features: tuple[int, ...]
+  kernel_init: Initializer | None = None
+  last_kernel_init: Initializer | None = None
+  last_bias_init: Initializer | None = None
+  dtype: Any = jnp.float32
+  param_dtype: Any = jnp.float32
+
+  @nn.compact
+  def __call__(self, x):
+    for i, features in enumerate(self.features):
+      last = i == len(self.features) - 1
+      inits = {}
+      if self.kernel_init is not None:
+        inits["kernel_init"] = self.kernel_init
+        inits["bias_init"] = nn.initializers.zeros
+      if last and self.last_kernel_init is not None:
+        inits["kernel_init"] = self.last_kernel_init
+      if last and self.last_bias_init is not None:
+        inits["bias_init"] = self.last_bias_init
+      x = torch_dense(
+        features,
+        x.shape[-1],
+        name=f"layers_{i}",
+        dtype=self.dtype,
+        param_dtype=self.param_dtype,
+        **inits,
+      )(x)
+      if not last:
+        x = nn.relu(x)
+    return x
+
+
+def _sine_code(position: jax.Array, width: int) -> jax.Array:
+  """[..., width]: even channels sine, odd cosine, wavelengths to 10000."""
+  channel = np.arange(width)
+  wavelength = (10000.0 ** (2 * (channel // 2) / width)).astype(np.float32)
+  # Rows and columns that are all padding have positions near -pi * 1e6, whose
+  # sine the released weights saw: the barrier keeps XLA from dividing by
+  # multiplying with a rounded inverse.
+  wavelength = jax.lax.optimization_barrier(
+    jnp.broadcast_to(wavelength, (*position.shape, width))
+  )
+  angle = position[..., None] / wavelength
+  return jnp.where(channel % 2 == 0, jnp.sin(angle), jnp.cos(angle))
+
+
+def word_positions(token_valid: jax.Array, width: int) -> jax.Array:
+  """1-D sine positions over the valid words.
+
+  Args:
+    token_valid: bool[B, L].
+    width: channels C.
+
+  Returns:
+    float32[B, L, C].
+  """
+  count = jnp.cumsum(token_valid, -1, dtype=jnp.float32)
+  position = count / (count[:, -1:] + 1e-6) * (2 * math.pi)
+  return _sine_code(position, width)
+
+
+def pixel_positions(valid: jax.Array, width: int) -> jax.Array:
+  """2-D sine positions over the valid pixels of a feature map, y then x.
+
+  Half a pixel is taken off the counts here, unlike in `word_positions`.
+
+  Args:
+    valid: bool[B, h, w].
+    width: channels C, half of them per axis.
+
+  Returns:
+    float32[B, h, w, C].
+  """
+  codes = []
+  for axis in (1, 2):
+    count = jnp.cumsum(valid, axis, dtype=jnp.float32)
+    last = jax.lax.index_in_dim(count, -1, axis)
+    position = (count - 0.5) / (last + 1e-6) * (2 * math.pi)
+    codes.append(_sine_code(position, width // 2))
+  return jnp.concatenate(codes, -1)
+
+
+def inverse_sigmoid(x: jax.Array) -> jax.Array:
+  """log(x / (1 - x)) of x clipped to [0, 1], finite at both ends."""
+  x = jnp.clip(x, 0.0, 1.0)
+  return jnp.log(jnp.maximum(x, 1e-5) / jnp.maximum(1 - x, 1e-5))

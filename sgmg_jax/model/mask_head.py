@@ -1,0 +1,133 @@
+"""Conditional patch kernels (CPK) and the segmentation optimiser (MSO).
+
+SgMg sections 3.3 and 3.4: every query predicts the weights of two 1x1
+convolutions that turn mask features into 4x4 patches of mask logits, which
+low-level visual features then refine.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from flax import linen as nn
+
+from sgmg_jax.model import layers
+
+PATCH = 16
+STRIDE = 8
+
+
+def num_kernel_parameters(channels: int) -> int:
+  """Length of one query's kernels: w0, w1, b0, b1."""
+  return PATCH * (channels + 2) + PATCH * PATCH + 2 * PATCH
+
+
+def pixel_shuffle(x: jax.Array) -> jax.Array:
+  """[..., h, w, 16] -> [..., 4h, 4w]: channel 4r + s goes to row r, column s
+  of its patch."""
+  *lead, h, w, _ = x.shape
+  x = x.reshape(*lead, h, w, 4, 4)
+  x = jnp.swapaxes(x, -3, -2)
+  return x.reshape(*lead, 4 * h, 4 * w)
+
+
+def mask_features(memory) -> jax.Array:
+  """Encoder output at strides 8, 16, 32 added up at stride 8.
+
+  Args:
+    memory: three maps float[F, h, w, C].
+
+  Returns:
+    float[F, h, w, C].
+  """
+  first, *others = memory
+  total = first
+  for x in others:
+    total = total + jax.image.resize(
+      x,
+      first.shape,
+      jax.image.ResizeMethod.CUBIC_PYTORCH,
+      antialias=False,
+    )
+  return total
+
+
+def apply_patch_kernels(features, kernels, references, size):
+  """Patch logits of every query.
+
+  Args:
+    features: float[B, T, h, w, C], stride 8.
+    kernels: float[B, T, Q, K] with K = `num_kernel_parameters(C)`.
+    references: float[B, T, Q, 2], (cx, cy) in [0, 1].
+    size: int[B, 2], (height, width) of the clip before padding.
+
+  Returns:
+    float[B, T, Q, h, w, 16].
+  """
+  h, w, c = features.shape[2:]
+  w0, w1, b0, b1 = jnp.split(
+    kernels,
+    np.cumsum([PATCH * (c + 2), PATCH * PATCH, PATCH]),
+    -1,
+  )
+  w0 = w0.reshape(*w0.shape[:-1], PATCH, c + 2)
+  w1 = w1.reshape(*w1.shape[:-1], PATCH, PATCH)
+  # The convolution of the two coordinate channels is an outer sum:
+  # coordinates are reference (pixels) minus location.
+  scale = size[:, None, None, ::-1].astype(jnp.float32)
+  reference = references.astype(jnp.float32) * scale
+  columns = STRIDE * np.arange(w, dtype=np.float32) + STRIDE // 2
+  rows = STRIDE * np.arange(h, dtype=np.float32) + STRIDE // 2
+  dx = reference[..., :1] - columns
+  dy = reference[..., 1:] - rows
+  wx, wy = (w0[..., c + i].astype(jnp.float32) for i in (0, 1))
+  across = dx[..., :, None] * wx[..., None, :]
+  down = dy[..., :, None] * wy[..., None, :]
+  x = jnp.einsum("bthwc,btqpc->btqhwp", features, w0[..., :c])
+  x = x + across[..., None, :, :] + down[..., :, None, :]
+  x = nn.relu(x + b0[..., None, None, :])
+  x = jnp.einsum("btqhwp,btqop->btqhwo", x, w1.astype(x.dtype))
+  return x + b1[..., None, None, :]
+
+
+class SegmentationOptimiser(nn.Module):
+  """Refines patch logits with visual features of strides 8, then 4."""
+
+  dtype: Any = jnp.float32
+  param_dtype: Any = jnp.float32
+
+  @nn.compact
+  def __call__(self, patches, low_levels):
+    """Refined patch logits.
+
+    Args:
+      patches: float[F, h, w, 16], stride 8.
+      low_levels: float[F, h4, w4, C4] and float[F, h, w, C8].
+
+    Returns:
+      float[F, h4, w4, 16].
+    """
+    f4, f8 = low_levels
+    patches = patches + self._correction(patches, f8, "1div8")
+    patches = jax.image.resize(
+      patches, (*f4.shape[:3], PATCH), "bilinear", antialias=False
+    )
+    return patches + self._correction(patches, f4, "1div4")
+
+  def _correction(self, patches, features, name):
+    x = jnp.concatenate([patches.astype(features.dtype), features], -1)
+    for i in (1, 2):
+      x = nn.Conv(
+        PATCH,
+        (3, 3),
+        padding=1,
+        kernel_init=layers.torch_kernel_init,
+        bias_init=layers.torch_bias_init(9 * x.shape[-1]),
+        dtype=self.dtype,
+        param_dtype=self.param_dtype,
+        name=f"conv{i}_{name}",
+      )(nn.relu(x))
+    return x

@@ -1,0 +1,360 @@
+"""SgMg (Miao et al., ICCV 2023): one video, one expression, one mask a frame.
+
+The model runs in steps, so that a video is encoded once and queried with
+many expressions:
+
+  video = encode_video(frames)      backbone, projections, pre-augmentation
+  text = encode_text(tokens)
+  fused = fuse(video, text)         words into pixels, post-augmentation
+  decoded = transform(fused, …)     deformable transformer, scores and boxes
+  masks = segment(decoded, video)   conditional patch kernels, optimiser
+
+To query one clip with several expressions, repeat its `VideoFeatures` along
+the batch.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from flax import linen as nn
+
+from sgmg_jax import types
+from sgmg_jax.model import (
+  deformable_transformer,
+  layers,
+  mask_head,
+  spectral_fusion,
+  text_encoder,
+  variants,
+  video_swin,
+)
+
+NUM_LEVELS = 4
+MIN_PADDED_SIDE = 144
+
+
+class SgMg(nn.Module):
+  """The whole model; see the module's docstring for how to run it.
+
+  Attributes:
+    variant: sizes, see `variants.get_variant`.
+    dtype: computation; norms, softmax, FFT, coordinates stay float32.
+    param_dtype: storage of parameters.
+  """
+
+  variant: variants.Variant
+  dtype: Any = jnp.float32
+  param_dtype: Any = jnp.float32
+
+  def setup(self):
+    v = self.variant
+    dtypes = dict(dtype=self.dtype, param_dtype=self.param_dtype)
+    self.backbone_0 = video_swin.Backbone(
+      v.embed_dim, v.depths, v.swin_heads, v.drop_path, **dtypes
+    )
+    self.text_encoder = text_encoder.TextEncoder(
+      dict(
+        vocab_size=v.vocab_size,
+        width=v.text_width,
+        num_layers=v.text_layers,
+        num_heads=v.text_heads,
+        ffn=v.text_ffn,
+        positions=v.text_positions,
+        pad_token_id=v.pad_token_id,
+        dropout=v.dropout,
+        **dtypes,
+      )
+    )
+    resizer = lambda: text_encoder.FeatureResizer(v.width, v.dropout, **dtypes)
+    self.text_proj = resizer()
+    self.sentence_proj = resizer()
+    for i in range(NUM_LEVELS):
+      size = 3 if i == NUM_LEVELS - 1 else 1
+      conv = nn.Conv(
+        v.width,
+        (size, size),
+        2 if size == 3 else 1,
+        padding=size // 2,
+        kernel_init=layers.xavier_uniform,
+        **dtypes,
+      )
+      setattr(self, f"input_proj_{i}_0", conv)
+      setattr(self, f"input_proj_{i}_1", layers.GroupNorm(**dtypes))
+    augment = lambda: [
+      spectral_fusion.SpectrumAugmentation() for _ in range(NUM_LEVELS)
+    ]
+    self.input_fft = augment()
+    self.input_fft_post = augment()
+    self.fusion_module = spectral_fusion.VisionLanguageFusion(
+      v.num_heads, **dtypes
+    )
+    self.transformer = deformable_transformer.DeformableTransformer(
+      v.encoder_layers,
+      v.decoder_layers,
+      dict(
+        num_heads=v.num_heads,
+        ffn_dim=v.ffn_dim,
+        num_points=v.num_points,
+        dropout=v.dropout,
+        **dtypes,
+      ),
+    )
+    self.query_embed = nn.Embed(
+      v.num_queries,
+      v.width,
+      embedding_init=nn.initializers.normal(1.0),
+      param_dtype=self.param_dtype,
+    )
+    self.class_embed = [
+      layers.torch_dense(
+        1,
+        v.width,
+        bias_init=nn.initializers.constant(-math.log(99)),
+        param_dtype=self.param_dtype,
+      )
+      for _ in range(v.decoder_layers)
+    ]
+    self.bbox_embed = [
+      layers.Mlp(
+        (v.width, v.width, 4),
+        last_kernel_init=nn.initializers.zeros,
+        last_bias_init=_first_box_bias if i == 0 else nn.initializers.zeros,
+        param_dtype=self.param_dtype,
+      )
+      for i in range(v.decoder_layers)
+    ]
+    self.controller = layers.Mlp(
+      (v.width, v.width, mask_head.num_kernel_parameters(v.width)),
+      kernel_init=layers.xavier_uniform,
+      **dtypes,
+    )
+    self.mask_refine = mask_head.SegmentationOptimiser(**dtypes)
+
+  def encode_video(
+    self, frames, pixel_valid, size, num_frames=None, *, train=False
+  ) -> types.VideoFeatures:
+    """Everything that depends on the video alone.
+
+    Args:
+      frames: float[B, T, H, W, 3], normalised, zero where padded. H and W of
+        at least 144, or the stride-64 map is too small.
+      pixel_valid: bool[B, H, W].
+      size: int[B, 2], (height, width) before padding.
+      num_frames: int[], real frames, the others only pad in time (see
+        `video_swin.VideoSwin`); None: all.
+
+    Raises:
+      ValueError: frames are too small.
+    """
+    stages = self.backbone_0(frames.astype(self.dtype), num_frames, train=train)
+    return self.project(
+      stages,
+      pixel_valid,
+      size,
+      frames.shape[1] if num_frames is None else num_frames,
+    )
+
+  def project(self, stages, pixel_valid, size, num_frames):
+    """`VideoFeatures` of the backbone's four maps [B, T, h, w, C']."""
+    b, t = stages[0].shape[:2]
+    inputs = [*stages[1:], stages[-1]]
+    levels = []
+    for i, x in enumerate(inputs):
+      x = x.reshape(b * t, *x.shape[2:])
+      x = getattr(self, f"input_proj_{i}_0")(x)
+      levels.append(getattr(self, f"input_proj_{i}_1")(x))
+    sizes = [x.shape[1:3] for x in levels]
+    if min(sizes[-1]) < 3:
+      raise ValueError(
+        f"frames with a padded side under {MIN_PADDED_SIDE} pixels: the "
+        f"stride-64 map of {sizes[-1]} must be at least (3, 3); upsize them"
+      )
+    maps = spectral_fusion.gaussian_maps(sizes)
+    levels = [
+      augment(x, gaussian)
+      for augment, x, gaussian in zip(self.input_fft, levels, maps)
+    ]
+    return types.VideoFeatures(
+      levels=tuple(x.reshape(b, t, *x.shape[1:]) for x in levels),
+      low_levels=tuple(stages[:2]),
+      level_valid=tuple(_resize_valid(pixel_valid, s) for s in sizes),
+      size=size,
+      num_frames=jnp.asarray(num_frames, jnp.int32),
+    )
+
+  def encode_text(self, tokens, token_valid, *, train=False):
+    """`TextFeatures` of tokens int[B, L] with token_valid bool[B, L]."""
+    hidden, pooled = self.text_encoder(tokens, token_valid, train=train)
+    return types.TextFeatures(
+      words=self.text_proj(hidden, train=train),
+      word_pos=layers.word_positions(token_valid, self.variant.width).astype(
+        self.dtype
+      ),
+      word_valid=token_valid,
+      sentence=self.sentence_proj(pooled, train=train),
+    )
+
+  def fuse(self, video: types.VideoFeatures, text: types.TextFeatures):
+    """Four maps float[B, T, h, w, C] with the expression's words in them."""
+    maps = spectral_fusion.gaussian_maps([x.shape[2:4] for x in video.levels])
+    fused = []
+    for augment, x, gaussian in zip(self.input_fft_post, video.levels, maps):
+      x = self.fusion_module(x, text)
+      flat = x.reshape(-1, *x.shape[2:])
+      fused.append(augment(flat, gaussian).reshape(x.shape))
+    return tuple(fused)
+
+  def transform(
+    self,
+    fused,
+    video: types.VideoFeatures,
+    text: types.TextFeatures,
+    *,
+    train=False,
+  ) -> types.DecoderOutput:
+    """The deformable transformer, frame by frame, with scores and boxes."""
+    b, t = fused[0].shape[:2]
+    per_frame = lambda x: jnp.repeat(x, t, 0)
+    positions = [
+      per_frame(layers.pixel_positions(valid, self.variant.width))
+      for valid in video.level_valid
+    ]
+    hidden, boxes, reference, memory = self.transformer(
+      [x.reshape(b * t, *x.shape[2:]) for x in fused],
+      positions,
+      [per_frame(valid) for valid in video.level_valid],
+      per_frame(text.sentence),
+      self.query_embed.embedding,
+      self.bbox_embed,
+      train=train,
+    )
+    unfold = lambda x: x.reshape(*x.shape[:-3], b, t, *x.shape[-2:])
+    logits = jnp.stack(
+      [
+        head(x.astype(jnp.float32))[..., 0]
+        for head, x in zip(self.class_embed, hidden)
+      ]
+    )
+    boxes = unfold(boxes)
+    return types.DecoderOutput(
+      hidden=unfold(hidden),
+      logits=logits.reshape(-1, b, t, logits.shape[-1]),
+      boxes=boxes,
+      references=jax.lax.stop_gradient(boxes),
+      init_reference=unfold(reference),
+      memory=tuple(x.reshape(b, t, *x.shape[1:]) for x in memory[:3]),
+    )
+
+  def patch_masks(self, decoded, video, layer: int = -1, query=None):
+    """Patch logits float[B, T, Q, h/8, w/8, 16] of one decoder layer.
+
+    With query int[B], only that query's: float[B, T, 1, h/8, w/8, 16].
+    """
+    b, t = decoded.memory[0].shape[:2]
+    features = mask_head.mask_features(
+      [x.reshape(b * t, *x.shape[2:]) for x in decoded.memory]
+    )
+    hidden, references = decoded.hidden[layer], decoded.references[layer]
+    if query is not None:
+      hidden, references = (
+        take_query(x, query, axis=2)[:, :, None] for x in (hidden, references)
+      )
+    return mask_head.apply_patch_kernels(
+      features.reshape(b, t, *features.shape[1:]),
+      self.controller(hidden),
+      references[..., :2],
+      video.size,
+    )
+
+  def refine(self, patches, video: types.VideoFeatures):
+    """Full-resolution mask logits float32[B, T, H, W] of one query's patch
+    logits float[B, T, h/8, w/8, 16]."""
+    b, t = patches.shape[:2]
+    refined = self.mask_refine(
+      patches.reshape(b * t, *patches.shape[2:]),
+      [x.reshape(-1, *x.shape[2:]) for x in video.low_levels],
+    )
+    masks = mask_head.pixel_shuffle(refined.astype(jnp.float32))
+    return masks.reshape(b, t, *masks.shape[1:])
+
+  def segment(self, decoded: types.DecoderOutput, video: types.VideoFeatures):
+    """Mask logits of the best query, and which one that is.
+
+    The query with the highest mean score over the clip's real frames serves
+    all frames.
+
+    Returns:
+      float32[B, T, H, W] at padded size, int32[B].
+    """
+    query = best_query(decoded.logits[-1], video.num_frames)
+    patches = self.patch_masks(decoded, video, query=query)
+    return self.refine(patches[:, :, 0], video), query
+
+  def __call__(
+    self,
+    frames,
+    pixel_valid,
+    size,
+    tokens,
+    token_valid,
+    num_frames=None,
+    *,
+    train=False,
+  ):
+    """All steps; returns (masks, query) of `segment` and the
+    `DecoderOutput`."""
+    video = self.encode_video(
+      frames, pixel_valid, size, num_frames, train=train
+    )
+    text = self.encode_text(tokens, token_valid, train=train)
+    fused = self.fuse(video, text)
+    decoded = self.transform(fused, video, text, train=train)
+    return self.segment(decoded, video), decoded
+
+
+def _first_box_bias(key, shape, dtype=jnp.float32):
+  """Boxes start small: the logits of width and height are -2."""
+  del key
+  return jnp.zeros(shape, dtype).at[2:].set(-2.0)
+
+
+def _resize_valid(valid, size):
+  """Nearest-neighbour resize of bool[B, H, W] to `size`, index floor(i H/h)."""
+  rows = np.arange(size[0]) * valid.shape[1] // size[0]
+  columns = np.arange(size[1]) * valid.shape[2] // size[1]
+  return valid[:, rows][:, :, columns]
+
+
+def best_query(logits, num_frames) -> jax.Array:
+  """int32[B]: highest mean sigmoid of float[B, T, Q] over real frames."""
+  real = jnp.arange(logits.shape[1]) < num_frames
+  scores = jnp.where(real[:, None], nn.sigmoid(logits), 0)
+  return jnp.argmax(jnp.sum(scores, 1), -1).astype(jnp.int32)
+
+
+def take_query(x, query, axis: int) -> jax.Array:
+  """x without `axis`, at query int[B] of each entry of the first axis."""
+  shape = [1] * x.ndim
+  shape[0] = -1
+  taken = jnp.take_along_axis(x, query.reshape(shape), axis)
+  return jnp.squeeze(taken, axis)
+
+
+def init_params(model: SgMg, key: jax.Array):
+  """Initial parameters; jit or `jax.eval_shape` it for large models."""
+  side = MIN_PADDED_SIDE + 16
+  frames = jnp.zeros((1, 1, side, side, 3))
+  tokens = jnp.zeros((1, 4), jnp.int32)
+  return model.init(
+    key,
+    frames,
+    jnp.ones((1, side, side), bool),
+    jnp.full((1, 2), side),
+    tokens,
+    jnp.ones((1, 4), bool),
+  )["params"]

@@ -1,0 +1,216 @@
+"""Spectrum-guided cross-modal fusion (SCF), SgMg section 3.2.
+
+Spectrum augmentation filters a feature map adaptively in the Fourier domain
+before and after words are fused into it. Everything here is float32, also
+under mixed precision.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from flax import linen as nn
+
+from sgmg_jax.model import layers
+
+_SIGMA = 7.0
+
+
+def _bilinear_matrix(source: int, target: int) -> np.ndarray:
+  """float64[target, source]: half-pixel centres, no antialiasing, edges
+  repeated."""
+  position = (np.arange(target) + 0.5) * source / target - 0.5
+  position = np.maximum(position, 0)
+  low = np.minimum(np.floor(position).astype(int), source - 1)
+  high = np.minimum(low + 1, source - 1)
+  fraction = position - low
+  matrix = np.zeros((target, source))
+  rows = np.arange(target)
+  np.add.at(matrix, (rows, low), 1 - fraction)
+  np.add.at(matrix, (rows, high), fraction)
+  return matrix
+
+
+def gaussian_maps(sizes: list[tuple[int, int]]) -> list[np.ndarray]:
+  """The Gaussian maps of a chain of feature maps, float32[h, w] each.
+
+  Only the first is a Gaussian (sigma 7, peak at (h // 2, w // 2), where the
+  unshifted spectrum has its highest frequencies); each further one is the
+  previous resized. Released weights rely on this.
+  """
+  h, w = sizes[0]
+  y = np.exp(-np.square(np.arange(h) - h // 2) / (2 * _SIGMA**2))
+  x = np.exp(-np.square(np.arange(w) - w // 2) / (2 * _SIGMA**2))
+  maps = [np.outer(y, x)]
+  for target_h, target_w in sizes[1:]:
+    previous = maps[-1]
+    rows = _bilinear_matrix(previous.shape[0], target_h)
+    columns = _bilinear_matrix(previous.shape[1], target_w)
+    maps.append(rows @ previous @ columns.T)
+  return [m.astype(np.float32) for m in maps]
+
+
+def mean_of_valid_conv3x3(x, kernel, bias):
+  """Mean over positions of an unpadded 3x3 convolution, without doing it.
+
+  The mean is linear, so the kernel acts on nine shifted means of x.
+
+  Args:
+    x: float[N, h, w, C].
+    kernel: float[3, 3, C, C'].
+    bias: float[C'].
+
+  Returns:
+    float[N, C'].
+  """
+  h, w = x.shape[1:3]
+  rows = np.zeros((3, h), np.float32)
+  columns = np.zeros((3, w), np.float32)
+  for i in range(3):
+    rows[i, i : h - 2 + i] = 1 / (h - 2)
+    columns[i, i : w - 2 + i] = 1 / (w - 2)
+  means = jnp.einsum("nhwc,jw->nhjc", x, columns)
+  means = jnp.einsum("nhjc,ih->nijc", means, rows)
+  return jnp.einsum("nijc,ijcd->nd", means, kernel) + bias
+
+
+def filter_spectrum(x, strength, gaussian, conv1, conv2):
+  """Inverse transform of convolved, low-pass filtered spectrum of x.
+
+  The two 1x1 convolutions act on [real, imaginary] channels, and the result
+  is the real part of the inverse transform, which is the inverse of the
+  Hermitian part. So half the spectrum suffices: both a frequency k and its
+  mirror image -k, where the spectrum of x is the conjugate, follow from the
+  products at k.
+
+  Args:
+    x: float32[N, h, w, C], real.
+    strength: float32[N], in (0, 1).
+    gaussian: float32[h, w], how much each frequency is damped.
+    conv1: (kernel [2C, 2C], bias [2C]).
+    conv2: the same.
+
+  Returns:
+    float32[N, h, w, C].
+  """
+  h, w, c = x.shape[1:]
+  half = w // 2 + 1
+  mirrored = gaussian[-np.arange(h) % h][:, -np.arange(w) % w]
+  strength = strength[:, None, None, None]
+  keep = 1 - strength * gaussian[:, :half, None]
+  keep_mirrored = 1 - strength * mirrored[:, :half, None]
+
+  spectrum = jnp.fft.rfft2(x, axes=(1, 2))
+  even = spectrum.real @ conv1[0][:c]
+  odd = spectrum.imag @ conv1[0][c:]
+  at_k = nn.relu(keep * (even + odd) + conv1[1])
+  at_mirror = nn.relu(keep_mirrored * (even - odd) + conv1[1])
+  real = (at_k + at_mirror) @ (0.5 * conv2[0][:, :c]) + conv2[1][:c]
+  # The biases of the imaginary half cancel between k and -k.
+  imaginary = (at_k - at_mirror) @ (0.5 * conv2[0][:, c:])
+  spectrum = jax.lax.complex(real, imaginary)
+  return jnp.fft.irfft2(spectrum, (h, w), axes=(1, 2))
+
+
+class ConvWeights(nn.Module):
+  """Holds a convolution's kernel [k, k, C, C'] and bias [C']."""
+
+  size: int
+  features: int
+
+  @nn.compact
+  def __call__(self, in_features):
+    shape = (self.size, self.size, in_features, self.features)
+    bias_init = layers.torch_bias_init(self.size**2 * in_features)
+    kernel = self.param("kernel", layers.torch_kernel_init, shape)
+    return kernel, self.param("bias", bias_init, shape[-1:])
+
+
+class SpectrumAugmentation(nn.Module):
+  """x plus its adaptively filtered self, SgMg equations 3 to 5."""
+
+  @nn.compact
+  def __call__(self, x, gaussian):
+    """float[N, h, w, C] and float32[h, w] -> float[N, h, w, C]."""
+    dtype, c = x.dtype, x.shape[-1]
+    x = x.astype(jnp.float32)
+    pooled = mean_of_valid_conv3x3(x, *ConvWeights(3, c, name="laplace")(c))
+    pooled = nn.relu(
+      layers.torch_dense(c, c, use_bias=False, name="fc_0")(pooled)
+    )
+    strength = nn.sigmoid(
+      layers.torch_dense(1, c, use_bias=False, name="fc_2")(pooled)
+    )
+    (kernel1, bias1), (kernel2, bias2) = (
+      ConvWeights(1, 2 * c, name=name)(2 * c) for name in ("conv1", "conv2")
+    )
+    conv1, conv2 = (kernel1[0, 0], bias1), (kernel2[0, 0], bias2)
+    y = filter_spectrum(x, strength[:, 0], gaussian, conv1, conv2)
+    return (x + y).astype(dtype)
+
+
+class PackedAttention(nn.Module):
+  """Multi-head attention with one packed input projection."""
+
+  num_heads: int
+  dropout: float = 0.0
+  kernel_init: Any = layers.xavier_uniform
+  dtype: Any = jnp.float32
+  param_dtype: Any = jnp.float32
+
+  @nn.compact
+  def __call__(self, query, key, value, key_valid=None, *, train=False):
+    """float[B, Lq, C], [B, L, C], [B, L, C], bool[B, L] -> [B, Lq, C]."""
+    c = query.shape[-1]
+    types = dict(dtype=self.dtype, param_dtype=self.param_dtype)
+    in_kernel, in_bias = layers.Affine(
+      c, 3 * c, kernel_init=self.kernel_init, name="in_proj", **types
+    )()
+    inputs = (query, key, value)
+    kernels, biases = jnp.split(in_kernel, 3, -1), jnp.split(in_bias, 3)
+    q, k, v = (
+      (x.astype(self.dtype) @ kernel + bias).reshape(
+        *x.shape[:-1], self.num_heads, -1
+      )
+      for x, kernel, bias in zip(inputs, kernels, biases)
+    )
+    scores = jnp.einsum("bqmd,bkmd->bmqk", q * q.shape[-1] ** -0.5, k)
+    scores = scores.astype(jnp.float32)
+    if key_valid is not None:
+      scores = jnp.where(key_valid[:, None, None], scores, -1e30)
+    weights = nn.softmax(scores).astype(self.dtype)
+    weights = nn.Dropout(self.dropout)(weights, deterministic=not train)
+    out = jnp.einsum("bmqk,bkmd->bqmd", weights, v).reshape(query.shape)
+    return nn.Dense(c, kernel_init=self.kernel_init, name="out_proj", **types)(
+      out
+    )
+
+
+class VisionLanguageFusion(nn.Module):
+  """Words attended to by every visual token, multiplied into it.
+
+  Every visual token attends by itself, so frames and padding do not mix.
+  """
+
+  num_heads: int
+  dtype: Any = jnp.float32
+  param_dtype: Any = jnp.float32
+
+  def setup(self):
+    self.multihead_attn = PackedAttention(
+      self.num_heads,
+      kernel_init=layers.xavier_uniform,
+      dtype=self.dtype,
+      param_dtype=self.param_dtype,
+    )
+
+  def __call__(self, visual, text):
+    """float[B, T, h, w, C] and `TextFeatures` -> float[B, T, h, w, C]."""
+    tokens = visual.reshape(visual.shape[0], -1, visual.shape[-1])
+    attended = self.multihead_attn(
+      tokens, text.words + text.word_pos, text.words, text.word_valid
+    )
+    return (attended * tokens).reshape(visual.shape)

@@ -1,0 +1,110 @@
+"""Sizes of every model, in one table.
+
+`video_swin_t`, `_s` and `_b` are the released models' sizes; `mini` is the
+bundled RefShapes model; `mu` is for tests.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+
+from sgmg_jax.errors import UserError
+
+
+@dataclasses.dataclass(frozen=True)
+class Variant:
+  """Sizes of a model; the defaults are those all released models share.
+
+  Attributes:
+    embed_dim, depths, swin_heads, drop_path: Video Swin's channels after the
+      patch embedding, blocks and heads per stage, highest drop-path rate.
+    width: channels C of everything behind the input projections.
+    num_heads, ffn_dim, encoder_layers, decoder_layers, num_points,
+      num_queries, dropout: the deformable transformer.
+    vocab_size, text_width, text_layers, text_heads, text_ffn,
+      text_positions, pad_token_id: RoBERTa.
+  """
+
+  embed_dim: int = 96
+  depths: tuple[int, ...] = (2, 2, 6, 2)
+  swin_heads: tuple[int, ...] = (3, 6, 12, 24)
+  drop_path: float = 0.2
+  width: int = 256
+  num_heads: int = 8
+  ffn_dim: int = 2048
+  encoder_layers: int = 4
+  decoder_layers: int = 4
+  num_points: int = 4
+  num_queries: int = 5
+  dropout: float = 0.1
+  vocab_size: int = 50265
+  text_width: int = 768
+  text_layers: int = 12
+  text_heads: int = 12
+  text_ffn: int = 3072
+  text_positions: int = 514
+  pad_token_id: int = 1
+
+  def __post_init__(self):
+    # JSON cards hold lists; equal variants must compare and hash equal.
+    object.__setattr__(self, "depths", tuple(self.depths))
+    object.__setattr__(self, "swin_heads", tuple(self.swin_heads))
+
+
+VARIANTS = {
+  "video_swin_t": Variant(),
+  "video_swin_s": Variant(depths=(2, 2, 18, 2)),
+  "video_swin_b": Variant(
+    embed_dim=128, depths=(2, 2, 18, 2), swin_heads=(4, 8, 16, 32)
+  ),
+  "mini": Variant(
+    embed_dim=32,
+    depths=(1, 2, 2, 1),
+    swin_heads=(1, 2, 4, 8),
+    drop_path=0.0,
+    width=96,
+    num_heads=4,
+    ffn_dim=256,
+    encoder_layers=2,
+    decoder_layers=3,
+    dropout=0.0,
+    vocab_size=512,
+    text_width=128,
+    text_layers=2,
+    text_heads=4,
+    text_ffn=256,
+    text_positions=40,
+  ),
+  "mu": Variant(
+    embed_dim=24,
+    depths=(1, 1, 2, 1),
+    swin_heads=(2, 3, 4, 6),
+    width=64,
+    ffn_dim=96,
+    encoder_layers=2,
+    decoder_layers=3,
+    vocab_size=120,
+    text_width=48,
+    text_layers=2,
+    text_heads=4,
+    text_ffn=96,
+    text_positions=40,
+  ),
+}
+
+
+def get_variant(name: str, **overrides) -> Variant:
+  """The named variant, with single sizes replaced.
+
+  Raises:
+    UserError: unknown name or size.
+  """
+  if name not in VARIANTS:
+    known = ", ".join(VARIANTS)
+    raise UserError(f"unknown model variant {name!r}; known: {known}")
+  fields = {f.name for f in dataclasses.fields(Variant)}
+  if unknown := sorted(set(overrides) - fields):
+    raise UserError(
+      f"unknown model size {unknown[0]!r}; known: {', '.join(sorted(fields))}"
+    )
+  return dataclasses.replace(VARIANTS[name], **overrides)

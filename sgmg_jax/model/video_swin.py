@@ -1,0 +1,373 @@
+"""Video Swin transformer (Liu et al., 2022), the visual encoder of SgMg.
+
+Stage outputs are the raw block outputs before patch merging, with no norm.
+Letters besides those of `types`: D temporal size, N tokens of a window,
+G windows of a clip.
+"""
+
+from __future__ import annotations
+
+import functools
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from flax import linen as nn
+
+from sgmg_jax.model import layers
+
+WINDOW = (8, 7, 7)
+_PATCH = 4
+
+
+@functools.cache
+def relative_position_index() -> np.ndarray:
+  """int64[392, 392]: row of the position table for (query, key) of a full
+  (8, 7, 7) window, tokens in (d, h, w) order."""
+  grid = np.meshgrid(*(np.arange(n) for n in WINDOW), indexing="ij")
+  tokens = np.stack(grid).reshape(3, -1)
+  delta = tokens[:, :, None] - tokens[:, None]
+  d, h, w = (delta[i] + n - 1 for i, n in enumerate(WINDOW))
+  return (d * (2 * WINDOW[1] - 1) + h) * (2 * WINDOW[2] - 1) + w
+
+
+def window_and_shift(size: tuple[int, ...]):
+  """Window and shift per dimension for a map of `size` (D, H, W): where the
+  map fits into the window, the window shrinks and does not shift."""
+  window = tuple(min(n, w) for n, w in zip(size, WINDOW))
+  shift = tuple(0 if n <= w else w // 2 for n, w in zip(size, WINDOW))
+  return window, shift
+
+
+def _region_ids(padded, window, shift) -> np.ndarray:
+  """int32[G, N]: tokens attend to each other only within a region, once the
+  map has been rolled by minus the shift."""
+  ids = np.zeros(padded, np.int32)
+  for axis, (n, w, s) in enumerate(zip(padded, window, shift)):
+    if s:
+      line = np.zeros(n, np.int32)
+      line[n - w : n - s] = 1
+      line[n - s :] = 2
+      ids = ids * 3 + line.reshape([-1 if a == axis else 1 for a in range(3)])
+  return _to_windows(ids[None, ..., None], window)[..., 0]
+
+
+def _to_windows(x, window):
+  """[B, D, H, W, C] -> [B * G, N, C]."""
+  b, d, h, w, c = x.shape
+  wd, wh, ww = window
+  x = x.reshape(b, d // wd, wd, h // wh, wh, w // ww, ww, c)
+  return x.transpose(0, 1, 3, 5, 2, 4, 6, 7).reshape(-1, wd * wh * ww, c)
+
+
+def _from_windows(x, window, padded):
+  """[B * G, N, C] -> [B, D, H, W, C]."""
+  counts = [n // w for n, w in zip(padded, window)]
+  x = x.reshape(-1, *counts, *window, x.shape[-1])
+  return x.transpose(0, 1, 4, 2, 5, 3, 6, 7).reshape(-1, *padded, x.shape[-1])
+
+
+def window_attention(x, region, key_valid, qkv, proj, bias):
+  """Multi-head self-attention within each window.
+
+  Args:
+    x: float[G, N, C], G windows of all clips.
+    region: int[G', N] with G' a divisor of G, or None: 100 is taken off the
+      score of tokens in different regions.
+    key_valid: bool[N] or None: keys that may be attended to.
+    qkv: (kernel [C, 3C], bias [3C]), output order q, k, v, then heads.
+    proj: (kernel [C, C], bias [C]).
+    bias: float[M, N, N], relative position bias.
+
+  Returns:
+    float[G, N, C].
+  """
+
+  def attend(x, region):
+    # x [..., N, C], region [..., N]
+    *lead, n, c = x.shape
+    heads = bias.shape[0]
+    q, k, v = jnp.split(x @ qkv[0] + qkv[1], 3, -1)
+    split = lambda y: y.reshape(*lead, n, heads, c // heads)
+    q, k, v = split(q) * (c // heads) ** -0.5, split(k), split(v)
+    scores = jnp.einsum("...qmd,...kmd->...mqk", q, k)
+    scores = scores.astype(jnp.float32) + bias
+    if region is not None:
+      apart = region[..., None, :, None] != region[..., None, None, :]
+      scores = scores - 100.0 * apart
+    if key_valid is not None:
+      scores = jnp.where(key_valid, scores, -jnp.inf)
+    scores = jnp.exp(scores - jnp.max(scores, -1, keepdims=True))
+    total = jnp.sum(scores, -1)
+    out = jnp.einsum("...mqk,...kmd->...qmd", scores.astype(x.dtype), v)
+    out = out / jnp.swapaxes(total, -1, -2)[..., None].astype(x.dtype)
+    return out.reshape(*lead, n, c) @ proj[0] + proj[1]
+
+  if region is not None:
+    region = jnp.asarray(region)
+    groups = x.shape[0] // region.shape[0]
+    region = jnp.tile(region, (groups, 1))
+
+  def one_by_one(x, *region):
+    # A window's scores stay in cache; checkpointed, since the backward pass
+    # would otherwise keep the scores of every window.
+    step = jax.checkpoint(lambda args: attend(args[0], *args[1:]))
+    return jax.lax.map(step, (x, *(region or (None,))))
+
+  def all_at_once(x, *region):
+    return attend(x, *(region or (None,)))
+
+  args = (x,) if region is None else (x, region)
+  return jax.lax.platform_dependent(*args, cpu=one_by_one, default=all_at_once)
+
+
+class WindowAttention(nn.Module):
+  """Parameters of `window_attention`; `window` is the one in use."""
+
+  num_heads: int
+  dtype: Any = jnp.float32
+  param_dtype: Any = jnp.float32
+
+  @nn.compact
+  def __call__(self, x, region, key_valid):
+    n, c = x.shape[-2:]
+    rows = np.prod([2 * w - 1 for w in WINDOW])
+    table = self.param(
+      "relative_position_bias_table",
+      layers.swin_kernel_init,
+      (rows, self.num_heads),
+      self.param_dtype,
+    )
+    # For a clipped window this is the top-left block of the full window's
+    # index, which the released weights rely on.
+    index = relative_position_index()[:n, :n]
+    bias = table.astype(jnp.float32)[index].transpose(2, 0, 1)
+    affine = functools.partial(
+      layers.Affine,
+      c,
+      kernel_init=layers.swin_kernel_init,
+      dtype=self.dtype,
+      param_dtype=self.param_dtype,
+    )
+    qkv, proj = affine(3 * c, name="qkv")(), affine(c, name="proj")()
+    return window_attention(x, region, key_valid, qkv, proj, bias)
+
+
+class Block(nn.Module):
+  """Window attention and MLP, both residual with stochastic depth."""
+
+  num_heads: int
+  shifted: bool
+  drop_path: float = 0.0
+  dtype: Any = jnp.float32
+  param_dtype: Any = jnp.float32
+
+  @nn.compact
+  def __call__(self, x, num_frames, *, train=False):
+    """x float[B, D, H, W, C]; num_frames int[] or None, see `VideoSwin`."""
+    types = dict(dtype=self.dtype, param_dtype=self.param_dtype)
+    x = x + self._drop(
+      self._attention(
+        layers.LayerNorm(name="norm1", **types)(x), num_frames, types
+      ),
+      train,
+    )
+    return x + self._drop(
+      SwinMlp(name="mlp", **types)(layers.LayerNorm(name="norm2", **types)(x)),
+      train,
+    )
+
+  def _attention(self, x, num_frames, types):
+    size = x.shape[1:4]
+    window, shift = window_and_shift(size)
+    if not self.shifted:
+      shift = (0, 0, 0)
+    key_valid = None
+    if num_frames is not None:
+      frame = np.arange(size[0])
+      if size[0] <= WINDOW[0]:
+        # The real clip's window would end with its last frame.
+        tokens = np.repeat(frame[: window[0]], window[1] * window[2])
+        key_valid = tokens < num_frames
+      else:
+        # The real clip would be padded with zeros here, and attended to.
+        real = (frame < num_frames)[:, None, None, None]
+        x = jnp.where(real, x, 0)
+    padding = [(0, -n % w) for n, w in zip(size, window)]
+    x = jnp.pad(x, [(0, 0), *padding, (0, 0)])
+    padded = x.shape[1:4]
+    region = _region_ids(padded, window, shift) if any(shift) else None
+    if any(shift):
+      x = jnp.roll(x, [-s for s in shift], (1, 2, 3))
+    x = WindowAttention(self.num_heads, name="attn", **types)(
+      _to_windows(x, window), region, key_valid
+    )
+    x = _from_windows(x, window, padded)
+    if any(shift):
+      x = jnp.roll(x, shift, (1, 2, 3))
+    return x[:, : size[0], : size[1], : size[2]]
+
+  def _drop(self, x, train):
+    if not train or not self.drop_path:
+      return x
+    keep = 1 - self.drop_path
+    shape = (x.shape[0], 1, 1, 1, 1)
+    kept = jax.random.bernoulli(self.make_rng("drop_path"), keep, shape)
+    return jnp.where(kept, x / keep, 0).astype(x.dtype)
+
+
+class SwinMlp(nn.Module):
+  """fc1, exact GELU, fc2, with 4 times the channels in between."""
+
+  dtype: Any = jnp.float32
+  param_dtype: Any = jnp.float32
+
+  @nn.compact
+  def __call__(self, x):
+    c = x.shape[-1]
+    affine = functools.partial(
+      layers.Affine,
+      kernel_init=layers.swin_kernel_init,
+      dtype=self.dtype,
+      param_dtype=self.param_dtype,
+    )
+    fc1, fc2 = affine(c, 4 * c, name="fc1")(), affine(4 * c, c, name="fc2")()
+    return layers.feed_forward(
+      x, fc1, fc2, functools.partial(nn.gelu, approximate=False)
+    )
+
+
+class PatchMerging(nn.Module):
+  """Halves height and width, doubles the channels."""
+
+  dtype: Any = jnp.float32
+  param_dtype: Any = jnp.float32
+
+  @nn.compact
+  def __call__(self, x):
+    h, w, c = x.shape[-3:]
+    x = jnp.pad(x, [(0, 0), (0, 0), (0, h % 2), (0, w % 2), (0, 0)])
+    # (even, even), (odd, even), (even, odd), (odd, odd) (row, column)
+    x = jnp.concatenate(
+      [x[:, :, i::2, j::2] for j in (0, 1) for i in (0, 1)], -1
+    )
+    types = dict(dtype=self.dtype, param_dtype=self.param_dtype)
+    return nn.Dense(
+      2 * c,
+      use_bias=False,
+      kernel_init=layers.swin_kernel_init,
+      name="reduction",
+      **types,
+    )(layers.LayerNorm(name="norm", **types)(x))
+
+
+class PatchEmbed(nn.Module):
+  """4x4 patches of every frame to tokens: a linear layer and a norm."""
+
+  embed_dim: int
+  dtype: Any = jnp.float32
+  param_dtype: Any = jnp.float32
+
+  @nn.compact
+  def __call__(self, frames):
+    h, w = frames.shape[2:4]
+    padding = [(0, 0), (0, 0), (0, -h % _PATCH), (0, -w % _PATCH), (0, 0)]
+    types = dict(dtype=self.dtype, param_dtype=self.param_dtype)
+    x = nn.Conv(
+      self.embed_dim,
+      (1, _PATCH, _PATCH),
+      (1, _PATCH, _PATCH),
+      "VALID",
+      kernel_init=layers.torch_kernel_init,
+      bias_init=layers.torch_bias_init(3 * _PATCH**2),
+      name="proj",
+      **types,
+    )(jnp.pad(frames, padding))
+    return layers.LayerNorm(name="norm", **types)(x)
+
+
+class BlockStack(nn.Module):
+  """The blocks of one stage, every second one shifted."""
+
+  num_heads: int
+  drop_paths: tuple[float, ...]
+  dtype: Any = jnp.float32
+  param_dtype: Any = jnp.float32
+
+  @nn.compact
+  def __call__(self, x, num_frames, *, train=False):
+    for i, rate in enumerate(self.drop_paths):
+      x = Block(
+        self.num_heads,
+        i % 2 == 1,
+        rate,
+        self.dtype,
+        self.param_dtype,
+        name=f"blocks_{i}",
+      )(x, num_frames, train=train)
+    return x
+
+
+class VideoSwin(nn.Module):
+  """Video Swin with patch size (1, 4, 4) and window (8, 7, 7)."""
+
+  embed_dim: int
+  depths: tuple[int, ...]
+  num_heads: tuple[int, ...]
+  drop_path: float = 0.2
+  dtype: Any = jnp.float32
+  param_dtype: Any = jnp.float32
+
+  @nn.compact
+  def __call__(self, frames, num_frames=None, *, train=False):
+    """Features of strides 4, 8, 16 and 32.
+
+    Args:
+      frames: float[B, T, H, W, 3].
+      num_frames: int[] real frames, the rest pads the clip in time without
+        changing the real frames' features; T must then be at most 8 or a
+        multiple of 8, and the real frames must need that many windows. None
+        if all frames are real.
+      train: drop paths at random (rng stream `drop_path`).
+
+    Returns:
+      Four maps float[B, T, h, w, C * 2**i].
+    """
+    types = dict(dtype=self.dtype, param_dtype=self.param_dtype)
+    x = PatchEmbed(self.embed_dim, name="patch_embed", **types)(frames)
+    rates = np.linspace(0, self.drop_path, sum(self.depths)).tolist()
+    stages = []
+    for i, (depth, heads) in enumerate(zip(self.depths, self.num_heads)):
+      if i:
+        x = PatchMerging(name=f"downsamples_{i - 1}", **types)(x)
+      done = sum(self.depths[:i])
+      x = BlockStack(
+        heads, tuple(rates[done : done + depth]), name=f"layers_{i}", **types
+      )(x, num_frames, train=train)
+      stages.append(x)
+    return tuple(stages)
+
+
+class Backbone(nn.Module):
+  """`VideoSwin` under the name that checkpoints give it."""
+
+  embed_dim: int
+  depths: tuple[int, ...]
+  num_heads: tuple[int, ...]
+  drop_path: float = 0.2
+  dtype: Any = jnp.float32
+  param_dtype: Any = jnp.float32
+
+  def setup(self):
+    self.body = VideoSwin(
+      self.embed_dim,
+      self.depths,
+      self.num_heads,
+      self.drop_path,
+      self.dtype,
+      self.param_dtype,
+    )
+
+  def __call__(self, frames, num_frames=None, *, train=False):
+    return self.body(frames, num_frames, train=train)

@@ -1,0 +1,126 @@
+"""Structs that cross package borders, and the conventions they follow.
+
+Letters used in shapes, everywhere:
+  B clips, E expressions, T frames, H W pixels (h w: a feature map),
+  C channels, Q instance queries per frame, L word tokens, M heads,
+  P sampling points, V feature levels, N decoder layers.
+
+Masks: True = valid, everywhere. Boxes: (cx, cy, w, h) normalised to [0, 1]
+inside the model and the losses; (x1, y1, x2, y2) pixels in results.
+Layouts are channels-last.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from flax import struct
+import jax
+
+Array = jax.Array
+Params = Any
+
+
+@struct.dataclass
+class VideoFeatures:
+  """What `SgMg.encode_video` returns: independent of any expression.
+
+  Attributes:
+    levels: four projected, pre-augmented maps, strides 8, 16, 32 and 64,
+      each float[B, T, h, w, C].
+    low_levels: raw Swin outputs of strides 4 and 8 for the segmentation
+      optimiser, each float[B, T, h, w, C'].
+    level_valid: bool[B, h, w] of each of the four levels.
+    size: int[B, 2], (height, width) of each clip before padding.
+    num_frames: int[], real frames; later ones only pad the clip in time.
+  """
+
+  levels: tuple[Array, ...]
+  low_levels: tuple[Array, Array]
+  level_valid: tuple[Array, ...]
+  size: Array
+  num_frames: Array
+
+
+@struct.dataclass
+class TextFeatures:
+  """Encoded expressions: words float[B, L, C], word_pos float[B, L, C],
+  word_valid bool[B, L], sentence float[B, C]."""
+
+  words: Array
+  word_pos: Array
+  word_valid: Array
+  sentence: Array
+
+
+@struct.dataclass
+class DecoderOutput:
+  """What `SgMg.transform` returns, every decoder layer's output stacked.
+
+  Attributes:
+    hidden: float[N, B, T, Q, C].
+    logits: float[N, B, T, Q], class logits before the sigmoid.
+    boxes: float[N, B, T, Q, 4], (cx, cy, w, h) over the padded size.
+    references: float[N, B, T, Q, 4], boxes as refined by layer n, with
+      stopped gradients.
+    init_reference: float[B, T, Q, 2], (cx, cy) that enters layer 0.
+    memory: encoder output at strides 8, 16, 32, each float[B, T, h, w, C].
+  """
+
+  hidden: Array
+  logits: Array
+  boxes: Array
+  references: Array
+  init_reference: Array
+  memory: tuple[Array, ...]
+
+
+@struct.dataclass
+class LayerPredictions:
+  """One decoder layer's predictions, as matching and losses take them:
+  logits float[B, T, Q], boxes float[B, T, Q, 4] and masks_low
+  float[B, T, Q, H/2, W/2] (patch-mask logits after the pixel shuffle)."""
+
+  logits: Array
+  boxes: Array
+  masks_low: Array
+
+
+@struct.dataclass
+class Targets:
+  """Ground truth of a batch, one object per clip.
+
+  Attributes:
+    boxes: float[B, T, 4], (cx, cy, w, h) over the clip's unpadded size.
+    masks: bool[B, T, H, W] at padded size (a multiple of 32).
+    valid: bool[B, T], False where the object is absent.
+  """
+
+  boxes: Array
+  masks: Array
+  valid: Array
+
+
+@struct.dataclass
+class Batch:
+  """One training batch.
+
+  `frames` holds B clips and `tokens` B * E expressions, expression e of clip
+  b at row b * E + e; targets are per expression. With E = 1 this is the
+  paper's batch.
+
+  Attributes:
+    frames: float[B, T, H, W, 3], normalised, padded with zeros.
+    pixel_valid: bool[B, H, W].
+    size: int[B, 2], (height, width) before padding.
+    tokens: int[B * E, L].
+    token_valid: bool[B * E, L].
+    targets: `Targets` with leading dimension B * E.
+  """
+
+  frames: Array
+  pixel_valid: Array
+  size: Array
+  tokens: Array
+  token_valid: Array
+  targets: Targets
