@@ -1,0 +1,1 @@
+"""RefShapes: synthetic clips of moving shapes with referring sentences."""
