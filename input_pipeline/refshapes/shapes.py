@@ -53,7 +53,7 @@ def _cross(x: Plane, y: Plane) -> Plane:
 
 def _heart(x: Plane, y: Plane) -> Plane:
   # A square on its corner with a disc on each upper edge.
-  x, y = np.abs(x), y - 0.05
+  x, y = np.abs(x), y - 0.157
   half = 0.58
   corner = 0.7071068 * (x + np.abs(y - 0.1))
   lobe_x = 0.5 * 0.7071068 * 2 * half
@@ -69,9 +69,9 @@ def _diamond(x: Plane, y: Plane) -> Plane:
 
 
 def _crescent(x: Plane, y: Plane) -> Plane:
-  x = x - 0.2
-  outer = np.sqrt(x * x + y * y) - 1.08
-  bite = np.sqrt((x - 0.52) ** 2 + y * y) - 0.86
+  x = x - 0.338
+  outer = np.sqrt(x * x + y * y) - 1.0
+  bite = np.sqrt((x - 0.62) ** 2 + y * y) - 0.78
   return np.maximum(outer, -bite)
 
 
@@ -86,8 +86,22 @@ DISTANCE: dict[str, Callable[[Plane, Plane], Plane]] = {
   "diamond": _diamond,
   "crescent": _crescent,
 }
-# No outline leaves this disc.
-REACH = 1.32
+# Factors that give every outline the same area, 2.5 square units, so that a
+# size class means the same for all shapes.
+_ENLARGED = {
+  "circle": 0.892,
+  "square": 0.897,
+  "triangle": 1.12,
+  "star": 1.135,
+  "ring": 0.997,
+  "cross": 1.052,
+  "heart": 1.02,
+  "diamond": 1.203,
+  "crescent": 1.188,
+}
+AREA = 2.5
+# Enlarged, no outline leaves this disc.
+REACH = 1.48
 
 
 def _stripes(x: Plane, y: Plane) -> Plane:
@@ -117,6 +131,8 @@ def coverage(shape: str, x: Plane, y: Plane, radius: Plane) -> Plane:
     x, y: float[..., S, S], own coordinates of the pixel centres.
     radius: pixels per own unit, broadcast against x.
   """
+  factor = _ENLARGED[shape]
+  x, y, radius = x / factor, y / factor, radius * factor
   return np.clip(0.5 - DISTANCE[shape](x, y) * radius, 0.0, 1.0)
 
 
