@@ -1,0 +1,363 @@
+"""From a video and sentences to masks: what users call."""
+
+from __future__ import annotations
+
+import dataclasses
+import functools
+import os
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from typing import Any, Final
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from sgmg_jax import errors, types
+from sgmg_jax.checkpoints import native
+from sgmg_jax.checkpoints import tokenizer as tokenizer_lib
+from sgmg_jax.inference import (
+  compilation_cache,
+  postprocess,
+  preprocess,
+  results,
+)
+from sgmg_jax.inference import video as video_lib
+from sgmg_jax.inference import windows as windows_lib
+from sgmg_jax.model import sgmg, variants
+
+# A clip runs in one pass up to this many padded pixels (48 frames at 360x640),
+# frames, and bytes of decoded frames; longer ones run in windows.
+_WHOLE_PIXELS: Final = 48 * 368 * 640
+_WHOLE_FRAMES: Final = 128
+_WHOLE_BYTES: Final = 2**30
+
+# Called with the share of a frame-by-sentence grid that is done, in frames.
+Progress = Callable[[float], None]
+
+
+def load(
+  name_or_path: str | os.PathLike, dtype: Any = jnp.float32
+) -> Predictor:
+  """A predictor from a native checkpoint.
+
+  Args:
+    name_or_path: a checkpoint folder, or a bundled name ("refshapes-mini").
+    dtype: of computation; parameters stay float32.
+
+  Raises:
+    UserError: no such checkpoint, or it is damaged.
+  """
+  compilation_cache.enable()
+  return Predictor(native.load(name_or_path), dtype)
+
+
+@dataclasses.dataclass(frozen=True)
+class EncodedVideo:
+  """A video's features, ready for any number of sentences.
+
+  Memory grows with the length of the video, by about 14 MB a frame for the
+  tiny model at 360x640.
+
+  Attributes:
+    video: where the frames came from.
+    geometry: its sizes.
+    clips: features of each window and its number of frames.
+  """
+
+  video: video_lib.VideoReader
+  geometry: preprocess.Geometry
+  clips: list[tuple[types.VideoFeatures, int]] = dataclasses.field(repr=False)
+
+
+class Predictor:
+  """Segments videos by sentences with one checkpoint.
+
+  Compiled programs are shared by all predictors of the same sizes, and do not
+  depend on the number of sentences or, within a bucket, on the number of
+  frames.
+  """
+
+  def __init__(self, checkpoint: native.Checkpoint, dtype: Any = jnp.float32):
+    self.card = checkpoint.card
+    self.name = checkpoint.card["name"]
+    self.variant = checkpoint.variant
+    self._tokenizer = checkpoint.tokenizer
+    self._params = jax.device_put(checkpoint.params)
+    self._programs = _programs(checkpoint.variant, jnp.dtype(dtype).name)
+    self._window = int(checkpoint.card["preprocess"]["window"])
+
+  def segment(
+    self,
+    video: Any,
+    expressions: Sequence[str],
+    *,
+    window: int | None = None,
+    threshold: float = 0.5,
+    progress: Progress | None = None,
+  ) -> results.Segmentation:
+    """Masks of every expression's object in every frame, in memory.
+
+    Args:
+      video: any source that `video.open_video` takes.
+      expressions: E sentences, one object each.
+      window: frames that the model sees at once; None: the whole clip where
+        it fits into memory, else the checkpoint's window.
+      threshold: probability that a mask pixel exceeds.
+      progress: called with the frames done since the last call; a part of a
+        frame is counted for each sentence.
+
+    Raises:
+      UserError: a bad video, expression, window or threshold.
+    """
+    reader = video_lib.open_video(video)
+    texts = self._encode_texts(expressions)
+    steps = self._run(reader, texts, window, True, threshold, progress)
+    return self._collect(reader, expressions, threshold, steps)
+
+  def segment_to_folder(
+    self,
+    video: Any,
+    expressions: Sequence[str],
+    out: str | os.PathLike,
+    *,
+    window: int | None = None,
+    threshold: float = 0.5,
+    overwrite: bool = False,
+    progress: Progress | None = None,
+  ) -> results.Summary:
+    """As `segment` and `save`, with memory that does not grow with the video.
+
+    `results` describes the files.
+    """
+    reader = video_lib.open_video(video)
+    texts = self._encode_texts(expressions)
+    steps = self._run(reader, texts, window, True, threshold, progress)
+    writer = results.ResultWriter(
+      out,
+      reader,
+      expressions,
+      checkpoint=self.name,
+      threshold=threshold,
+      overwrite=overwrite,
+    )
+    with writer:
+      for step in steps:
+        writer.add(step)
+    return writer.summary()
+
+  def stream(
+    self,
+    frames: Any,
+    expressions: Sequence[str],
+    *,
+    window: int | None = None,
+    threshold: float = 0.5,
+  ) -> Iterator[results.WindowResult]:
+    """One result per window of a video without end, in bounded memory.
+
+    Args:
+      frames: any source; typically an iterator of uint8[H, W, 3] RGB frames.
+      expressions: E sentences.
+      window: frames per result; None: the checkpoint's.
+      threshold: probability that a mask pixel exceeds.
+    """
+    reader = video_lib.open_video(frames)
+    texts = self._encode_texts(expressions)
+    return self._run(reader, texts, window, False, threshold, None)
+
+  def encode(self, video: Any, *, window: int | None = None) -> EncodedVideo:
+    """Runs everything that does not depend on a sentence."""
+    reader = video_lib.open_video(video)
+    geometry = self._geometry(reader)
+    clips = [
+      (self._encode_clip(resized, geometry), len(resized))
+      for _, resized in self._clips(reader, geometry, window, True)
+    ]
+    return EncodedVideo(reader, geometry, clips)
+
+  def query(
+    self,
+    encoded: EncodedVideo,
+    expressions: Sequence[str],
+    *,
+    threshold: float = 0.5,
+  ) -> results.Segmentation:
+    """As `segment`, with the same numbers, on an encoded video."""
+    texts = self._encode_texts(expressions)
+    _check_threshold(threshold)
+    steps, start = [], 0
+    for features, length in encoded.clips:
+      outputs = [
+        self._query(features, text, length, encoded.geometry, threshold)
+        for text in texts
+      ]
+      steps.append(results.WindowResult(start, [], *_stack(outputs)))
+      start += length
+    return self._collect(encoded.video, expressions, threshold, steps)
+
+  def _run(
+    self, reader, texts, window, whole, threshold, progress
+  ) -> Iterator[results.WindowResult]:
+    _check_threshold(threshold)
+    if window is not None and window < 1:
+      raise errors.UserError(f"window {window}: expected at least 1 frame")
+    return self._steps(reader, texts, window, whole, threshold, progress)
+
+  def _steps(self, reader, texts, window, whole, threshold, progress):
+    geometry = self._geometry(reader)
+    start = 0
+    for frames, resized in self._clips(reader, geometry, window, whole):
+      length = len(frames)
+      # The encoding counts as one more sentence.
+      share = length / (len(texts) + 1)
+      features = self._encode_clip(resized, geometry)
+      if progress:
+        jax.block_until_ready(features)
+        progress(share)
+      outputs = []
+      for text in texts:
+        outputs.append(self._query(features, text, length, geometry, threshold))
+        if progress:
+          progress(share)
+      yield results.WindowResult(start, frames, *_stack(outputs))
+      start += length
+
+  def _clips(self, reader, geometry, window, whole):
+    """Yields (original frames, resized frames) of each window."""
+    whole_limit = 0
+    if whole and window is None:
+      whole_limit = _whole_limit(geometry)
+    pairs = (
+      (frame, preprocess.resize_frame(frame, geometry)) for frame in reader
+    )
+    window = self._window if window is None else window
+    for clip in windows_lib.windows(pairs, window, whole_limit):
+      frames, resized = map(list, zip(*clip))
+      yield frames, resized
+
+  def _geometry(self, reader: video_lib.VideoReader) -> preprocess.Geometry:
+    rule = self.card["preprocess"]
+    return preprocess.plan_geometry(
+      reader.height, reader.width, rule["short_side"], rule["long_side"]
+    )
+
+  def _encode_clip(self, resized, geometry) -> types.VideoFeatures:
+    return self._programs.encode_video(
+      self._params,
+      preprocess.pad_clip(resized, geometry),
+      np.array([geometry.size], np.int32),
+      np.int32(len(resized)),
+    )
+
+  def _encode_texts(self, expressions) -> list[types.TextFeatures]:
+    if isinstance(expressions, str):
+      expressions = [expressions]
+    if not expressions:
+      raise errors.UserError("no expressions: expected at least one sentence")
+    # Positions start behind the padding id.
+    limit = self.variant.text_positions - self.variant.pad_token_id - 1
+    tokens, valid = tokenizer_lib.encode(self._tokenizer, expressions, limit)
+    texts = []
+    for row, row_valid in zip(tokens, valid):
+      length = min(_token_bucket(row_valid.sum()), limit)
+      texts.append(
+        self._programs.encode_text(
+          self._params, row[None, :length], row_valid[None, :length]
+        )
+      )
+    return texts
+
+  def _query(self, features, text, length, geometry, threshold):
+    """Masks, scores and boxes of one expression in one window."""
+    logits, scores, boxes = self._programs.query(self._params, features, text)
+    masks = _threshold_masks(logits, geometry, threshold)
+    boxes = postprocess.boxes_in_pixels(np.asarray(boxes)[:length], geometry)
+    return np.asarray(masks)[:length], np.asarray(scores)[:length], boxes
+
+  def _collect(self, reader, expressions, threshold, steps):
+    if isinstance(expressions, str):
+      expressions = [expressions]
+    fields = [(s.masks, s.scores, s.boxes) for s in steps]
+    masks, scores, boxes = (np.concatenate(x, 1) for x in zip(*fields))
+    return results.Segmentation(
+      expressions=tuple(expressions),
+      masks=masks,
+      scores=scores,
+      boxes=boxes,
+      video=reader,
+      checkpoint=self.name,
+      threshold=threshold,
+    )
+
+
+@dataclasses.dataclass(frozen=True)
+class _Programs:
+  encode_video: Callable
+  encode_text: Callable
+  query: Callable
+
+
+@functools.cache
+def _programs(variant: variants.Variant, dtype: str) -> _Programs:
+  """Jitted steps of one model, shared by all its predictors."""
+  model = sgmg.SgMg(variant=variant, dtype=jnp.dtype(dtype))
+
+  def encode_video(params, clip, size, num_frames):
+    pixels, pixel_valid = preprocess.normalise(clip, size)
+    return model.apply(
+      {"params": params},
+      pixels,
+      pixel_valid,
+      size,
+      num_frames,
+      method="encode_video",
+    )
+
+  def encode_text(params, tokens, token_valid):
+    return model.apply(
+      {"params": params}, tokens, token_valid, method="encode_text"
+    )
+
+  def query(params, video, text):
+    return model.apply({"params": params}, video, text, method=_segment)
+
+  return _Programs(jax.jit(encode_video), jax.jit(encode_text), jax.jit(query))
+
+
+def _segment(model: sgmg.SgMg, video, text):
+  """Mask logits [T, H, W], scores [T] and boxes [T, 4] of the best query."""
+  decoded = model.transform(model.fuse(video, text), video, text)
+  masks, query = model.segment(decoded, video)
+  scores = sgmg.take_query(decoded.logits[-1], query, axis=2)
+  boxes = sgmg.take_query(decoded.boxes[-1], query, axis=2)
+  return masks[0], jax.nn.sigmoid(scores[0]), boxes[0]
+
+
+_threshold_masks = jax.jit(postprocess.threshold_masks, static_argnums=(1, 2))
+
+
+def _stack(outputs: Iterable[tuple]) -> tuple[np.ndarray, ...]:
+  return tuple(np.stack(field) for field in zip(*outputs))
+
+
+def _token_bucket(num_tokens: int) -> int:
+  """16, 32, 64, …: few lengths, few compilations."""
+  return max(16, 1 << (int(num_tokens) - 1).bit_length())
+
+
+def _whole_limit(geometry: preprocess.Geometry) -> int:
+  """Most frames of this size that run in one pass."""
+  pixels = geometry.padded[0] * geometry.padded[1]
+  frame_bytes = 3 * geometry.original[0] * geometry.original[1]
+  limit = min(
+    _WHOLE_FRAMES, _WHOLE_PIXELS // pixels, _WHOLE_BYTES // frame_bytes
+  )
+  # Above 8 frames clips are padded to multiples of 8.
+  return limit if limit <= 8 else limit // 8 * 8
+
+
+def _check_threshold(threshold: float) -> None:
+  if not 0 < threshold < 1:
+    raise errors.UserError(
+      f"threshold {threshold}: expected a probability in (0, 1)"
+    )

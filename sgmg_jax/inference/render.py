@@ -1,0 +1,286 @@
+"""Pictures of results: tinted masks with captions, and contact sheets."""
+
+from __future__ import annotations
+
+import colorsys
+import functools
+import unicodedata
+from collections.abc import Sequence
+from typing import Final
+
+import numpy as np
+import PIL.Image
+import PIL.ImageDraw
+import PIL.ImageFont
+
+Colour = tuple[int, int, int]
+
+# Bright, and told apart by most colour-blind people when neighbours.
+_PALETTE: Final = (
+  (255, 89, 64),
+  (51, 153, 255),
+  (255, 202, 40),
+  (38, 198, 108),
+  (213, 84, 232),
+  (0, 214, 214),
+  (255, 140, 0),
+  (150, 117, 255),
+)
+_BACKGROUND: Final = (24, 24, 27)
+_TEXT: Final = (235, 235, 235)
+_MUTED: Final = (150, 150, 155)
+_TINT: Final = 0.45
+# Display width of a video: tiny ones are enlarged to read the captions, larger
+# than Full HD ones reduced so that players cope.
+_MIN_WIDTH: Final = 480
+_MAX_SIDE: Final = 1920
+_MAX_CAPTION_LINES: Final = 3
+# Long side of the pictures in a contact sheet, and the space between them.
+_THUMBNAIL: Final = 240
+_GAP: Final = 6
+
+
+def colour_of(index: int) -> Colour:
+  """Colour of expression `index`; never repeats."""
+  if index < len(_PALETTE):
+    return _PALETTE[index]
+  # Golden-ratio steps keep any number of hues apart.
+  hue = (0.07 + 0.618034 * index) % 1.0
+  return tuple(round(255 * c) for c in colorsys.hsv_to_rgb(hue, 0.75, 1.0))
+
+
+@functools.cache
+def _font(size: int) -> PIL.ImageFont.FreeTypeFont:
+  return PIL.ImageFont.load_default(size=size)
+
+
+def _resize(image: np.ndarray, size: tuple[int, int], smooth: bool):
+  """uint8[H, W, 3] or bool[H, W] to (height, width)."""
+  if image.shape[:2] == size:
+    return image
+  resampling = PIL.Image.Resampling.BILINEAR
+  if not smooth:
+    resampling = PIL.Image.Resampling.NEAREST
+  height, width = size
+  picture = PIL.Image.fromarray(image).resize((width, height), resampling)
+  return np.asarray(picture)
+
+
+def draw_mask(frame: np.ndarray, mask: np.ndarray, colour: Colour) -> None:
+  """Tints `mask` (bool[H, W]) in `frame` (uint8[H, W, 3]) in place.
+
+  The contour is white outside and coloured inside, so that it also shows on
+  an object of its own colour.
+  """
+  rows, columns = np.any(mask, 1).nonzero()[0], np.any(mask, 0).nonzero()[0]
+  if not rows.size:
+    return
+  box = np.s_[rows[0] : rows[-1] + 1, columns[0] : columns[-1] + 1]
+  mask, region = mask[box], frame[box]
+  thickness = max(1, round(min(frame.shape[:2]) / 220))
+  tint = region * (1 - _TINT) + np.array(colour) * _TINT
+  region[mask] = tint[mask].astype(np.uint8)
+  region[mask & ~_erode(mask, 2 * thickness)] = colour
+  region[mask & ~_erode(mask, thickness)] = 255
+
+
+def _erode(mask: np.ndarray, radius: int) -> np.ndarray:
+  """Square erosion; outside the array counts as background."""
+  height, width = mask.shape
+  padded = np.pad(mask, radius)
+  rows = padded[:height].copy()
+  for shift in range(1, 2 * radius + 1):
+    rows &= padded[shift : shift + height]
+  eroded = rows[:, :width].copy()
+  for shift in range(1, 2 * radius + 1):
+    eroded &= rows[:, shift : shift + width]
+  return eroded
+
+
+def display_size(height: int, width: int) -> tuple[int, int]:
+  """(height, width) at which a video of this size is shown."""
+  scale = min(1.0, _MAX_SIDE / max(height, width))
+  if width < _MIN_WIDTH:
+    scale = min(-(-_MIN_WIDTH // width), max(1, _MAX_SIDE // height))
+  return max(1, round(height * scale)), max(1, round(width * scale))
+
+
+class Overlay:
+  """Draws every expression's mask into a frame, captions in a panel below.
+
+  The panel keeps off the picture and has the same height in every frame.
+  """
+
+  def __init__(self, height: int, width: int, expressions: Sequence[str]):
+    self.size = display_size(height, width)
+    self._font = _font(max(15, round(self.size[1] / 48)))
+    line = sum(self._font.getmetrics()) + 4
+    margin = line // 2
+    self._score_x = margin + line
+    text_x = self._score_x + round(self._font.getlength("0.00")) + margin
+    room = self.size[1] - text_x - margin
+    wrapped = [_wrap(text, self._font, room) for text in expressions]
+    self._baselines = []
+    y = margin
+    for lines in wrapped:
+      self._baselines.append(y)
+      y += line * len(lines)
+    panel = PIL.Image.new("RGB", (self.size[1], y + margin), _BACKGROUND)
+    draw = PIL.ImageDraw.Draw(panel)
+    for index, (y, lines) in enumerate(zip(self._baselines, wrapped)):
+      swatch = (margin, y + 3, margin + line - 8, y + line - 5)
+      draw.rectangle(swatch, fill=colour_of(index))
+      for row, text in enumerate(lines):
+        draw.text((text_x, y + row * line), text, _TEXT, self._font)
+    self._panel = panel
+
+  def render(
+    self, frame: np.ndarray, masks: np.ndarray, scores: np.ndarray
+  ) -> np.ndarray:
+    """One overlay frame.
+
+    Args:
+      frame: uint8[H, W, 3].
+      masks: bool[E, H, W].
+      scores: float[E].
+
+    Returns:
+      uint8[H', W', 3], the enlarged frame above the captions.
+    """
+    picture = np.array(_resize(frame, self.size, smooth=True))
+    for index, mask in enumerate(masks):
+      draw_mask(
+        picture, _resize(mask, self.size, smooth=False), colour_of(index)
+      )
+    panel = self._panel.copy()
+    draw = PIL.ImageDraw.Draw(panel)
+    for y, score in zip(self._baselines, scores):
+      draw.text((self._score_x, y), f"{score:.2f}", _MUTED, self._font)
+    return np.concatenate([picture, np.asarray(panel)])
+
+
+def _legible(text: str) -> str:
+  """What Pillow's built-in font can show: letters lose their accents, other
+  scripts become question marks."""
+  plain = unicodedata.normalize("NFKD", text)
+  plain = "".join(c for c in plain if not unicodedata.combining(c))
+  return plain.encode("ascii", "replace").decode()
+
+
+def _wrap(text: str, font: PIL.ImageFont.FreeTypeFont, room: float):
+  """Lines of `text` no wider than `room`; the last ends in … when cut."""
+  lines = [""]
+  for word in _legible(text).split():
+    longer = f"{lines[-1]} {word}".strip()
+    if font.getlength(longer) <= room or not lines[-1]:
+      lines[-1] = longer
+    else:
+      lines.append(word)
+  cut = len(lines) > _MAX_CAPTION_LINES
+  lines = lines[:_MAX_CAPTION_LINES]
+  return [
+    _shorten(text, font, room, cut and index == len(lines) - 1)
+    for index, text in enumerate(lines)
+  ]
+
+
+def _shorten(text: str, font, room: float, cut: bool) -> str:
+  while text and font.getlength(text + "…" * cut) > room:
+    text, cut = text[:-1], True
+  return text + "…" * cut
+
+
+class ContactSheet:
+  """A few frames of a video of any length, one row of masks per expression.
+
+  Keeps thumbnails of at most `2 * columns` frames: every k-th, with k doubled
+  whenever they become too many.
+  """
+
+  def __init__(
+    self,
+    height: int,
+    width: int,
+    expressions: Sequence[str],
+    columns: int = 5,
+  ):
+    # Very long or narrow frames keep at least 40 pixels on the short side.
+    scale = _THUMBNAIL / max(height, width)
+    self._size = tuple(max(40, round(s * scale)) for s in (height, width))
+    self._expressions = list(expressions)
+    self._columns = columns
+    self._stride = 1
+    self._index = 0
+    self._kept: list[tuple[int, list[np.ndarray], np.ndarray]] = []
+
+  def add(
+    self, frame: np.ndarray, masks: np.ndarray, scores: np.ndarray
+  ) -> None:
+    """Takes the next frame; shapes as in `Overlay.render`."""
+    index, self._index = self._index, self._index + 1
+    if index % self._stride:
+      return
+    # The frame is reduced first: thumbnails cost little in long videos.
+    plain = np.array(_resize(frame, self._size, smooth=True))
+    pictures = [plain]
+    for expression, mask in enumerate(masks):
+      picture = plain.copy()
+      small = _resize(mask, self._size, smooth=False)
+      draw_mask(picture, small, colour_of(expression))
+      pictures.append(picture)
+    self._kept.append((index, pictures, scores))
+    if len(self._kept) > 2 * self._columns:
+      self._kept = self._kept[::2]
+      self._stride *= 2
+
+  def image(self, fps: float, title: str) -> PIL.Image.Image:
+    """The sheet: plain frames on top, then a row for each expression."""
+    count = min(self._columns, len(self._kept))
+    places = np.linspace(0, len(self._kept) - 1, count)
+    chosen = [self._kept[round(place)] for place in places]
+    font = _font(15)
+    line = sum(font.getmetrics()) + 6
+    height, width = self._size
+    sheet_width = max(count * (width + _GAP) + _GAP, 360)
+    row_height = line + height + _GAP
+    num_rows = 1 + len(self._expressions)
+    size = (sheet_width, line + num_rows * row_height + _GAP)
+    sheet = PIL.Image.new("RGB", size, _BACKGROUND)
+    draw = PIL.ImageDraw.Draw(sheet)
+    room = sheet_width - 2 * _GAP
+    title = _shorten(_legible(title), font, room, False)
+    draw.text((_GAP, _GAP), title, _TEXT, font)
+    columns = [_GAP + i * (width + _GAP) for i in range(count)]
+    for x, (index, pictures, _) in zip(columns, chosen):
+      draw.text((x, line + 3), f"{index / fps:.1f} s", _MUTED, font)
+      sheet.paste(PIL.Image.fromarray(pictures[0]), (x, 2 * line))
+    for row, text in enumerate(self._expressions):
+      y = line + (row + 1) * row_height
+      side = line - 10
+      swatch = (_GAP, y + 5, _GAP + side, y + 5 + side)
+      draw.rectangle(swatch, colour_of(row))
+      text = _shorten(_legible(text), font, room - line, False)
+      draw.text((_GAP + line, y + 3), text, _TEXT, font)
+      for x, (_, pictures, scores) in zip(columns, chosen):
+        sheet.paste(PIL.Image.fromarray(pictures[row + 1]), (x, y + line))
+        label = (x + 3, y + line + 3)
+        _draw_label(draw, label, f"{scores[row]:.2f}", font)
+    return sheet
+
+
+def _draw_label(draw, position, text, font) -> None:
+  left, top, right, bottom = draw.textbbox(position, text, font)
+  draw.rectangle((left - 2, top - 2, right + 2, bottom + 2), _BACKGROUND)
+  draw.text(position, text, _TEXT, font)
+
+
+def stack_sheets(sheets: Sequence[PIL.Image.Image]) -> PIL.Image.Image:
+  """One picture with all sheets below each other."""
+  width = max(sheet.width for sheet in sheets)
+  height = sum(sheet.height for sheet in sheets)
+  stacked = PIL.Image.new("RGB", (width, height), _BACKGROUND)
+  y = 0
+  for sheet in sheets:
+    stacked.paste(sheet, (0, y))
+    y += sheet.height
+  return stacked

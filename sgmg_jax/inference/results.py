@@ -1,0 +1,311 @@
+"""What a segmentation holds, and how it becomes files.
+
+A result folder:
+
+  contact_sheet.png          a few frames, one row per expression
+  overlay.mp4                every expression's mask in its colour
+  masks/00_a_red_ball/*.png  palette PNG, 1 = object, one per frame
+  results.json               scores, boxes and masks:
+
+    {"format": 1,
+     "video": {"name", "height", "width", "fps", "num_frames"},
+     "checkpoint": name, "threshold": 0.5,
+     "expressions": [
+       {"text": "a red ball", "masks": "masks/00_a_red_ball",
+        "frames": [{"frame": "00000",      name of the mask file
+                    "score": 0.97,         confidence in [0, 1]
+                    "box": [x1, y1, x2, y2],    pixels
+                    "rle": {"size": [H, W], "counts": "..."}},  COCO RLE
+                   ...],
+        "score": 0.95}]}                   mean over the frames
+"""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import json
+import os
+import pathlib
+import re
+import shutil
+from collections.abc import Sequence
+from typing import Any, Final
+
+import numpy as np
+import PIL.Image
+from pycocotools import mask as coco_mask
+
+from sgmg_jax import errors
+from sgmg_jax.checkpoints import atomic
+from sgmg_jax.inference import render, video_writer
+from sgmg_jax.inference import video as video_lib
+
+FORMAT: Final = 1
+_NAMES: Final = {"contact_sheet.png", "overlay.mp4", "masks", "results.json"}
+
+
+@dataclasses.dataclass(frozen=True)
+class WindowResult:
+  """Masks of consecutive frames that the model saw together.
+
+  Attributes:
+    start: index of the first frame in the video.
+    frames: T frames, each uint8[H, W, 3].
+    masks: bool[E, T, H, W].
+    scores: float32[E, T], the model's confidence in [0, 1].
+    boxes: float32[E, T, 4], (x1, y1, x2, y2) in pixels, of the box head.
+  """
+
+  start: int
+  frames: list[np.ndarray] = dataclasses.field(repr=False)
+  masks: np.ndarray = dataclasses.field(repr=False)
+  scores: np.ndarray
+  boxes: np.ndarray
+
+
+@dataclasses.dataclass(frozen=True)
+class Segmentation:
+  """Masks of a whole video, in memory.
+
+  Attributes:
+    expressions: the E sentences.
+    masks: bool[E, T, H, W].
+    scores: float32[E, T], the model's confidence in [0, 1].
+    boxes: float32[E, T, 4], (x1, y1, x2, y2) in pixels, of the box head.
+    video: where the frames came from.
+    checkpoint: name of the model.
+    threshold: probability that mask pixels exceed.
+  """
+
+  expressions: tuple[str, ...]
+  masks: np.ndarray = dataclasses.field(repr=False)
+  scores: np.ndarray = dataclasses.field(repr=False)
+  boxes: np.ndarray = dataclasses.field(repr=False)
+  video: video_lib.VideoReader
+  checkpoint: str
+  threshold: float
+
+  def save(
+    self,
+    out: str | os.PathLike,
+    *,
+    video: Any = None,
+    overwrite: bool = False,
+  ) -> Summary:
+    """Writes a result folder, as `ResultWriter` does.
+
+    Args:
+      out: the folder to make.
+      video: the frames again, where they came from an iterator.
+      overwrite: replace an earlier result folder.
+
+    Raises:
+      UserError: the frames are gone, or `out` is taken.
+    """
+    reader = self.video if video is None else video_lib.open_video(video)
+    if not reader.rereadable and video is None:
+      raise errors.UserError(
+        "save needs the frames again, and the iterator they came from is "
+        "used up: expected save(out, video=...)"
+      )
+    writer = ResultWriter(
+      out,
+      reader,
+      self.expressions,
+      checkpoint=self.checkpoint,
+      threshold=self.threshold,
+      overwrite=overwrite,
+    )
+    with writer:
+      for index, frame in enumerate(reader):
+        here = np.s_[:, index : index + 1]
+        writer.add(
+          WindowResult(
+            index,
+            [frame],
+            self.masks[here],
+            self.scores[here],
+            self.boxes[here],
+          )
+        )
+    return writer.summary()
+
+
+@dataclasses.dataclass(frozen=True)
+class Summary:
+  """What a finished result folder holds: its path, the number of frames, and
+  each expression's mean score."""
+
+  path: pathlib.Path
+  num_frames: int
+  scores: tuple[float, ...]
+
+
+class ResultWriter:
+  """Context manager that writes a result folder window by window.
+
+  Memory does not grow with the length of the video. The folder appears under
+  its name when the context ends without an exception; otherwise nothing is
+  left behind, and an earlier folder stays as it was.
+  """
+
+  def __init__(
+    self,
+    out: str | os.PathLike,
+    video: video_lib.VideoReader,
+    expressions: Sequence[str],
+    *,
+    checkpoint: str,
+    threshold: float,
+    overwrite: bool = False,
+  ):
+    self.path = pathlib.Path(out).expanduser().absolute()
+    check_out(self.path, overwrite)
+    self._video = video
+    self._expressions = list(expressions)
+    self._header = {"checkpoint": checkpoint, "threshold": threshold}
+    self._folders = [
+      f"masks/{index:02d}{_slug(text)}"
+      for index, text in enumerate(expressions)
+    ]
+    self._overlay = render.Overlay(video.height, video.width, expressions)
+    self._sheet = render.ContactSheet(video.height, video.width, expressions)
+    self._num_frames = 0
+    self._score_sums = np.zeros(len(self._expressions))
+    self._failed = True  # until the context ends well
+    self._exit = contextlib.ExitStack()
+
+  def __enter__(self) -> ResultWriter:
+    with contextlib.ExitStack() as stack:
+      # check_out has allowed what may be replaced.
+      folder = stack.enter_context(atomic.output(self.path, overwrite=True))
+      folder.mkdir()
+      for name in self._folders:
+        (folder / name).mkdir(parents=True)
+      stack.callback(self._finish_on_success, folder)
+      self._mp4 = stack.enter_context(
+        video_writer.VideoWriter(folder / "overlay.mp4", self._video.fps)
+      )
+      # One line per frame and expression, joined into results.json at the
+      # end: the order in the file is not the order of production.
+      self._lines = [
+        stack.enter_context(open(folder / f"{index}.lines", "w"))
+        for index in range(len(self._expressions))
+      ]
+      self._folder = folder
+      self._exit = stack.pop_all()
+    return self
+
+  def __exit__(self, kind, error, trace) -> bool | None:
+    self._failed = kind is not None
+    return self._exit.__exit__(kind, error, trace)
+
+  def add(self, window: WindowResult) -> None:
+    """Writes the next window's masks, overlay frames and results."""
+    masks = np.asarray(window.masks)
+    for index, frame in enumerate(window.frames):
+      name = self._video.frame_name(window.start + index)
+      now, scores = masks[:, index], window.scores[:, index]
+      for expression, mask in enumerate(now):
+        path = self._folder / self._folders[expression] / f"{name}.png"
+        _save_mask(path, mask, render.colour_of(expression))
+        entry = {
+          "frame": name,
+          "score": round(float(scores[expression]), 4),
+          "box": [round(float(x), 2) for x in window.boxes[expression, index]],
+          "rle": encode_rle(mask),
+        }
+        separator = ",\n" if self._num_frames else ""
+        self._lines[expression].write(separator + json.dumps(entry))
+      self._mp4.write(self._overlay.render(frame, now, scores))
+      self._sheet.add(frame, now, scores)
+      self._score_sums += scores
+      self._num_frames += 1
+
+  def summary(self) -> Summary:
+    """What has been written so far."""
+    scores = self._score_sums / max(self._num_frames, 1)
+    return Summary(self.path, self._num_frames, tuple(scores.tolist()))
+
+  def _finish_on_success(self, folder: pathlib.Path) -> None:
+    """Runs when the overlay and the line files are closed."""
+    if self._failed:
+      return
+    video = {
+      "name": self._video.name,
+      "height": self._video.height,
+      "width": self._video.width,
+      "fps": self._video.fps,
+      "num_frames": self._num_frames,
+    }
+    title = (
+      f"{video['name']}: {video['width']}x{video['height']}, "
+      f"{self._num_frames} frames"
+    )
+    self._sheet.image(self._video.fps, title).save(folder / "contact_sheet.png")
+    scores = self.summary().scores
+    header = {"format": FORMAT, "video": video, **self._header}
+    with open(folder / "results.json", "w") as out:
+      out.write(json.dumps(header)[:-1] + ', "expressions": [')
+      for index, text in enumerate(self._expressions):
+        entry = {"text": text, "masks": self._folders[index]}
+        out.write("," * (index > 0) + "\n" + json.dumps(entry)[:-1])
+        out.write(', "frames": [\n')
+        path = folder / f"{index}.lines"
+        with open(path) as lines:
+          shutil.copyfileobj(lines, out)
+        path.unlink()
+        out.write(f'], "score": {scores[index]:.4f}}}')
+      out.write("]}\n")
+
+
+def check_out(path: str | os.PathLike, overwrite: bool) -> None:
+  """Raises a UserError unless a result folder may be made at `path`.
+
+  With `overwrite` an earlier result folder is replaced, but nothing else: a
+  folder that holds anything besides results is never touched.
+  """
+  path = pathlib.Path(path).expanduser()
+  if not path.exists():
+    return
+  if not path.is_dir():
+    raise errors.UserError(f"out {path}: a file, expected a folder to make")
+  names = {entry.name for entry in path.iterdir()}
+  if not names:
+    return
+  if not overwrite:
+    raise errors.UserError(
+      f"out {path}: the folder is not empty; overwrite replaces earlier results"
+    )
+  if "results.json" not in names or names - _NAMES:
+    raise errors.UserError(
+      f"out {path}: not a result folder, or it holds other files too "
+      f"({min(names - _NAMES, default='no results.json')}): not overwritten"
+    )
+
+
+def encode_rle(mask: np.ndarray) -> dict[str, Any]:
+  """bool[H, W] -> COCO compressed run lengths, ready for JSON."""
+  rle = coco_mask.encode(np.asfortranarray(mask, np.uint8))
+  return {
+    "size": [int(side) for side in rle["size"]],
+    "counts": rle["counts"].decode("ascii"),
+  }
+
+
+def decode_rle(rle: dict[str, Any]) -> np.ndarray:
+  """Inverse of `encode_rle`."""
+  return coco_mask.decode(rle).astype(bool)
+
+
+def _save_mask(path: pathlib.Path, mask: np.ndarray, colour) -> None:
+  image = PIL.Image.fromarray(mask.astype(np.uint8))
+  image.putpalette([0, 0, 0, *colour])
+  image.save(path)
+
+
+def _slug(text: str) -> str:
+  """Part of a folder name: "_a_red_ball", or nothing without letters."""
+  words = re.sub(r"[^a-z0-9]+", "_", text.lower()).strip("_")
+  return f"_{words[:40].rstrip('_')}" if words else ""

@@ -1,0 +1,68 @@
+"""Fixtures that several areas share."""
+
+import jax
+import numpy as np
+import pytest
+
+WORDS = (
+  "a the and of on to that from red green blue yellow white black dog cat ball "
+  "circle square left right moving rolling small large"
+).split()
+
+
+@pytest.fixture(autouse=True, scope="session")
+def _compilation_cache(tmp_path_factory):
+  """Tests neither use nor fill the user's cache of compiled programs."""
+  patch = pytest.MonkeyPatch()
+  patch.setenv("SGMG_CACHE_DIR", "")
+  yield
+  patch.undo()
+
+
+@pytest.fixture(scope="session")
+def mu_checkpoint(tmp_path_factory):
+  """Path of a native checkpoint of the tiny variant with random weights."""
+  from sgmg_jax.checkpoints import abstract, native
+  from sgmg_jax.checkpoints import card as card_lib
+  from sgmg_jax.model import variants
+
+  variant = variants.get_variant("mu")
+  rng = np.random.RandomState(0)
+
+  def random_weights(leaf):
+    z = rng.standard_normal(leaf.shape).astype(np.float32)
+    return z / np.sqrt(leaf.size / leaf.shape[-1]) if leaf.ndim > 1 else z / 5
+
+  params = jax.tree.map(random_weights, abstract.model(variant))
+  card = card_lib.make(
+    variant,
+    name="mu",
+    source={"made": "random weights"},
+    licence="Apache-2.0",
+    preprocess={"short_side": 144, "long_side": 320, "window": 4},
+  )
+  path = tmp_path_factory.mktemp("checkpoint") / "mu"
+  native.save(path, params, card, _word_tokenizer())
+  return path
+
+
+def _word_tokenizer():
+  """Words of a short list, unknown ones as <unk>."""
+  import tokenizers
+  import transformers
+
+  special = {"<s>": 0, "<pad>": 1, "</s>": 2, "<unk>": 3}
+  words = {word: 4 + index for index, word in enumerate(WORDS)}
+  model = tokenizers.models.WordLevel(special | words, unk_token="<unk>")
+  backend = tokenizers.Tokenizer(model)
+  backend.pre_tokenizer = tokenizers.pre_tokenizers.Whitespace()
+  backend.post_processor = tokenizers.processors.TemplateProcessing(
+    single="<s> $A </s>", special_tokens=[("<s>", 0), ("</s>", 2)]
+  )
+  return transformers.PreTrainedTokenizerFast(
+    tokenizer_object=backend,
+    bos_token="<s>",
+    eos_token="</s>",
+    pad_token="<pad>",
+    unk_token="<unk>",
+  )

@@ -1,0 +1,180 @@
+"""The predictor on a random tiny model: one answer by every way of asking."""
+
+import itertools
+
+import jax
+import numpy as np
+import pytest
+
+import sgmg_jax
+from sgmg_jax import errors
+from sgmg_jax.inference import predictor as predictor_lib
+from sgmg_jax.inference import preprocess
+from sgmg_jax.model import sgmg
+
+EXPRESSIONS = ["a red ball rolling left", "the dog"]
+
+
+@pytest.fixture(scope="module")
+def model(mu_checkpoint):
+  return sgmg_jax.load(mu_checkpoint)
+
+
+@pytest.fixture(scope="module")
+def frames():
+  rng = np.random.RandomState(0)
+  low = rng.randint(0, 256, (11, 6, 8, 3), np.uint8)
+  return low.repeat(25, 1).repeat(20, 2)  # 11 frames of 150x160
+
+
+def test_shapes_and_ranges(model, frames):
+  result = model.segment(frames[:8], EXPRESSIONS)
+  assert result.masks.shape == (2, 8, 150, 160)
+  assert result.masks.dtype == bool
+  assert result.scores.shape == (2, 8) and result.boxes.shape == (2, 8, 4)
+  assert np.all((result.scores > 0) & (result.scores < 1))
+  assert np.all(result.boxes >= 0)
+  assert np.all(result.boxes[..., [0, 2]] <= 160)
+  assert np.all(result.boxes[..., [1, 3]] <= 150)
+  assert np.all(result.boxes[..., :2] <= result.boxes[..., 2:])
+  assert not np.array_equal(result.scores[0], result.scores[1])
+  assert 0.01 < result.masks.mean() < 0.99
+
+
+def test_equals_the_model_run_by_hand(model, mu_checkpoint, frames):
+  """No padding, no buckets: T = 8, 144 x 160 as they are."""
+  clip = frames[:8, :144]
+  result = model.segment(clip, EXPRESSIONS[:1], threshold=0.3)
+  pixels = (clip / 255.0 - preprocess.MEAN) / preprocess.STD
+  pixels = pixels[None].astype(np.float32)
+  ids = np.array([model._tokenizer(EXPRESSIONS[0])["input_ids"]])
+  net = sgmg.SgMg(variant=model.variant)
+  (logits, query), decoded = jax.jit(net.apply)(
+    {"params": model._params},
+    pixels,
+    np.ones((1, 144, 160), bool),
+    np.array([[144, 160]]),
+    ids,
+    np.ones(ids.shape, bool),
+  )
+  logits, query = np.asarray(logits[0]), int(query[0])
+  cut = np.log(0.3 / 0.7)
+  clear = np.abs(logits - cut) > 1e-3 * logits.std()
+  np.testing.assert_array_equal(result.masks[0][clear], (logits > cut)[clear])
+  scores = 1 / (1 + np.exp(-np.asarray(decoded.logits[-1, 0, :, query])))
+  np.testing.assert_allclose(result.scores[0], scores, atol=1e-5)
+  centre_x = np.asarray(decoded.boxes[-1, 0, :, query, 0]) * 160
+  whole = (result.boxes[0, :, 0] > 0) & (result.boxes[0, :, 2] < 160)
+  got = result.boxes[0, :, [0, 2]].mean(0)
+  np.testing.assert_allclose(got[whole], centre_x[whole], atol=0.02)
+
+
+def test_query_of_an_encoded_video_gives_the_same_numbers(model, frames):
+  want = model.segment(frames[:8], EXPRESSIONS)
+  encoded = model.encode(frames[:8])
+  for got in (
+    model.query(encoded, EXPRESSIONS),
+    model.query(encoded, EXPRESSIONS),
+  ):
+    np.testing.assert_array_equal(got.masks, want.masks)
+    np.testing.assert_array_equal(got.scores, want.scores)
+    np.testing.assert_array_equal(got.boxes, want.boxes)
+  # And so does each sentence alone, also as a plain string.
+  alone = model.query(encoded, EXPRESSIONS[1])
+  np.testing.assert_array_equal(alone.masks[0], want.masks[1])
+
+
+def test_windows_and_streams_give_the_same_numbers(model, frames):
+  want = model.segment(frames, EXPRESSIONS, window=4)
+  encoded = model.query(model.encode(frames, window=4), EXPRESSIONS)
+  np.testing.assert_array_equal(encoded.masks, want.masks)
+  steps = list(model.stream(iter(frames), EXPRESSIONS, window=4))
+  assert [step.start for step in steps] == [0, 4, 8]
+  assert [len(step.frames) for step in steps] == [4, 4, 3]
+  np.testing.assert_array_equal(steps[2].frames[-1], frames[10])
+  masks = np.concatenate([step.masks for step in steps], 1)
+  np.testing.assert_array_equal(masks, want.masks)
+  # A window is a clip of its own.
+  part = model.segment(frames[4:8], EXPRESSIONS)
+  np.testing.assert_array_equal(part.scores, want.scores[:, 4:8])
+
+
+def test_stream_is_read_as_its_results_are_taken(model, frames):
+  drawn = []
+  endless = (
+    drawn.append(index) or frames[index % 11] for index in itertools.count()
+  )
+  stream = model.stream(endless, EXPRESSIONS[:1])  # the card's window, 4
+  for _ in range(3):
+    next(stream)
+  assert len(drawn) <= 12 + 1
+
+
+def test_one_compilation_serves_other_lengths_and_sentences(
+  model, mu_checkpoint, frames
+):
+  model.segment(frames[:3], EXPRESSIONS[:1])
+  query = model._programs.query
+  encode = model._programs.encode_video
+  before = query._cache_size(), encode._cache_size()
+  model.segment(frames[:4], EXPRESSIONS + ["the small cat"])
+  other = sgmg_jax.load(mu_checkpoint)
+  other.segment(frames[4:7], ["a large white square on the right"])
+  assert other._programs is model._programs
+  assert (query._cache_size(), encode._cache_size()) == before
+
+
+def test_padding_in_time_does_not_change_real_frames(
+  model, frames, monkeypatch
+):
+  """3 frames run in the bucket of 4."""
+  padded = model.segment(frames[:3], EXPRESSIONS)
+  monkeypatch.setattr(preprocess, "time_bucket", lambda num_frames: num_frames)
+  exact = model.segment(frames[:3], EXPRESSIONS)
+  np.testing.assert_allclose(padded.scores, exact.scores, atol=1e-5)
+  np.testing.assert_allclose(padded.boxes, exact.boxes, atol=1e-2)
+  assert np.mean(padded.masks != exact.masks) < 1e-4
+
+
+@pytest.mark.parametrize("height, width", [(37, 53), (8, 8)])
+def test_any_size_and_a_single_image(model, height, width):
+  image = np.random.RandomState(0).randint(
+    0, 256, (1, height, width, 3), np.uint8
+  )
+  result = model.segment(image, EXPRESSIONS[:1])
+  assert result.masks.shape == (1, 1, height, width)
+
+
+def test_folder_and_memory_agree(model, frames, tmp_path):
+  done = []
+  summary = model.segment_to_folder(
+    frames, EXPRESSIONS, tmp_path / "out", window=4, progress=done.append
+  )
+  want = model.segment(frames, EXPRESSIONS, window=4)
+  assert summary.num_frames == 11
+  np.testing.assert_allclose(summary.scores, want.scores.mean(1), rtol=1e-5)
+  assert sum(done) == pytest.approx(11) and len(done) == 9
+
+
+def test_bad_input_is_one_clear_line(model, frames):
+  def check(match, *args, **kwargs):
+    with pytest.raises(errors.UserError, match=match) as caught:
+      model.segment(*args, **kwargs)
+    assert "\n" not in str(caught.value)
+
+  check("no expressions", frames, [])
+  check("is empty", frames, ["the dog", "  "])
+  check("at most 38", frames, ["dog " * 40])
+  check("window 0", frames, EXPRESSIONS, window=0)
+  check("threshold 1.0", frames, EXPRESSIONS, threshold=1.0)
+  check("no such file", "missing.mp4", EXPRESSIONS)
+
+
+def test_whole_clip_limit():
+  def limit(height, width):
+    geometry = preprocess.plan_geometry(height, width, 360, 640)
+    return predictor_lib._whole_limit(geometry)
+
+  assert limit(720, 1280) == 48
+  assert limit(2160, 3840) == 40  # 1 GiB of decoded frames
+  assert limit(240, 240) == 80
