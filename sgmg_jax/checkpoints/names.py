@@ -25,6 +25,7 @@ import numpy as np
 from flax import traverse_util
 
 from sgmg_jax import errors
+from sgmg_jax.model import video_swin
 
 Path = tuple[str, ...]
 Array = Any  # numpy.ndarray, jax.Array or jax.ShapeDtypeStruct
@@ -33,7 +34,6 @@ _LEAVES = {"kernel": "weight", "scale": "weight", "embedding": "weight"}
 _INDEXED = re.compile(r"^(.+?)((?:_\d+)+)$")
 _BUFFERS = ("relative_position_index", "position_ids")
 _TWIN = "transformer.decoder."
-_WINDOW = (8, 7, 7)
 
 
 def torch_key(path: Path) -> str:
@@ -133,22 +133,8 @@ def to_torch(params: Mapping) -> dict[str, np.ndarray]:
       state_dict[_TWIN + key] = array
     if path[-1] == "relative_position_bias_table":
       index = key.replace("_bias_table", "_index")
-      state_dict[index] = relative_position_index()
+      state_dict[index] = video_swin.relative_position_index()
   return state_dict
-
-
-def relative_position_index(window: Path = _WINDOW) -> np.ndarray:
-  """int64[N, N] row of the position table for (query, key) of one window.
-
-  Tokens are ordered (depth, height, width); index = (dd + D - 1) * (2H - 1) *
-  (2W - 1) + (dh + H - 1) * (2W - 1) + (dw + W - 1), d = query - key (Video
-  Swin, section 3.2).
-  """
-  grid = np.indices(window).reshape(3, -1)  # (3, N)
-  delta = grid[:, :, None] - grid[:, None, :]  # (3, N, N)
-  sizes = [2 * extent - 1 for extent in window]
-  offset = np.asarray(window)[:, None, None] - 1
-  return np.ravel_multi_index(tuple(delta + offset), sizes).astype(np.int64)
 
 
 def raise_misfits(

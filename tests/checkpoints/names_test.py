@@ -1,37 +1,16 @@
 """Names and layouts of the released state dicts."""
 
-import json
-import pathlib
 import re
-import zlib
 
 import numpy as np
 import pytest
 from flax import traverse_util
 
 from sgmg_jax import errors
-from sgmg_jax.checkpoints import names
+from sgmg_jax.checkpoints import abstract, names
+from sgmg_jax.model import variants, video_swin
 
-GOLDEN = pathlib.Path(__file__).parents[1] / "golden"
 TINY, BASE = "video_swin_t", "video_swin_b"
-
-
-def released_shapes(name):
-  path = GOLDEN / f"state_dict_shapes_{name}.json"
-  return json.loads(path.read_text())
-
-
-def made_up(shapes):
-  """A state dict of the given shapes with a value of its own per entry."""
-  state_dict = {}
-  for key, shape in shapes.items():
-    if key.endswith("relative_position_index"):
-      state_dict[key] = names.relative_position_index()
-      continue
-    seed = zlib.crc32(key.removeprefix("transformer.decoder.").encode())
-    value = np.random.default_rng(seed).integers(0, 2**20, shape)
-    state_dict[key] = value.astype(np.float32)
-  return state_dict
 
 
 def fabricated_tree(shapes):
@@ -90,13 +69,13 @@ def fabricated_tree(shapes):
     ),
   ],
 )
-def test_paths_written_by_hand(key, path):
+def test_paths_written_by_hand(key, path, released_shapes):
   tree = fabricated_tree(released_shapes(TINY))
   assert names.flax_path(key, tree) == tuple(path.split("/"))
 
 
 @pytest.mark.parametrize("name", [TINY, BASE])
-def test_every_released_name_is_reached_and_reaches_back(name):
+def test_every_released_name_is_reached_and_reaches_back(name, released_shapes):
   shapes = released_shapes(name)
   tree = traverse_util.flatten_dict(fabricated_tree(shapes))
   back = [names.torch_key(path) for path in tree]
@@ -110,16 +89,13 @@ def test_every_released_name_is_reached_and_reaches_back(name):
   assert set(back) == expected
 
 
-def small_shapes():
-  return json.loads((GOLDEN / "state_dict_shapes.json").read_text())["sgmg"]
-
-
-def test_round_trip_is_bit_exact_with_the_released_key_set():
-  shapes = small_shapes()
-  state_dict = made_up(shapes)
+def test_round_trip_is_bit_exact_with_the_released_key_set(
+  mu_shapes, mu_state_dict
+):
+  shapes, state_dict = mu_shapes, mu_state_dict
   params = names.from_torch(state_dict, fabricated_tree(shapes))
   back = names.to_torch(params)
-  assert {k: list(v.shape) for k, v in back.items()} == shapes
+  assert {k: v.shape for k, v in back.items()} == shapes
   for key, value in state_dict.items():
     assert back[key].dtype == value.dtype, key
     assert back[key].tobytes() == value.tobytes(), key
@@ -144,7 +120,7 @@ def test_layouts_by_hand():
 
 
 def test_relative_position_index_by_hand():
-  index = names.relative_position_index()
+  index = video_swin.relative_position_index()
   assert index.shape == (392, 392) and index.dtype == np.int64
   assert index[0, 0] == 7 * 169 + 6 * 13 + 6
   assert index[1, 0] == 7 * 169 + 6 * 13 + 7  # query one to the right
@@ -153,9 +129,8 @@ def test_relative_position_index_by_hand():
   assert index[391, 0] == 15 * 169 - 1 and index[0, 391] == 0
 
 
-def test_one_error_lists_every_misfit():
-  shapes = small_shapes()
-  state_dict = made_up(shapes)
+def test_one_error_lists_every_misfit(mu_shapes, mu_state_dict):
+  shapes, state_dict = mu_shapes, mu_state_dict
   del state_dict["query_embed.weight"], state_dict["class_embed.0.bias"]
   state_dict["extra.weight"] = np.zeros(3)
   state_dict["transformer.level_embed"] = np.zeros((3, 64))
@@ -174,3 +149,18 @@ def test_one_error_lists_every_misfit():
     twin,
   ):
     assert part in message
+
+
+@pytest.mark.parametrize("name", [TINY, BASE])
+def test_the_models_tree_is_the_released_one(name, released_shapes):
+  shapes = released_shapes(name)
+  # One byte an entry: names and shapes are what counts here.
+  state_dict = {
+    key: video_swin.relative_position_index()
+    if names.is_buffer(key)
+    else np.zeros(shape, np.int8)
+    for key, shape in shapes.items()
+  }
+  tree = abstract.model(variants.get_variant(name))
+  back = names.to_torch(names.from_torch(state_dict, tree))
+  assert {k: v.shape for k, v in back.items()} == shapes

@@ -1,0 +1,84 @@
+"""Shapes that a variant's parameters must have, without computing any."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Mapping
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+from flax import traverse_util
+
+from sgmg_jax.checkpoints import names
+from sgmg_jax.model import sgmg, text_encoder, variants, video_swin
+
+# Where the part lives in the model's tree; `card.PARTS` has its sizes.
+PATHS = {
+  "backbone": ("backbone_0", "body"),
+  "text_encoder": ("text_encoder", "text_backbone"),
+}
+
+
+@functools.lru_cache(maxsize=8)
+def model(variant: variants.Variant) -> dict[str, Any]:
+  """Parameter tree of `SgMg` as `jax.ShapeDtypeStruct`s."""
+  struct = jax.ShapeDtypeStruct
+  side = 144  # the smallest frame the model takes
+  inputs = (
+    struct((1, 1, side, side, 3), jnp.float32),
+    struct((1, side, side), jnp.bool_),
+    struct((1, 2), jnp.int32),
+    struct((1, 4), jnp.int32),
+    struct((1, 4), jnp.bool_),
+  )
+  return _init_shapes(sgmg.SgMg(variant=variant), *inputs)
+
+
+@functools.lru_cache(maxsize=8)
+def part(name: str, variant: variants.Variant) -> dict[str, Any]:
+  """Parameter tree of one part, a key of `PATHS`, without the path to it."""
+  struct = jax.ShapeDtypeStruct
+  if name == "backbone":
+    module = video_swin.VideoSwin(
+      variant.embed_dim, variant.depths, variant.swin_heads
+    )
+    return _init_shapes(module, struct((1, 1, 32, 32, 3), jnp.float32))
+  module = text_encoder.Roberta(
+    vocab_size=variant.vocab_size,
+    width=variant.text_width,
+    num_layers=variant.text_layers,
+    num_heads=variant.text_heads,
+    ffn=variant.text_ffn,
+    positions=variant.text_positions,
+    pad_token_id=variant.pad_token_id,
+  )
+  return _init_shapes(
+    module, struct((1, 4), jnp.int32), struct((1, 4), jnp.bool_)
+  )
+
+
+def check(params: Mapping, expected: Mapping, source: object) -> None:
+  """Raises one UserError that lists each way `params` differs in shape."""
+  have, want = (
+    {k: tuple(x.shape) for k, x in _flat(tree).items()}
+    for tree in (params, expected)
+  )
+  names.raise_misfits(
+    str(source),
+    [k for k in want if k not in have],
+    [k for k in have if k not in want],
+    [
+      f"{k} is {have[k]}, expected {want[k]}"
+      for k in want
+      if k in have and have[k] != want[k]
+    ],
+  )
+
+
+def _init_shapes(module, *inputs):
+  return jax.eval_shape(module.init, jax.random.key(0), *inputs)["params"]
+
+
+def _flat(tree: Mapping) -> dict[str, Any]:
+  return traverse_util.flatten_dict(tree, sep="/")

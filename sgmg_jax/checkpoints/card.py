@@ -1,0 +1,118 @@
+"""The model card of a native checkpoint: what it is and where it is from."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import pathlib
+from typing import Any
+
+from sgmg_jax import errors
+from sgmg_jax.model import variants
+
+FORMAT = 1
+FILE = "card.json"
+PREPROCESS = {"short_side": 360, "long_side": 640, "window": 36}
+
+# Which sizes of the variant a checkpoint that holds only one part knows.
+PARTS = {
+  "backbone": ("embed_dim", "depths", "swin_heads"),
+  "text_encoder": (
+    "vocab_size",
+    "text_width",
+    "text_layers",
+    "text_heads",
+    "text_ffn",
+    "text_positions",
+    "pad_token_id",
+  ),
+}
+
+
+def make(
+  variant: variants.Variant,
+  *,
+  name: str,
+  source: dict[str, Any],
+  licence: str,
+  part: str | None = None,
+  preprocess: dict[str, int] | None = None,
+  **extra: Any,
+) -> dict[str, Any]:
+  """A card, as `native.save` takes it.
+
+  Args:
+    variant: the model's sizes.
+    name: what to call the checkpoint.
+    source: what it was made from, e.g. {"file": …, "sha256": …}.
+    licence: one line, also for people.
+    part: one of `PARTS` if the checkpoint holds only that part.
+    preprocess: frame sizes and window, official ones by default.
+    **extra: further JSON values, such as `results`.
+  """
+  sizes = dataclasses.asdict(variant)
+  card = {"format": FORMAT, "name": name}
+  if part:
+    card |= {"part": part, "variant": {k: sizes[k] for k in PARTS[part]}}
+  else:
+    card |= {"variant": sizes, "preprocess": preprocess or PREPROCESS}
+  return {**card, "source": source, "licence": licence, **extra}
+
+
+def read(directory: pathlib.Path) -> dict[str, Any]:
+  """The card of a checkpoint directory.
+
+  Raises:
+    UserError: absent, no JSON, or of another format.
+  """
+  path = directory / FILE
+  try:
+    card = json.loads(path.read_text(encoding="utf-8"))
+  except FileNotFoundError:
+    raise errors.UserError(
+      f"{directory} is no native checkpoint: it has no {FILE}"
+    ) from None
+  except (OSError, ValueError) as error:
+    raise errors.UserError(f"{path} is damaged: {error}") from error
+  if not isinstance(card, dict) or card.get("format") != FORMAT:
+    version = card.get("format") if isinstance(card, dict) else None
+    raise errors.UserError(f"{path} has format {version!r}, expected {FORMAT}")
+  return card
+
+
+def write(directory: pathlib.Path, card: dict[str, Any]) -> None:
+  """Writes `card.json`, readable for people."""
+  text = json.dumps(card, indent=2, ensure_ascii=False)
+  (directory / FILE).write_text(text + "\n", encoding="utf-8")
+
+
+def variant_of(card: dict[str, Any], where: object) -> variants.Variant:
+  """The card's variant; sizes that only a part lacks have their defaults.
+
+  Raises:
+    UserError: unknown size, or a value of the wrong type.
+  """
+  sizes = card.get("variant")
+  if not isinstance(sizes, dict):
+    raise errors.UserError(f"{where}: card field variant is missing")
+  defaults = dataclasses.asdict(variants.Variant())
+  for key, value in sizes.items():
+    if key not in defaults:
+      raise errors.UserError(
+        f"{where}: unknown size {key!r} in the card's variant"
+      )
+    if not _is_like(value, defaults[key]):
+      raise errors.UserError(
+        f"{where}: size {key} is {value!r}, expected a value like "
+        f"{defaults[key]!r}"
+      )
+  return variants.Variant(**sizes)
+
+
+def _is_like(value: Any, default: Any) -> bool:
+  if isinstance(default, tuple):
+    return isinstance(value, list | tuple) and all(
+      isinstance(x, int) for x in value
+    )
+  kinds = int | float if isinstance(default, float) else int
+  return isinstance(value, kinds) and not isinstance(value, bool)

@@ -1,0 +1,204 @@
+"""Native checkpoints: directories that need nothing else to run a model.
+
+  params/     Orbax PyTree of the parameters
+  card.json   sizes, preprocessing, source, licence
+  tokenizer/  files of a fast tokenizer
+
+A checkpoint whose card names a `part` holds only that part's parameters; it
+starts a training and is no model.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import os
+import pathlib
+from typing import Any
+
+import jax
+import numpy as np
+import orbax.checkpoint as ocp
+from flax import traverse_util
+
+from sgmg_jax import errors
+from sgmg_jax.checkpoints import (
+  abstract,
+  atomic,
+)
+from sgmg_jax.checkpoints import card as card_lib
+from sgmg_jax.checkpoints import (
+  tokenizer as tokenizer_lib,
+)
+from sgmg_jax.model import variants
+
+Params = Any
+
+PRETRAINED = pathlib.Path(__file__).parents[1] / "pretrained"
+
+
+@dataclasses.dataclass(frozen=True)
+class Checkpoint:
+  """A checkpoint in memory; `params` are numpy arrays of the dtypes saved,
+  `tokenizer` is None only in a part that has no use for one."""
+
+  params: Params
+  variant: variants.Variant
+  card: dict[str, Any]
+  tokenizer: Any
+
+
+def bundled() -> list[str]:
+  """Names of the checkpoints that come with the package."""
+  return sorted(path.parent.name for path in PRETRAINED.glob("*/card.json"))
+
+
+def save(
+  directory: str | os.PathLike,
+  params: Params,
+  card: dict[str, Any],
+  tokenizer: Any,
+  *,
+  overwrite: bool = False,
+) -> None:
+  """Writes a checkpoint directory, whole or not at all.
+
+  Args:
+    directory: to create.
+    params: nested dict of arrays that this process can address.
+    card: from `card.make`.
+    tokenizer: of transformers; None for a backbone.
+    overwrite: replace what is there.
+
+  Raises:
+    UserError: the directory exists, or the parameters or the tokenizer do
+      not fit the card's variant.
+  """
+  variant = card_lib.variant_of(card, directory)
+  _check(params, variant, card, directory)
+  _check_tokenizer(tokenizer, variant, card, directory)
+  with atomic.output(directory, overwrite=overwrite) as new:
+    new.mkdir()
+    arrays = jax.tree.map(np.asarray, params)
+    _orbax().save(new / "params", args=ocp.args.PyTreeSave(arrays))
+    card_lib.write(new, card)
+    if tokenizer is not None:
+      tokenizer.save_pretrained(new / "tokenizer")
+
+
+def load(name_or_path: str | os.PathLike) -> Checkpoint:
+  """Reads a whole model: a bundled name or a directory.
+
+  Raises:
+    UserError: unknown name, damaged directory, only a part of a model, or
+      parameters that do not fit the card (lists every one).
+  """
+  checkpoint = _load(name_or_path)
+  if part := checkpoint.card.get("part"):
+    raise errors.UserError(
+      f"{name_or_path} holds only the {part}, expected a whole model: use it "
+      "to start a training"
+    )
+  return checkpoint
+
+
+def start_from(params: Params, name_or_path: str | os.PathLike) -> Params:
+  """`params` with everything that a checkpoint holds, whole or part, put in.
+
+  Raises:
+    UserError: as `load`, or the checkpoint is of another size than `params`.
+  """
+  checkpoint = _load(name_or_path)
+  flat = traverse_util.flatten_dict(params)
+  loaded = traverse_util.flatten_dict(checkpoint.params)
+  place = abstract.PATHS.get(checkpoint.card.get("part"), ())
+  held = {path: x for path, x in flat.items() if path[: len(place)] == place}
+  abstract.check(
+    checkpoint.params, traverse_util.unflatten_dict(held), name_or_path
+  )
+  return traverse_util.unflatten_dict(flat | loaded)
+
+
+def _load(name_or_path: str | os.PathLike) -> Checkpoint:
+  directory = _locate(name_or_path)
+  card = card_lib.read(directory)
+  variant = card_lib.variant_of(card, directory)
+  params = _restore(directory / "params")
+  _check(params, variant, card, directory)
+  folder = directory / "tokenizer"
+  tokenizer = None
+  if folder.is_dir():
+    tokenizer = tokenizer_lib.load_tokenizer(folder)
+  _check_tokenizer(tokenizer, variant, card, directory)
+  return Checkpoint(params, variant, card, tokenizer)
+
+
+def _locate(name_or_path: str | os.PathLike) -> pathlib.Path:
+  path = pathlib.Path(name_or_path).expanduser()
+  if path.is_dir():
+    return path.absolute()
+  if path.is_file():
+    raise errors.UserError(
+      f"{path} is a file, expected a checkpoint directory: make one with "
+      f"`sgmg convert {path} OUT`"
+    )
+  if str(name_or_path) in bundled():
+    return PRETRAINED / str(name_or_path)
+  known = ", ".join(bundled()) or "none"
+  raise errors.UserError(
+    f"no checkpoint {str(name_or_path)!r}: expected a directory or a bundled "
+    f"name ({known})"
+  )
+
+
+def _restore(path: pathlib.Path) -> Params:
+  if not path.is_dir():
+    raise errors.UserError(f"{path.parent} is damaged: it has no params/")
+  checkpointer = _orbax()
+  # Orbax and the storage below it raise many kinds of errors for one cause.
+  try:
+    tree = checkpointer.metadata(path).item_metadata.tree
+    to_numpy = lambda _: ocp.RestoreArgs(restore_type=np.ndarray)
+    return checkpointer.restore(
+      path,
+      args=ocp.args.PyTreeRestore(restore_args=jax.tree.map(to_numpy, tree)),
+    )
+  except Exception as error:
+    reason = str(error).strip().partition("\n")[0][:120]
+    raise errors.UserError(
+      f"{path} is damaged or incomplete ({type(error).__name__}: {reason})"
+    ) from error
+
+
+def _orbax() -> ocp.Checkpointer:
+  # One process alone: with more, each may load, and one saves, by itself.
+  process = jax.process_index()
+  options = ocp.options.MultiprocessingOptions(
+    primary_host=process,
+    active_processes={process},
+    barrier_sync_key_prefix=f"native_{process}",
+  )
+  handler = ocp.PyTreeCheckpointHandler(multiprocessing_options=options)
+  return ocp.Checkpointer(handler, multiprocessing_options=options)
+
+
+def _check(params, variant, card, source) -> None:
+  part = card.get("part")
+  if part is None:
+    expected = abstract.model(variant)
+  elif part in abstract.PATHS:
+    expected = abstract.part(part, variant)
+    for name in reversed(abstract.PATHS[part]):
+      expected = {name: expected}
+  else:
+    raise errors.UserError(
+      f"{source}: card names part {part!r}, expected one of "
+      f"{', '.join(abstract.PATHS)}"
+    )
+  abstract.check(params, expected, source)
+
+
+def _check_tokenizer(tokenizer, variant, card, source) -> None:
+  if tokenizer is not None:
+    tokenizer_lib.check(tokenizer, variant.vocab_size, variant.pad_token_id)
+  elif card.get("part") != "backbone":
+    raise errors.UserError(f"{source} lacks its tokenizer/")

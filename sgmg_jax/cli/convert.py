@@ -1,0 +1,155 @@
+"""`sgmg convert`: published weights to native checkpoints, and back."""
+
+from __future__ import annotations
+
+import argparse
+import pathlib
+
+import jax
+import numpy as np
+
+from sgmg_jax import errors
+from sgmg_jax.checkpoints import (
+  atomic,
+  convert,
+  names,
+  native,
+  torch_file,
+)
+from sgmg_jax.checkpoints import card as card_lib
+from sgmg_jax.checkpoints import tokenizer as tokenizer_lib
+
+HELP = "turn published weights into a checkpoint, or a checkpoint into .pth"
+
+EPILOG = """\
+examples:
+  a released SgMg checkpoint, with the tokenizer from the Hugging Face hub:
+    sgmg convert video_swin_t.pth checkpoints/tiny
+  the same without network: roberta-base's tokenizer.json (or vocab.json and
+  merges.txt) and tokenizer_config.json in a folder
+    sgmg convert video_swin_t.pth checkpoints/tiny --tokenizer roberta-base/
+  weights to start a training from: Video Swin (Kinetics), Swin (images), or
+  a folder with RoBERTa
+    sgmg convert swin_tiny_patch244_window877_kinetics400_1k.pth init/swin
+    sgmg convert roberta-base/ init/roberta
+  and back, for the released PyTorch code:
+    sgmg convert checkpoints/tiny tiny.pth
+    sgmg convert refshapes-mini mini.safetensors
+
+Converted SgMg weights stay CC-BY-NC 4.0. Reading and writing .pth, .pt and
+.bin needs PyTorch (pip install sgmg_jax[convert]); .safetensors does not.
+"""
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+  parser.epilog = EPILOG
+  parser.formatter_class = argparse.RawDescriptionHelpFormatter
+  parser.add_argument(
+    "source",
+    metavar="SOURCE",
+    help="weight file (.pth, .pt, .bin, .safetensors), RoBERTa folder, or "
+    "native checkpoint (folder or bundled name)",
+  )
+  parser.add_argument("out", metavar="OUT", help="folder or file to write")
+  parser.add_argument(
+    "--kind",
+    choices=("auto", *convert.KINDS),
+    default="auto",
+    help="what SOURCE is (default: told from its content)",
+  )
+  parser.add_argument(
+    "--to",
+    choices=("native", "safetensors", "pth"),
+    help="what to write (default: by the suffix of OUT, else native)",
+  )
+  parser.add_argument(
+    "--tokenizer",
+    metavar="NAME",
+    help="folder or hub name (default: SOURCE for a RoBERTa folder, else "
+    "roberta-base)",
+  )
+  parser.add_argument(
+    "--size",
+    action="append",
+    default=[],
+    metavar="FIELD=N",
+    help="a size that shapes do not tell, such as num_heads=8; only for "
+    "models that are not of a released size",
+  )
+  parser.add_argument(
+    "--overwrite", action="store_true", help="replace OUT if it exists"
+  )
+
+
+def run(args: argparse.Namespace) -> int:
+  out = pathlib.Path(args.out)
+  if out.exists() and not args.overwrite:
+    raise errors.UserError(f"{out} exists: give --overwrite to replace it")
+  kind = args.to or {".pth": "pth", ".safetensors": "safetensors"}.get(
+    out.suffix, "native"
+  )
+  if _is_native(args.source):
+    if kind == "native":
+      raise errors.UserError(
+        f"{args.source} is a native checkpoint already: give --to pth or "
+        "--to safetensors"
+      )
+    checkpoint = native.load(args.source)
+    params, card, notes = checkpoint.params, checkpoint.card, ()
+    tokenizer = checkpoint.tokenizer
+  else:
+    source = pathlib.Path(args.source)
+    if not source.exists():
+      raise errors.UserError(
+        f"no such file, folder or bundled checkpoint: {source}"
+      )
+    name = out.stem if kind != "native" else out.name
+    converted = convert.read(source, args.kind, name=name, **_sizes(args.size))
+    params, card, notes = converted.params, converted.card, converted.notes
+    tokenizer = None
+    if kind == "native" and card.get("part") != "backbone":
+      folder = source if source.is_dir() else "roberta-base"
+      tokenizer = tokenizer_lib.load_tokenizer(args.tokenizer or folder)
+  if kind == "native":
+    native.save(out, params, card, tokenizer, overwrite=args.overwrite)
+  else:
+    with atomic.output(out, overwrite=args.overwrite) as new:
+      torch_file.write(new, names.to_torch(params), kind)
+  _report(out, kind, params, card, notes)
+  return 0
+
+
+def _is_native(source: str) -> bool:
+  path = pathlib.Path(source)
+  if path.exists():
+    return (path / card_lib.FILE).is_file()
+  return source in native.bundled()
+
+
+def _sizes(pairs: list[str]) -> dict[str, int]:
+  sizes = {}
+  for pair in pairs:
+    field, _, value = pair.partition("=")
+    if not value.isdecimal():
+      raise errors.UserError(f"--size {pair}: expected FIELD=N")
+    sizes[field] = int(value)
+  return sizes
+
+
+def _report(out, kind, params, card, notes) -> None:
+  count = sum(np.size(leaf) for leaf in jax.tree.leaves(params))
+  source = card["source"]
+  sizes = ", ".join(
+    f"{key} {'-'.join(map(str, value)) if np.ndim(value) else value}"
+    for key, value in card["variant"].items()
+    if key in ("embed_dim", "depths", "width", "text_width", "text_layers")
+  )
+  print(f"wrote       {out} ({kind})")
+  print(f"holds       {card.get('part', 'whole model')}: {sizes}")
+  print(f"parameters  {count:,}")
+  for key in ("kind", "file", "sha256"):
+    if key in source:
+      print(f"{key if key != 'kind' else 'source':<11} {source[key]}")
+  print(f"licence     {card['licence']}")
+  for note in notes:
+    print(f"note        {note}")

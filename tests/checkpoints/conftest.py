@@ -1,0 +1,71 @@
+"""Small made-up weights and a small tokenizer."""
+
+import json
+import pathlib
+import zlib
+
+import numpy as np
+import pytest
+
+from sgmg_jax.model import video_swin
+
+GOLDEN = pathlib.Path(__file__).parents[1] / "golden"
+
+
+def made_up(shapes):
+  """A released state dict of the given shapes, each entry its own values."""
+  state_dict = {}
+  for key, shape in shapes.items():
+    if key.endswith("relative_position_index"):
+      state_dict[key] = video_swin.relative_position_index()
+      continue
+    seed = zlib.crc32(key.removeprefix("transformer.decoder.bbox").encode())
+    if key.startswith("transformer.decoder.bbox"):
+      seed = zlib.crc32(key.removeprefix("transformer.decoder.").encode())
+    value = np.random.default_rng(seed).standard_normal(shape)
+    state_dict[key] = value.astype(np.float32)
+  return state_dict
+
+
+@pytest.fixture
+def released_shapes():
+  """Names and shapes of the real models by name."""
+
+  def read(name):
+    path = GOLDEN / f"state_dict_shapes_{name}.json"
+    return {k: tuple(v) for k, v in json.loads(path.read_text()).items()}
+
+  return read
+
+
+@pytest.fixture
+def mu_shapes():
+  path = GOLDEN / "state_dict_shapes.json"
+  return {k: tuple(v) for k, v in json.loads(path.read_text())["sgmg"].items()}
+
+
+@pytest.fixture
+def mu_state_dict(mu_shapes):
+  """A whole small model as the released code would save it."""
+  return made_up(mu_shapes)
+
+
+@pytest.fixture
+def tokenizer():
+  """A fast tokenizer that fits `mu`: 120 tokens at most, padding id 1."""
+  import tokenizers
+  import transformers
+  from tokenizers import models, pre_tokenizers, processors
+
+  words = ["<s>", "<pad>", "</s>", "<unk>", "a", "red", "ball", "the", "dog"]
+  model = models.WordLevel({w: i for i, w in enumerate(words)}, "<unk>")
+  inner = tokenizers.Tokenizer(model)
+  inner.pre_tokenizer = pre_tokenizers.Whitespace()
+  inner.post_processor = processors.RobertaProcessing(("</s>", 2), ("<s>", 0))
+  return transformers.PreTrainedTokenizerFast(
+    tokenizer_object=inner,
+    bos_token="<s>",
+    eos_token="</s>",
+    unk_token="<unk>",
+    pad_token="<pad>",
+  )

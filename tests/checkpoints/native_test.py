@@ -1,0 +1,218 @@
+"""Native checkpoint directories."""
+
+import json
+import shutil
+
+import jax
+import ml_dtypes
+import numpy as np
+import pytest
+
+from sgmg_jax import errors
+from sgmg_jax.checkpoints import abstract, card, native
+from sgmg_jax.model import variants
+
+MU = variants.get_variant("mu")
+
+
+def mu_card(**kwargs):
+  return card.make(MU, name="mu", source={}, licence="none", **kwargs)
+
+
+@pytest.fixture
+def params():
+  rng = np.random.default_rng(0)
+  return jax.tree.map(
+    lambda x: rng.standard_normal(x.shape).astype(np.float32),
+    abstract.model(MU),
+  )
+
+
+@pytest.fixture
+def directory(tmp_path, params, tokenizer):
+  native.save(tmp_path / "mu", params, mu_card(), tokenizer)
+  return tmp_path / "mu"
+
+
+def same(a, b):
+  assert jax.tree.structure(a) == jax.tree.structure(b)
+  for x, y in zip(jax.tree.leaves(a), jax.tree.leaves(b)):
+    assert x.dtype == y.dtype and x.tobytes() == y.tobytes()
+
+
+def test_round_trip_is_bit_exact_and_self_contained(directory, params):
+  moved = directory.parent / "elsewhere" / "model"
+  moved.parent.mkdir()
+  shutil.move(directory, moved)
+  checkpoint = native.load(moved)
+  same(checkpoint.params, params)
+  assert checkpoint.variant == MU
+  assert checkpoint.card["preprocess"]["window"] == 36
+  assert checkpoint.tokenizer("a red ball")["input_ids"] == [0, 4, 5, 6, 2]
+  assert sorted(p.name for p in moved.iterdir()) == [
+    "card.json",
+    "params",
+    "tokenizer",
+  ]
+
+
+def test_half_precision_stays_half_precision(tmp_path, params, tokenizer):
+  params = jax.tree.map(lambda x: x.astype(ml_dtypes.bfloat16), params)
+  native.save(tmp_path / "half", params, mu_card(), tokenizer)
+  same(native.load(tmp_path / "half").params, params)
+  count = sum(x.size for x in jax.tree.leaves(params))
+  size = sum(p.stat().st_size for p in (tmp_path / "half").rglob("*"))
+  assert size < 2.3 * count
+
+
+def test_jax_arrays_are_saved_too(tmp_path, params, tokenizer):
+  native.save(
+    tmp_path / "x", jax.tree.map(jax.device_put, params), mu_card(), tokenizer
+  )
+  same(native.load(tmp_path / "x").params, params)
+
+
+def test_existing_directory_is_kept_unless_told(directory, params, tokenizer):
+  with pytest.raises(errors.UserError, match="exists"):
+    native.save(directory, params, mu_card(), tokenizer)
+  new = jax.tree.map(np.zeros_like, params)
+  native.save(directory, new, mu_card(), tokenizer, overwrite=True)
+  same(native.load(directory).params, new)
+  assert [p.name for p in directory.parent.iterdir()] == ["mu"]
+
+
+@pytest.mark.parametrize("overwrite", [False, True])
+def test_failed_save_leaves_what_was_there(
+  directory, params, tokenizer, monkeypatch, overwrite
+):
+  def fail(_):
+    raise OSError("disk full")
+
+  monkeypatch.setattr(tokenizer, "save_pretrained", fail)
+  target = directory if overwrite else directory.parent / "new"
+  with pytest.raises(OSError, match="disk full"):
+    native.save(
+      target,
+      jax.tree.map(np.zeros_like, params),
+      mu_card(),
+      tokenizer,
+      overwrite=overwrite,
+    )
+  assert [p.name for p in directory.parent.iterdir()] == ["mu"]
+  same(native.load(directory).params, params)
+
+
+def test_misfitting_parameters_are_all_listed(tmp_path, params, tokenizer):
+  del params["query_embed"]
+  params["extra"] = {"bias": np.zeros(2)}
+  params["transformer"]["level_embed"] = np.zeros((3, 64))
+  with pytest.raises(errors.UserError) as error:
+    native.save(tmp_path / "x", params, mu_card(), tokenizer)
+  message = str(error.value)
+  for part in (
+    "1 missing: query_embed/embedding",
+    "1 unexpected: extra/bias",
+    "transformer/level_embed is (3, 64), expected (4, 64)",
+  ):
+    assert part in message
+  assert "\n" not in message and not list(tmp_path.iterdir())
+
+
+def test_params_that_do_not_fit_the_card_do_not_load(directory):
+  edit_card(directory, lambda c: c["variant"].update(num_queries=7))
+  with pytest.raises(errors.UserError, match=r"\(5, 64\), expected \(7, 64\)"):
+    native.load(directory)
+
+
+def test_tokenizer_must_fit(tmp_path, params, tokenizer):
+  with pytest.raises(errors.UserError, match="lacks its tokenizer"):
+    native.save(tmp_path / "x", params, mu_card(), None)
+  tokenizer.pad_token = "<s>"
+  with pytest.raises(errors.UserError, match="padding id 0"):
+    native.save(tmp_path / "x", params, mu_card(), tokenizer)
+
+
+def edit_card(directory, edit):
+  path = directory / "card.json"
+  content = json.loads(path.read_text())
+  edit(content)
+  path.write_text(json.dumps(content))
+
+
+def cut(path):
+  path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
+
+
+def largest(directory):
+  files = [p for p in (directory / "params").rglob("*") if p.is_file()]
+  return max(files, key=lambda p: p.stat().st_size)
+
+
+@pytest.mark.parametrize(
+  "damage,expected",
+  [
+    (lambda d: (d / "card.json").unlink(), "no native checkpoint"),
+    (lambda d: cut(d / "card.json"), "card.json is damaged"),
+    (lambda d: edit_card(d, lambda c: c.update(format=9)), "format 9"),
+    (lambda d: edit_card(d, lambda c: c.pop("variant")), "field variant"),
+    (
+      lambda d: edit_card(d, lambda c: c["variant"].update(width="64")),
+      "width is '64'",
+    ),
+    (
+      lambda d: edit_card(d, lambda c: c["variant"].update(wings=2)),
+      "unknown size 'wings'",
+    ),
+    (lambda d: shutil.rmtree(d / "params"), "no params/"),
+    (lambda d: largest(d).unlink(), "damaged or incomplete"),
+    (lambda d: cut(largest(d)), "damaged or incomplete"),
+    (lambda d: (d / "params" / "_METADATA").unlink(), "damaged"),
+    (lambda d: shutil.rmtree(d / "tokenizer"), "lacks its tokenizer"),
+    (lambda d: cut(d / "tokenizer" / "tokenizer.json"), "cannot be read"),
+  ],
+)
+def test_damaged_directory_is_one_line(directory, damage, expected):
+  damage(directory)
+  with pytest.raises(errors.UserError, match=expected) as error:
+    native.load(directory)
+  assert "\n" not in str(error.value)
+
+
+def test_unknown_name_lists_the_bundled_ones(tmp_path, directory, monkeypatch):
+  monkeypatch.setattr(native, "PRETRAINED", tmp_path)
+  with pytest.raises(errors.UserError, match=r"bundled name \(mu\)"):
+    native.load("refshapes-maxi")
+  assert native.load("mu").variant == MU
+
+
+def test_weight_file_points_to_convert(tmp_path):
+  (tmp_path / "x.pth").touch()
+  with pytest.raises(errors.UserError, match="sgmg convert"):
+    native.load(tmp_path / "x.pth")
+
+
+def test_part_is_no_model_but_starts_one(tmp_path, params):
+  backbone = jax.tree.map(lambda x: x + 1, params["backbone_0"])
+  native.save(
+    tmp_path / "swin",
+    {"backbone_0": backbone},
+    mu_card(part="backbone"),
+    None,
+  )
+  with pytest.raises(errors.UserError, match="only the backbone"):
+    native.load(tmp_path / "swin")
+  started = native.start_from(params, tmp_path / "swin")
+  same(started["backbone_0"], backbone)
+  same(started["transformer"], params["transformer"])
+
+
+def test_start_from_another_size_lists_what_differs(tmp_path, params):
+  native.save(
+    tmp_path / "swin",
+    {"backbone_0": params["backbone_0"]},
+    mu_card(part="backbone"),
+    None,
+  )
+  del params["backbone_0"]["body"]["layers_3"]
+  with pytest.raises(errors.UserError, match="unexpected: backbone_0/body"):
+    native.start_from(params, tmp_path / "swin")

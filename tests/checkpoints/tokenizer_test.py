@@ -1,0 +1,137 @@
+"""Finding a tokenizer and encoding expressions."""
+
+import json
+import time
+import urllib.error
+import urllib.request
+
+import numpy as np
+import pytest
+from huggingface_hub import constants
+
+from sgmg_jax import errors
+from sgmg_jax.checkpoints import tokenizer as tokenizer_lib
+
+
+@pytest.fixture
+def no_network(monkeypatch):
+  def fail(request, timeout):
+    del timeout
+    raise urllib.error.URLError(f"no route to {request.full_url}")
+
+  monkeypatch.setattr(urllib.request, "urlopen", fail)
+
+
+@pytest.fixture
+def byte_level_folder(tmp_path):
+  """vocab.json and merges.txt as roberta-base has them, but tiny."""
+  import tokenizers
+
+  bpe = tokenizers.ByteLevelBPETokenizer()
+  bpe.train_from_iterator(
+    ["a red ball", "the red dog"],
+    vocab_size=280,
+    special_tokens=["<s>", "<pad>", "</s>", "<unk>", "<mask>"],
+    show_progress=False,
+  )
+  bpe.save_model(str(tmp_path))
+  return tmp_path
+
+
+def test_encode_pads_to_the_length(tokenizer):
+  tokens, valid = tokenizer_lib.encode(tokenizer, ["a red ball", "the dog"], 7)
+  assert tokens.dtype == np.int32 and valid.dtype == bool
+  assert tokens.tolist() == [[0, 4, 5, 6, 2, 1, 1], [0, 7, 8, 2, 1, 1, 1]]
+  assert valid.sum(1).tolist() == [5, 4]
+  assert (valid == (tokens != 1)).all()
+
+
+def test_case_and_order_are_kept(tokenizer):
+  tokens, _ = tokenizer_lib.encode(tokenizer, ["A red dog"], 5)
+  assert tokens.tolist() == [[0, 3, 5, 8, 2]]  # "A" is unknown, "a" is not
+
+
+@pytest.mark.parametrize("expression", ["", "  \n", None])
+def test_empty_expression_is_named(tokenizer, expression):
+  with pytest.raises(errors.UserError, match="is empty") as error:
+    tokenizer_lib.encode(tokenizer, ["the dog", expression], 8)
+  assert repr(expression) in str(error.value)
+
+
+def test_over_long_expression_is_named_and_counted(tokenizer):
+  tokenizer_lib.encode(tokenizer, ["the dog " * 3], 8)
+  with pytest.raises(errors.UserError, match="10 tokens, expected at most 8"):
+    tokenizer_lib.encode(tokenizer, ["the dog " * 4], 8)
+
+
+def test_folder_of_roberta_files(byte_level_folder):
+  config = {"tokenizer_class": "RobertaTokenizer"}
+  (byte_level_folder / "tokenizer_config.json").write_text(json.dumps(config))
+  tokenizer = tokenizer_lib.load_tokenizer(byte_level_folder)
+  tokens, valid = tokenizer_lib.encode(tokenizer, ["a red ball"], 16)
+  ids = tokens[0][valid[0]]
+  assert (ids[0], ids[-1], tokenizer.pad_token_id) == (0, 2, 1)
+  text = tokenizer.decode(ids, skip_special_tokens=True)
+  assert text == "a red ball"
+
+
+def test_folder_says_which_files_are_missing(byte_level_folder):
+  with pytest.raises(errors.UserError, match="no tokenizer_config.json"):
+    tokenizer_lib.load_tokenizer(byte_level_folder)
+  (byte_level_folder / "merges.txt").unlink()
+  with pytest.raises(errors.UserError, match="vocab.json and merges.txt"):
+    tokenizer_lib.load_tokenizer(byte_level_folder)
+
+
+def test_no_network_and_no_cache_says_what_to_put_where(
+  no_network, monkeypatch, tmp_path
+):
+  monkeypatch.setattr(constants, "HF_HUB_OFFLINE", False)
+  started = time.monotonic()
+  with pytest.raises(errors.UserError) as error:
+    tokenizer_lib.load_tokenizer("nobody/no-such-tokenizer")
+  assert time.monotonic() - started < 20  # the hub's own retries take 45
+  message = str(error.value)
+  for part in (
+    "nobody/no-such-tokenizer",
+    "tokenizer.json",
+    "vocab.json",
+    "merges.txt",
+    "tokenizer_config.json",
+    str(constants.HF_HUB_CACHE),
+  ):
+    assert part in message
+  assert "\n" not in message
+
+
+def test_offline_mode_asks_nobody(monkeypatch):
+  def fail(*_, **__):
+    raise AssertionError("asked the network")
+
+  monkeypatch.setattr(urllib.request, "urlopen", fail)
+  monkeypatch.setattr(constants, "HF_HUB_OFFLINE", True)
+  with pytest.raises(errors.UserError, match="HF_HUB_OFFLINE"):
+    tokenizer_lib.load_tokenizer("nobody/no-such-tokenizer")
+
+
+def test_name_unknown_to_the_hub(monkeypatch):
+  def not_found(request, timeout):
+    del timeout
+    raise urllib.error.HTTPError(request.full_url, 404, "", {}, None)
+
+  monkeypatch.setattr(urllib.request, "urlopen", not_found)
+  monkeypatch.setattr(constants, "HF_HUB_OFFLINE", False)
+  with pytest.raises(errors.UserError, match="the hub has no tokenizer"):
+    tokenizer_lib.load_tokenizer("nobody/no-such-tokenizer")
+
+
+def test_missing_folder_is_not_looked_up_on_the_hub(tmp_path):
+  with pytest.raises(errors.UserError, match="no tokenizer folder"):
+    tokenizer_lib.load_tokenizer(tmp_path / "none")
+
+
+def test_check_against_the_model(tokenizer):
+  tokenizer_lib.check(tokenizer, 9, 1)
+  for vocab_size, pad in ((8, 1), (9, 0)):
+    with pytest.raises(errors.UserError, match="does not fit"):
+      tokenizer_lib.check(tokenizer, vocab_size, pad)
