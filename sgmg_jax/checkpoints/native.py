@@ -80,7 +80,7 @@ def save(
     new.mkdir()
     arrays = jax.tree.map(np.asarray, params)
     _orbax().save(new / "params", args=ocp.args.PyTreeSave(arrays))
-    card_lib.write(new, card)
+    card_lib.write(new, {**card, "files": _file_sizes(new)})
     if tokenizer is not None:
       tokenizer.save_pretrained(new / "tokenizer")
 
@@ -122,7 +122,7 @@ def _load(name_or_path: str | os.PathLike) -> Checkpoint:
   directory = _locate(name_or_path)
   card = card_lib.read(directory)
   variant = card_lib.variant_of(card, directory)
-  params = _restore(directory / "params")
+  params = _restore(directory, card)
   _check(params, variant, card, directory)
   folder = directory / "tokenizer"
   tokenizer = None
@@ -150,9 +150,17 @@ def _locate(name_or_path: str | os.PathLike) -> pathlib.Path:
   )
 
 
-def _restore(path: pathlib.Path) -> Params:
-  if not path.is_dir():
-    raise errors.UserError(f"{path.parent} is damaged: it has no params/")
+def _restore(directory: pathlib.Path, card: dict[str, Any]) -> Params:
+  path = directory / "params"
+  have, want = _file_sizes(directory), card.get("files")
+  if not isinstance(want, dict) or not want:
+    raise errors.UserError(f"{directory} is damaged: card lists no files")
+  # Checked first: Orbax meets a cut file with pages of tracebacks.
+  broken = [name for name, size in want.items() if have.get(name) != size]
+  if broken:
+    raise errors.UserError(
+      f"{directory} is damaged: missing or incomplete {', '.join(broken)}"
+    )
   checkpointer = _orbax()
   # Orbax and the storage below it raise many kinds of errors for one cause.
   try:
@@ -165,8 +173,17 @@ def _restore(path: pathlib.Path) -> Params:
   except Exception as error:
     reason = str(error).strip().partition("\n")[0][:120]
     raise errors.UserError(
-      f"{path} is damaged or incomplete ({type(error).__name__}: {reason})"
+      f"{path} is damaged ({type(error).__name__}: {reason})"
     ) from error
+
+
+def _file_sizes(directory: pathlib.Path) -> dict[str, int]:
+  """Bytes of every file of `params/`, by path relative to the directory."""
+  return {
+    path.relative_to(directory).as_posix(): path.stat().st_size
+    for path in sorted((directory / "params").rglob("*"))
+    if path.is_file()
+  }
 
 
 def _orbax() -> ocp.Checkpointer:

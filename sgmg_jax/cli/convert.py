@@ -43,7 +43,6 @@ Converted SgMg weights stay CC-BY-NC 4.0. Reading and writing .pth, .pt and
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
   parser.epilog = EPILOG
-  parser.formatter_class = argparse.RawDescriptionHelpFormatter
   parser.add_argument(
     "source",
     metavar="SOURCE",

@@ -143,6 +143,10 @@ def cut(path):
   path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
 
 
+def overwrite_with_zeros(path):
+  path.write_bytes(bytes(path.stat().st_size))
+
+
 def largest(directory):
   files = [p for p in (directory / "params").rglob("*") if p.is_file()]
   return max(files, key=lambda p: p.stat().st_size)
@@ -163,10 +167,11 @@ def largest(directory):
       lambda d: edit_card(d, lambda c: c["variant"].update(wings=2)),
       "unknown size 'wings'",
     ),
-    (lambda d: shutil.rmtree(d / "params"), "no params/"),
-    (lambda d: largest(d).unlink(), "damaged or incomplete"),
-    (lambda d: cut(largest(d)), "damaged or incomplete"),
-    (lambda d: (d / "params" / "_METADATA").unlink(), "damaged"),
+    (lambda d: shutil.rmtree(d / "params"), "missing or incomplete params/"),
+    (lambda d: largest(d).unlink(), "missing or incomplete params/"),
+    (lambda d: cut(largest(d)), "missing or incomplete params/"),
+    (lambda d: (d / "params" / "_METADATA").unlink(), "params/_METADATA"),
+    (lambda d: overwrite_with_zeros(d / "params" / "_METADATA"), "is damaged"),
     (lambda d: shutil.rmtree(d / "tokenizer"), "lacks its tokenizer"),
     (lambda d: cut(d / "tokenizer" / "tokenizer.json"), "cannot be read"),
   ],
