@@ -82,7 +82,10 @@ class Predictor:
     self.name = checkpoint.card["name"]
     self.variant = checkpoint.variant
     self._tokenizer = checkpoint.tokenizer
-    self._params = jax.device_put(checkpoint.params)
+    # Saved in half precision, parameters are still computed with as float32.
+    self._params = jax.tree.map(
+      lambda x: jnp.asarray(x, jnp.float32), checkpoint.params
+    )
     self._programs = _programs(checkpoint.variant, jnp.dtype(dtype).name)
     self._window = int(checkpoint.card["preprocess"]["window"])
 
