@@ -142,7 +142,7 @@ MOTION_PHRASES = {
 FASTEST_TAILS = (
   "moving fastest",
   "that moves the fastest",
-  "with the most speed",
+  "that is the fastest",
 )
 
 # Order of appearance, by predicate.

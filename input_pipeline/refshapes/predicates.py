@@ -163,7 +163,7 @@ def _side(judge: Judge, predicate: Predicate) -> Verdict:
   shown = facts.num_seen > 0
   mean = _mean(at, facts.seen)
   yes = shown & (_largest(at, facts.seen) < 0.46) & (mean < 0.36)
-  no = shown & ((mean > 0.53) | (_smallest(at, facts.seen) > 0.47))
+  no = shown & ((mean > 0.55) | (_smallest(at, facts.seen) > 0.5))
   return _verdict(yes, no)
 
 

@@ -46,15 +46,15 @@ SIZES = {
 }
 # What an object does, with the odds.
 ACTS = {
-  "still": 0.14,
+  "still": 0.12,
   "spin": 0.09,
   "grow": 0.05,
   "shrink": 0.05,
-  "line": 0.22,
+  "line": 0.2,
   "enter": 0.13,
   "leave": 0.12,
   "curve": 0.07,
-  "circle": 0.04,
+  "circle": 0.05,
   "bounce": 0.07,
   "shuttle": 0.05,
 }
@@ -339,9 +339,13 @@ def _cross_border(rng: np.random.Generator, radius, extent, act) -> dict:
   start, travel = [0.0, 0.0], [0.0, 0.0]
   start[axis] = border - sign * (reach + speed * entry)
   travel[axis] = sign * speed
+  # Sideways it may drift as long as it shows all of its other side.
   across = 1 - axis
-  start[across] = rng.uniform(radius, extent[across] - radius)
-  travel[across] = rng.uniform(-0.18, 0.18) * speed
+  low, high = radius, extent[across] - radius
+  at_entry = rng.uniform(low, high)
+  at_end = np.clip(at_entry + rng.uniform(-0.2, 0.2) * depth, low, high)
+  travel[across] = float(at_end - at_entry) / (1.0 - entry)
+  start[across] = float(at_end) - travel[across]
   if act == "leave":
     start = [s + d for s, d in zip(start, travel)]
     travel = [-d for d in travel]
