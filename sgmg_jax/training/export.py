@@ -1,0 +1,85 @@
+"""From a training run to a native checkpoint that says how it was made."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import jax
+import numpy as np
+
+from sgmg_jax import types
+from sgmg_jax.checkpoints import card as card_lib
+from sgmg_jax.checkpoints import native
+from sgmg_jax.model import variants
+
+MAX_CURVE_POINTS = 200
+
+
+def thin(
+  entries: Sequence[Mapping[str, float]], names: Sequence[str]
+) -> list[dict[str, float]]:
+  """At most `MAX_CURVE_POINTS` entries, evenly spread, four digits of `step`
+  and those of `names` that an entry has; entries with none are left out."""
+  kept = [
+    {
+      k: float(f"{e[k]:.4g}") if k != "step" else e[k]
+      for k in ("step", *names)
+      if k in e
+    }
+    for e in entries
+  ]
+  kept = [entry for entry in kept if len(entry) > 1]
+  stride = -(-len(kept) // MAX_CURVE_POINTS) or 1
+  # The last entry is always among them.
+  return kept[::-1][::stride][::-1]
+
+
+def export(
+  directory: str | os.PathLike,
+  params: types.Params,
+  variant: variants.Variant,
+  tokenizer: Any,
+  *,
+  name: str,
+  licence: str,
+  dtype: str,
+  preprocess: dict[str, int],
+  config: dict[str, Any],
+  metrics: Sequence[Mapping[str, float]],
+) -> None:
+  """Writes `directory`, replacing what an earlier export left there.
+
+  Args:
+    directory: of the native checkpoint.
+    params: of the model.
+    variant: its sizes.
+    tokenizer: that its text went through.
+    name: in the card.
+    licence: in the card, one line.
+    dtype: parameters are stored in, such as "float16".
+    preprocess: frame sizes and window the model is meant for.
+    config: of the run, JSON.
+    metrics: lines of the run's `metrics.jsonl`.
+  """
+  scores = [m for m in metrics if "val/j_and_f" in m]
+  card = card_lib.make(
+    variant,
+    name=name,
+    source={
+      "command": " ".join(["sgmg", *sys.argv[1:]]),
+      "seed": config["seed"],
+      "config": config,
+    },
+    licence=licence,
+    preprocess=preprocess,
+    results=scores[-1] if scores else {},
+    curve={
+      "train": thin(metrics, ("total", "loss_ce", "loss_dice")),
+      "val": thin(metrics, ("val/j_and_f", "val/swapped")),
+    },
+  )
+  arrays = jax.tree.map(lambda x: np.asarray(x).astype(dtype), params)
+  native.save(directory, arrays, card, tokenizer, overwrite=True)

@@ -1,0 +1,85 @@
+"""The model's forward pass for training: several expressions per clip.
+
+The video is encoded once; its features are repeated per expression, which
+changes nothing but the cost.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import jax
+import jax.numpy as jnp
+
+from sgmg_jax import types
+from sgmg_jax.losses import criterion, matching
+from sgmg_jax.model import mask_head, sgmg
+
+Array = types.Array
+
+
+def repeat_video(video: types.VideoFeatures, count: int) -> types.VideoFeatures:
+  """Row b becomes rows b * count ... b * count + count - 1."""
+  repeat = lambda x: jnp.repeat(x, count, axis=0)
+  return video.replace(
+    levels=jax.tree.map(repeat, video.levels),
+    low_levels=jax.tree.map(repeat, video.low_levels),
+    level_valid=jax.tree.map(repeat, video.level_valid),
+    size=repeat(video.size),
+  )
+
+
+def losses(
+  model: sgmg.SgMg,
+  params: types.Params,
+  batch: types.Batch,
+  rngs: Mapping[str, Array],
+  *,
+  text_dropout: bool = True,
+) -> dict[str, Array]:
+  """All losses of a batch, dropout on.
+
+  Each decoder layer is matched for itself, and only its matched query goes
+  through the segmentation optimiser.
+
+  Args:
+    model: the network.
+    params: its parameters.
+    batch: B clips, B * E expressions.
+    rngs: keys "dropout" and "drop_path".
+    text_dropout: False switches the text encoder's dropout off (for a frozen
+      one; the released code leaves it on).
+
+  Returns:
+    Unweighted scalars, named as `criterion.name_layers` does.
+  """
+
+  def apply(method, *args, **kwargs):
+    return model.apply(
+      {"params": params}, *args, **kwargs, rngs=rngs, method=method
+    )
+
+  video = apply(
+    "encode_video", batch.frames, batch.pixel_valid, batch.size, train=True
+  )
+  video = repeat_video(video, batch.tokens.shape[0] // batch.frames.shape[0])
+  text = apply(
+    "encode_text", batch.tokens, batch.token_valid, train=text_dropout
+  )
+  fused = apply("fuse", video, text)
+  decoded = apply("transform", fused, video, text, train=True)
+  num_valid = criterion.count_valid(batch.targets)
+  layers = []
+  for layer in range(decoded.logits.shape[0]):
+    patch = apply("patch_masks", decoded, video, layer=layer)
+    preds = types.LayerPredictions(
+      logits=decoded.logits[layer],
+      boxes=decoded.boxes[layer],
+      masks_low=mask_head.pixel_shuffle(patch),
+    )
+    query, _ = matching.match(preds, batch.targets)
+    refined = apply("refine", criterion.take_query(patch, query), video)
+    layers.append(
+      criterion.layer_losses(preds, refined, query, batch.targets, num_valid)
+    )
+  return criterion.name_layers(layers)

@@ -1,0 +1,249 @@
+"""The training loop: one process, one program, resumable at any time.
+
+Starting the same command again goes on from the last checkpoint and gives,
+bit for bit, what an uninterrupted run gives.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import functools
+import json
+import logging
+import os
+import pathlib
+import time
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from clu import parameter_overview
+from ml_collections import ConfigDict
+
+from sgmg_jax import types
+from sgmg_jax.checkpoints import native
+from sgmg_jax.checkpoints import tokenizer as tokenizer_lib
+from sgmg_jax.errors import UserError
+from sgmg_jax.input_pipeline import refshapes_batches
+from sgmg_jax.model import sgmg, variants
+from sgmg_jax.training import (
+  checkpoint,
+  data,
+  evaluate,
+  export,
+  optimizer,
+  vocabulary,
+)
+from sgmg_jax.training import metrics as metrics_lib
+from sgmg_jax.training import state as state_lib
+from sgmg_jax.training import step as step_lib
+
+_logger = logging.getLogger(__name__)
+
+
+def _get_tokenizer(
+  folder: pathlib.Path,
+  variant: variants.Variant,
+  *,
+  source: str,
+  vocab_clips: int,
+  max_tokens: int,
+  **clip: int,
+) -> Any:
+  """The run's own tokenizer, made or copied at its first start."""
+  if not folder.exists():
+    if source:
+      made = tokenizer_lib.load_tokenizer(source)
+    else:
+      sentences = data.sentences("train", vocab_clips, **clip)
+      made = vocabulary.train_tokenizer(
+        sentences, variant.vocab_size, max_tokens
+      )
+    temporary = folder.with_suffix(".tmp")
+    made.save_pretrained(temporary)
+    temporary.rename(folder)
+  tokenizer = tokenizer_lib.load_tokenizer(folder)
+  tokenizer_lib.check(tokenizer, variant.vocab_size, variant.pad_token_id)
+  return tokenizer
+
+
+def _init_params(model: sgmg.SgMg, seed: int, init_from: str) -> types.Params:
+  params = jax.jit(functools.partial(sgmg.init_params, model))(
+    jax.random.key(seed)
+  )
+  if init_from:
+    loaded = native.start_from(params, init_from)
+    params = jax.tree.map(lambda x, y: jnp.asarray(y, x.dtype), params, loaded)
+  return params
+
+
+def _check_position(
+  saved: dict[str, Any], expected: dict[str, Any], workdir: str | os.PathLike
+) -> None:
+  """Refuses to go on with other data than the run began with."""
+  changed = [k for k, v in expected.items() if saved.get(k) != v]
+  if changed:
+    raise UserError(
+      f"{workdir} was started with data.{changed[0]} = "
+      f"{saved.get(changed[0])!r}, not {expected[changed[0]]!r}: use another "
+      "workdir (and init_from to start from its model)"
+    )
+
+
+def train(config: ConfigDict, workdir: str | os.PathLike) -> dict[str, float]:
+  """Trains, evaluates and exports as the config says.
+
+  Args:
+    config: see `configs/refshapes.py`.
+    workdir: folder of the run: `checkpoints/`, `metrics.jsonl`, TensorBoard
+      events, `config.json`, `tokenizer/`, and the exported `model/`.
+
+  Returns:
+    The last evaluation, see `evaluate.evaluate_refshapes`.
+
+  Raises:
+    UserError: the config does not fit the model or the workdir.
+    FloatingPointError: a loss became infinite or NaN.
+  """
+  folder = pathlib.Path(workdir).absolute()
+  folder.mkdir(parents=True, exist_ok=True)
+  config_json = config.to_json_best_effort(indent=2)
+  (folder / "config.json").write_text(config_json + "\n")
+
+  # Model, tokenizer and data.
+  variant = variants.get_variant(**config.model)
+  model = sgmg.SgMg(variant)
+  spec = refshapes_batches.BatchSpec(**config.data, seed=config.seed)
+  frame = dict(height=spec.height, width=spec.width)
+  tokenizer = _get_tokenizer(
+    folder / "tokenizer",
+    variant,
+    source=config.tokenizer.source,
+    vocab_clips=config.tokenizer.vocab_clips,
+    max_tokens=config.tokenizer.max_tokens,
+    num_frames=spec.num_frames,
+    **frame,
+  )
+
+  # State: a checkpoint of this run if there is one, else a fresh start.
+  params = _init_params(model, config.seed, config.init_from)
+  _logger.info(
+    "parameters:\n%s", parameter_overview.get_parameter_overview(params)
+  )
+  schedule = optimizer.step_decay(**config.schedule)
+  groups = [tuple(group) for group in config.optimizer.groups]
+  tx = optimizer.make_optimizer(
+    params,
+    schedule,
+    groups=groups,
+    weight_decay=config.optimizer.weight_decay,
+    grad_clip=config.optimizer.grad_clip,
+  )
+  trainable = optimizer.trainable_mask(params, groups)
+  state = state_lib.create(params, tx, use_ema=config.ema_decay > 0)
+  checkpointer = checkpoint.Checkpointer(folder, keep=config.keep_checkpoints)
+  position = dataclasses.asdict(spec)
+  if checkpointer.latest_step is not None:
+    state, saved = checkpointer.restore(state)
+    _check_position(saved, position, folder)
+    _logger.info("going on from step %d", int(state.step))
+  first = int(state.step)
+  writer = metrics_lib.MetricWriter(folder, resume_step=first)
+
+  # The step, compiled before the first batch is needed.
+  batches = data.batches(
+    spec,
+    tokenizer,
+    start=first,
+    max_tokens=config.tokenizer.max_tokens,
+    num_workers=config.loader.num_workers,
+    prefetch=config.loader.prefetch,
+  )
+  text_trained = any(jax.tree.leaves(trainable["text_encoder"]))
+  train_step = step_lib.make_train_step(
+    model,
+    tx,
+    trainable=trainable,
+    seed=config.seed,
+    ema_decay=config.ema_decay,
+    text_dropout=text_trained or config.frozen_text_dropout,
+  )
+  started = time.time()
+  shapes = data.example_shapes(spec, config.tokenizer.max_tokens)
+  train_step = (
+    jax.jit(train_step, donate_argnums=0).lower(state, shapes).compile()
+  )
+  _logger.info("compiled the step in %.1f s", time.time() - started)
+  predictor = evaluate.ClipPredictor(
+    model, tokenizer, max_tokens=config.tokenizer.max_tokens
+  )
+
+  def evaluate_and_export(step):
+    results = evaluate.evaluate_refshapes(
+      predictor.with_params(state.best_params),
+      split="val",
+      num_clips=config.eval.num_clips,
+      num_frames=config.eval.num_frames,
+      **frame,
+    )
+    writer.write_scalars(step, {f"val/{k}": v for k, v in results.items()})
+    _logger.info(
+      "step %d: val J&F %.1f, swapped %.1f",
+      step,
+      results["j_and_f"],
+      results["swapped"],
+    )
+    export.export(
+      folder / "model",
+      state.best_params,
+      variant,
+      tokenizer,
+      name=config.export.name,
+      licence=config.export.licence,
+      dtype=config.export.dtype,
+      preprocess=config.export.preprocess.to_dict(),
+      config=json.loads(config_json),
+      metrics=metrics_lib.read_metrics(folder / "metrics.jsonl"),
+    )
+    return results
+
+  results = {}
+  pending = []
+  clock = time.time()
+  try:
+    for step in range(first + 1, config.total_steps + 1):
+      state, metrics = train_step(state, next(batches))
+      pending.append(metrics)
+      last = step == config.total_steps
+      save = last or step % config.checkpoint_every == 0
+      # Also before a checkpoint: a broken state must not be saved.
+      if save or step % config.log_every == 0:
+        fetched = jax.device_get(pending)
+        means = {k: np.mean([m[k] for m in fetched]) for k in fetched[0]}
+        metrics_lib.raise_on_nan(step - len(pending) + 1, step, means)
+        rate = len(pending) / (time.time() - clock)
+        means |= {"learning_rate": schedule(step - 1), "steps_per_second": rate}
+        writer.write_scalars(step, means)
+        _logger.info(
+          "step %d/%d: loss %.3f, %.2f steps/s",
+          step,
+          config.total_steps,
+          means["total"],
+          rate,
+        )
+        pending = []
+      if save:
+        checkpointer.save(state, position)
+      if last or step % config.eval.every == 0:
+        results = evaluate_and_export(step)
+      if not pending:
+        clock = time.time()
+    if first >= config.total_steps:
+      _logger.info("nothing left to do: %d steps are done", first)
+      results = evaluate_and_export(first)
+  finally:
+    batches.close()
+    checkpointer.close()
+    writer.close()
+  return results

@@ -1,0 +1,123 @@
+"""AdamW with parameter groups, global-norm clipping and step decay.
+
+SgMg (ICCV 2023), section 4.2: betas (0.9, 0.999), weight decay on everything,
+gradients clipped to a global norm of 0.1, learning rates of the visual and the
+text encoder scaled against the rest, drops by 10 at given points.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+
+import jax
+import jax.numpy as jnp
+import optax
+
+from sgmg_jax import types
+from sgmg_jax.errors import UserError
+
+Array = types.Array
+Params = types.Params
+
+# (pattern, multiplier of the learning rate); None freezes.
+Group = tuple[str, float | None]
+
+
+def step_decay(
+  learning_rate: float,
+  *,
+  warmup_steps: int,
+  drop_steps: Sequence[int],
+  drop_factor: float,
+) -> optax.Schedule:
+  """Linear warm-up, then `learning_rate` times `drop_factor` once for every
+  entry of `drop_steps` reached."""
+
+  def schedule(step):
+    warmup = jnp.minimum(1.0, (step + 1) / max(warmup_steps, 1))
+    drops = sum(jnp.asarray(step >= drop, jnp.float32) for drop in drop_steps)
+    return learning_rate * warmup * drop_factor**drops
+
+  return schedule
+
+
+def _name(path) -> str:
+  return "/".join(str(getattr(key, "key", key)) for key in path)
+
+
+def group_labels(params: Params, groups: Sequence[Group]) -> Params:
+  """The index, as text, of each parameter's group: the first whose pattern
+  matches its whole name (`backbone_0/body/...`).
+
+  Raises:
+    UserError: a parameter no pattern matches, or a pattern that is no
+      parameter's first match.
+  """
+  patterns = [re.compile(pattern) for pattern, _ in groups]
+  used = set()
+
+  def label(path, _):
+    name = _name(path)
+    for i, pattern in enumerate(patterns):
+      if pattern.fullmatch(name):
+        used.add(i)
+        return str(i)
+    raise UserError(f"optimizer.groups: no pattern matches parameter {name!r}")
+
+  labels = jax.tree_util.tree_map_with_path(label, params)
+  for i, pattern in enumerate(patterns):
+    if i not in used:
+      raise UserError(
+        f"optimizer.groups: pattern {pattern.pattern!r} selects no parameter"
+      )
+  return labels
+
+
+def trainable_mask(params: Params, groups: Sequence[Group]) -> Params:
+  """A tree of bool: False for the parameters of frozen groups."""
+  return jax.tree.map(
+    lambda label: groups[int(label)][1] is not None,
+    group_labels(params, groups),
+  )
+
+
+def make_optimizer(
+  params: Params,
+  schedule: optax.Schedule,
+  *,
+  groups: Sequence[Group],
+  weight_decay: float,
+  grad_clip: float,
+) -> optax.GradientTransformation:
+  """AdamW as the module describes it.
+
+  Args:
+    params: the parameters, or their shapes; only names are read.
+    schedule: learning rate by step.
+    groups: (regular expression, learning-rate multiplier or None to freeze);
+      the first match wins and every parameter needs one.
+    weight_decay: on every trained parameter, biases and norms included.
+    grad_clip: largest global norm of all trained gradients.
+
+  Raises:
+    UserError: see `group_labels`.
+  """
+
+  def group_update(multiplier):
+    if multiplier is None:
+      return optax.set_to_zero()
+    return optax.chain(
+      optax.scale_by_adam(b1=0.9, b2=0.999, eps=1e-8),
+      optax.add_decayed_weights(weight_decay),
+      optax.scale_by_learning_rate(lambda step: multiplier * schedule(step)),
+    )
+
+  return optax.chain(
+    # Before the split: the norm is that of the whole model.
+    optax.clip_by_global_norm(grad_clip),
+    optax.partition(
+      {str(i): group_update(value) for i, (_, value) in enumerate(groups)},
+      group_labels(params, groups),
+    ),
+  )

@@ -1,0 +1,86 @@
+"""One training step, pure: (state, batch) -> (state, metrics)."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import jax
+import jax.numpy as jnp
+import optax
+
+from sgmg_jax import types
+from sgmg_jax.losses import criterion
+from sgmg_jax.model import sgmg
+from sgmg_jax.training import forward
+from sgmg_jax.training import state as state_lib
+
+TrainState = state_lib.TrainState
+TrainStep = Callable[
+  [TrainState, types.Batch], tuple[TrainState, dict[str, types.Array]]
+]
+
+
+def _freeze(params: types.Params, trainable: types.Params) -> types.Params:
+  """Cuts the gradient of frozen parameters, and with it their backward
+  pass."""
+  return jax.tree.map(
+    lambda x, train: x if train else jax.lax.stop_gradient(x),
+    params,
+    trainable,
+  )
+
+
+def make_train_step(
+  model: sgmg.SgMg,
+  tx: optax.GradientTransformation,
+  *,
+  trainable: types.Params,
+  seed: int,
+  ema_decay: float,
+  text_dropout: bool = True,
+) -> TrainStep:
+  """Builds the step; the caller jits it and donates the state.
+
+  Args:
+    model: the network.
+    tx: the optimizer, see `optimizer.make_optimizer`.
+    trainable: tree of bool, see `optimizer.trainable_mask`.
+    seed: of dropout and drop path.
+    ema_decay: of the moving average, if the state carries one.
+    text_dropout: see `forward.losses`.
+
+  Returns:
+    The step. Its metrics are the unweighted losses, `total` (weighted) and
+    `grad_norm` (before clipping), all float[].
+  """
+
+  def train_step(state, batch):
+    rngs = state_lib.step_rngs(seed, state.step)
+
+    def objective(params):
+      losses = forward.losses(
+        model,
+        _freeze(params, trainable),
+        batch,
+        rngs,
+        text_dropout=text_dropout,
+      )
+      return criterion.total(losses), losses
+
+    (total, losses), grads = jax.value_and_grad(objective, has_aux=True)(
+      state.params
+    )
+    updates, opt_state = tx.update(grads, state.opt_state, state.params)
+    params = optax.apply_updates(state.params, updates)
+    ema = state.ema
+    if ema is not None:
+      # A short memory at first, or the random start would linger.
+      step = state.step.astype(jnp.float32)
+      decay = jnp.minimum(ema_decay, (1.0 + step) / (10.0 + step))
+      ema = optax.incremental_update(params, ema, 1.0 - decay)
+    metrics = losses | {"total": total, "grad_norm": optax.global_norm(grads)}
+    return TrainState(
+      step=state.step + 1, params=params, opt_state=opt_state, ema=ema
+    ), metrics
+
+  return train_step
