@@ -91,7 +91,9 @@ def write(
   arrays = {k: np.asarray(v, order="C") for k, v in state_dict.items()}
   if kind == "safetensors":
     # "pt" is what PyTorch loaders look for before they accept the file.
-    safetensors_numpy.save_file(arrays, path, metadata={"format": "pt"})
+    content = safetensors_numpy.save(arrays, metadata={"format": "pt"})
+    # Not its save_file, which makes files that only their owner can read.
+    pathlib.Path(path).write_bytes(content)
     return
   torch = _torch(f"writing {kind}")
   torch.save({"model": {k: _tensor(torch, v) for k, v in arrays.items()}}, path)
