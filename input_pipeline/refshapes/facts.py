@@ -115,6 +115,18 @@ class Facts:
     return against.sum(1)
 
   @functools.cached_property
+  def entry(self) -> np.ndarray:
+    """float[O], when the object appears: midway between the frame of its
+    first pixel and the first that shows enough of it."""
+    return (self.first_seen + (~self.absent).argmax(1)) / 2
+
+  @functools.cached_property
+  def exit(self) -> np.ndarray:
+    """float[O], when the object disappears, see `entry`."""
+    last_pixel = self.num_frames - 1 - (~self.absent)[:, ::-1].argmax(1)
+    return (self.last_seen + last_pixel) / 2
+
+  @functools.cached_property
   def enters(self) -> np.ndarray:
     """bool[O], wholly off screen at first, seen later."""
     return self.absent[:, 0] & (self.num_seen > 0)

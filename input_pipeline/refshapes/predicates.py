@@ -422,14 +422,14 @@ def _compare_entry(facts: Facts, members: np.ndarray):
   known = facts.enters | (facts.share[:, 0] > 0.5)
   if not known[members].all():
     return None
-  return facts.first_seen[members].astype(float), _order_margin(facts)
+  return facts.entry[members], _order_margin(facts)
 
 
 def _compare_exit(facts: Facts, members: np.ndarray):
   known = facts.leaves | (facts.share[:, -1] > 0.5)
   if not known[members].all():
     return None
-  return facts.last_seen[members].astype(float), _order_margin(facts)
+  return facts.exit[members], _order_margin(facts)
 
 
 def _order_margin(facts: Facts) -> float:

@@ -4,7 +4,7 @@ import dataclasses
 
 import numpy as np
 import pytest
-from sgmg_jax.input_pipeline.refshapes import dataset, render
+from sgmg_jax.input_pipeline.refshapes import dataset, render, shapes
 
 from sgmg_jax import errors
 
@@ -94,6 +94,22 @@ def test_mask_is_where_repainting_an_object_changes_the_picture():
       inside, outside = _eroded(clip.masks[i]), ~_dilated(clip.masks[i])
       assert (change[inside] > 20).all()
       assert (change[outside] > 0).mean() < 0.001
+
+
+def test_outlines_have_the_area_of_their_radius():
+  for clip in _clips(count=10, num_frames=3, height=160, width=160):
+    drawn = render.render(clip.scene, num_frames=3, height=160, width=160)
+    for i, body in enumerate(clip.scene.bodies):
+      radii = body.radius * 160 * body.motion.scales(np.linspace(0, 1, 3))
+      areas = drawn.outlines[i].sum((1, 2))
+      # None larger; about equal where the frame does not cut it.
+      assert (areas < 1.03 * shapes.AREA * radii**2 + 3).all()
+      edges = drawn.outlines[i][:, [0, -1], :].any((1, 2))
+      edges |= drawn.outlines[i][:, :, [0, -1]].any((1, 2))
+      inside = ~edges & (areas > 0)
+      np.testing.assert_allclose(
+        areas[inside], (shapes.AREA * radii**2)[inside], rtol=0.04
+      )
 
 
 def _shifted(mask):

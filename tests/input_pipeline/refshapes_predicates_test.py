@@ -158,6 +158,19 @@ def test_beside():
   assert _outcome(judge, P("beside", "left", CIRCLE)) == "????"
 
 
+def test_exceeds():
+  star = (P("shape", "star"),)
+  judge = _judge(
+    _body(0.5, 0.5, shape="star", size="medium"),
+    _body(0.2, 0.2),
+    _body(0.8, 0.2, size="medium"),
+    _body(0.2, 0.8, size="large"),
+    _body(0.8, 0.8, scale=(0.7, 1.4)),
+  )
+  assert _outcome(judge, P("exceeds", "larger", star)) == "FFFT?"
+  assert _outcome(judge, P("exceeds", "smaller", star)) == "FTFF?"
+
+
 def test_near():
   star = (P("shape", "star"),)
   judge = _judge(
@@ -180,6 +193,21 @@ def test_depth_follows_who_hides_whom():
   assert (_outcome(judge, front), _outcome(judge, behind)) == ("FFF", "FTF")
 
 
+def test_hidden_is_not_absent():
+  judge = _judge(
+    _body(0.4, 0.5, size="large"),
+    _body(0.4, 0.5, 0.5),  # Comes out from behind.
+    _body(0.5, 0.1),
+    depth=(2, 1, 0),
+  )
+  facts = judge.facts
+  assert facts.share[1, 0] == 0 and facts.share[1, -1] > 0.9
+  assert not facts.absent.any()
+  assert (facts.overlap == facts.overlap.swapaxes(0, 1)).all()
+  assert _outcome(judge, P("enters")) == "F?F"
+  assert _outcome(judge, P("stays")) == "T?T"
+
+
 def test_order_of_appearance():
   judge = _judge(
     _body(0.5, 0.2),
@@ -195,6 +223,17 @@ def test_order_of_appearance():
   assert _outcome(judge, P("least", "entry", entering)) == "FTFF"
   assert _outcome(judge, P("most", "entry", CIRCLE)) == "FFTF"
   assert _outcome(judge, P("least", "exit", CIRCLE)) == "FFFT"
+
+
+def test_entries_that_differ_in_degree_only_have_no_order():
+  first = _body(-0.3, 0.2, 0.9)
+  judge = _judge(first, _body(-0.415, 0.8, 0.9), _body(0.5, 0.5))
+  assert judge.facts.enters.tolist() == [True, True, False]
+  assert judge.facts.first_seen.tolist() == [2, 3, 0]
+  assert judge.facts.absent.argmin(1).tolist() == [2, 2, 0]
+  entering = CIRCLE + (P("enters"),)
+  assert _outcome(judge, P("least", "entry", entering)) == "???"
+  assert _outcome(judge, P("most", "entry", CIRCLE)) == "???"
 
 
 def test_half_visible_at_the_start_is_neither_entering_nor_staying():
