@@ -1,0 +1,232 @@
+"""The whole model against the released implementation's numbers."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from sgmg_jax import types
+from sgmg_jax.checkpoints import names
+from sgmg_jax.losses import criterion, matching
+from sgmg_jax.model import layers, mask_head, sgmg
+
+
+def close_masks(golden, actual, data):
+  """Mask logits, stored whole or every second pixel."""
+  if "out/pred_masks" in data:
+    expected = data["out/pred_masks"]
+  else:
+    actual, expected = actual[..., ::2, ::2], data["out/pred_masks_every2"]
+  golden.close(actual, expected, what="masks")
+  certain = np.abs(expected) > 1e-3 * expected.std()
+  assert np.array_equal(actual[certain] > 0, expected[certain] > 0)
+
+
+@pytest.mark.parametrize("case", ["video", "batch"])
+def test_evaluation_and_its_stages(
+  golden, small_model, pad, channels_first, case
+):
+  data = golden.load(f"sgmg_eval_{case}")
+  clips = [data[name] for name in sorted(data) if name.startswith("frames")]
+  if "size" in data:
+    expected = data["size"].tolist()
+    assert all(list(clip.shape[2:]) == expected for clip in clips)
+  inputs = pad(clips, 16)
+  tokens, valid = data["input_ids"], data["attention_mask"] > 0
+  video = small_model("encode_video", *inputs)
+  text = small_model("encode_text", tokens, valid)
+  fused = small_model("fuse", video, text)
+  decoded = small_model("transform", fused, video, text)
+  masks, query = small_model("segment", decoded, video)
+
+  maps = {"fused": fused, "memory": decoded.memory}
+  maps["backbone"] = small_model(
+    lambda module, frames: module.backbone_0(frames), inputs[0]
+  )
+  maps["pos"] = [
+    layers.pixel_positions(valid, 64).repeat(len(clips[0]), 0)
+    for valid in video.level_valid
+  ]
+  maps["patch_masks_in"] = [small_model("patch_masks", decoded, video)]
+  chosen = lambda x: np.asarray(sgmg.take_query(x, query, axis=2))
+  patches = chosen(maps.pop("patch_masks_in")[0])
+  for name, levels in maps.items():
+    for i, level in enumerate(levels):
+      if (stage := f"stage/{name}{i}") in data:
+        # Some stages are stored for the first frame only.
+        kept = channels_first(level)[: len(data[stage])]
+        golden.close(kept, data[stage], what=stage)
+  for i, valid_map in enumerate(video.level_valid):
+    per_frame = np.repeat(valid_map, len(clips[0]), 0)
+    assert np.array_equal(~per_frame, data[f"stage/mask{i}"])
+  golden.close(channels_first(patches), data["stage/patch_masks_in"])
+  golden.close(text.words, data["stage/text_words"])
+  golden.close(text.sentence, data["stage/sentence_btqc"][:, 0, 0])
+  flat = lambda x: np.asarray(x).reshape(*x.shape[:-4], -1, *x.shape[-2:])
+  golden.close(flat(decoded.hidden), data["stage/hs"])
+  golden.close(flat(decoded.init_reference), data["stage/init_reference"])
+  golden.close(flat(decoded.references), data["stage/inter_references"])
+
+  assert query.tolist() == ([1] if case == "video" else [1, 3])
+  outputs = {
+    "pred_logits": chosen(decoded.logits[-1])[:, :, None, None],
+    "pred_boxes": chosen(decoded.boxes[-1])[:, :, None],
+    "reference_points": chosen(decoded.references[-2])[:, :, None, :2],
+    "pred_masks": np.asarray(masks)[:, :, None],
+  }
+  for name, value in outputs.items():
+    if name != "pred_masks":
+      golden.close(value, data[f"out/{name}"], what=name)
+  close_masks(golden, outputs["pred_masks"], data)
+
+
+def test_annotated_frame(golden, small_model, pad):
+  """The backbone sees the clip, one frame goes on, every query is refined."""
+  data = golden.load("sgmg_eval_all_queries")
+  frames, valid, size = pad([data["frames0"], data["frames1"]], 16)
+  tokens = data["input_ids"]
+
+  def run(module, frames, tokens, token_valid):
+    stages = module.backbone_0(frames)
+    annotated = jnp.asarray(data["valid_indices"])
+    stages = [sgmg.take_query(x, annotated, axis=1)[:, None] for x in stages]
+    video = module.project(stages, valid, size, 1)
+    text = module.encode_text(tokens, token_valid)
+    decoded = module.transform(module.fuse(video, text), video, text)
+    patches = module.patch_masks(decoded, video)
+    masks = [module.refine(patches[:, :, q], video) for q in range(5)]
+    return decoded.logits[-1], decoded.boxes[-1], jnp.stack(masks, 2)
+
+  logits, boxes, masks = small_model(run, frames, tokens, tokens != 1)
+  golden.close(logits[..., None], data["out/pred_logits"])
+  golden.close(boxes, data["out/pred_boxes"])
+  close_masks(golden, np.asarray(masks), data)
+
+
+def training_batch(data, pad):
+  frames, pixel_valid, size = pad([data["frames0"], data["frames1"]], 32)
+  masks = np.zeros((2, 3, *frames.shape[2:4]), bool)
+  for i, (h, w) in enumerate(size.tolist()):
+    masks[i, :, :h, :w] = data[f"target{i}/masks"] > 0
+  targets = types.Targets(
+    boxes=jnp.stack([data["target0/boxes"], data["target1/boxes"]]),
+    masks=jnp.asarray(masks),
+    valid=jnp.stack([data["target0/valid"], data["target1/valid"]]) > 0,
+  )
+  return types.Batch(
+    frames=frames,
+    pixel_valid=pixel_valid,
+    size=size,
+    tokens=jnp.asarray(data["input_ids"]),
+    token_valid=jnp.asarray(data["attention_mask"] > 0),
+    targets=targets,
+  )
+
+
+def training_forward(model, params, batch):
+  """Losses and outputs of a training step without dropout."""
+  run = lambda method, *args, **kwargs: model.apply(
+    {"params": params}, *args, method=method, **kwargs
+  )
+  video = run("encode_video", batch.frames, batch.pixel_valid, batch.size)
+  text = run("encode_text", batch.tokens, batch.token_valid)
+  decoded = run("transform", run("fuse", video, text), video, text)
+  named, queries, costs = [], [], []
+  for layer in range(decoded.logits.shape[0]):
+    patches = run("patch_masks", decoded, video, layer=layer)
+    preds = types.LayerPredictions(
+      logits=decoded.logits[layer],
+      boxes=decoded.boxes[layer],
+      masks_low=mask_head.pixel_shuffle(patches),
+    )
+    query, cost = matching.match(preds, batch.targets)
+    masks = run("refine", sgmg.take_query(patches, query, axis=2), video)
+    named.append(
+      criterion.layer_losses(
+        preds,
+        masks,
+        query,
+        batch.targets,
+        criterion.count_valid(batch.targets),
+      )
+    )
+    queries.append(query)
+    costs.append(cost)
+  losses = criterion.name_layers(named)
+  masks_low = sgmg.take_query(preds.masks_low, query, axis=2)
+  outputs = (preds.logits, preds.boxes, masks, masks_low)
+  return criterion.total(losses), (losses, queries, costs, outputs)
+
+
+def test_training(golden, small_model, pad):
+  data = golden.load("sgmg_train")
+  batch = training_batch(data, pad)
+  step = jax.jit(
+    jax.value_and_grad(
+      lambda params: training_forward(small_model.model, params, batch),
+      has_aux=True,
+    )
+  )
+  (total, (losses, queries, costs, outputs)), gradients = step(
+    small_model.params
+  )
+  names_of_outputs = ("logits", "boxes", "masks", "masks_low")
+  for name, value in zip(names_of_outputs, outputs):
+    expected = data[f"out/pred_{name}"]
+    golden.close(np.reshape(value, expected.shape), expected, what=name)
+  expected_queries = [*data["matched_query_aux"], data["matched_query"]]
+  assert np.array_equal(np.stack(queries), np.stack(expected_queries))
+  for cost, expected in zip(costs, [*data["cost_aux"], data["cost_last"]]):
+    golden.close(cost, expected, what="cost")
+  expected_losses = {
+    key.removeprefix("loss/"): value
+    for key, value in data.items()
+    if key.startswith("loss/")
+  }
+  assert losses.keys() == expected_losses.keys()
+  for name, expected in expected_losses.items():
+    assert losses[name] == pytest.approx(expected, rel=2e-5), name
+    weight = data[f"weight/{name}"]
+    assert criterion.weight(name) == pytest.approx(weight), name
+  assert total == pytest.approx(data["total"], rel=2e-5)
+  _check_gradients(names.to_torch(gradients), data)
+
+
+def _check_gradients(gradients, data):
+  compared = 0
+  for key, expected in data.items():
+    kind, _, name = key.partition("/")
+    if kind not in ("grad", "grad_norm"):
+      continue
+    gradient = np.asarray(gradients[name], np.float64)
+    if kind == "grad":
+      error = np.abs(gradient - expected).max() / np.abs(expected).max()
+    else:
+      error = abs(np.linalg.norm(gradient) / expected - 1)
+    assert error <= 2e-4, f"{key}: {error:.1e}"
+    compared += 1
+  assert compared > 500
+
+
+@pytest.mark.slow
+def test_real_size_video_swin_t(golden, real_model, pad):
+  """The tiny model at 4 frames of 200 x 320."""
+  data = golden.load("full_video_swin_t")
+  shape = (int(data["num_frames"]), 3, *data["size"])
+  clip = np.random.RandomState(1234).standard_normal(shape)
+  frames, valid, size = pad([clip.astype(np.float32)], 16)
+  model, params = real_model("video_swin_t")
+  tokens = jnp.asarray(data["input_ids"])
+  run = jax.jit(lambda params, *args: model.apply({"params": params}, *args))
+  (masks, query), decoded = run(
+    params, frames, valid, size, tokens, tokens != 1
+  )
+  assert query.tolist() == [4]
+  chosen = lambda x: np.asarray(sgmg.take_query(x, query, axis=2))
+  golden.close(
+    chosen(decoded.logits[-1])[:, :, None, None], data["pred_logits"]
+  )
+  golden.close(chosen(decoded.boxes[-1])[:, :, None], data["pred_boxes"])
+  references = chosen(decoded.references[-2])[:, :, None, :2]
+  golden.close(references, data["reference_points"])
+  golden.close(masks[:, :, None, ::4, ::4], data["pred_masks_every4"])
