@@ -20,7 +20,9 @@ import jax.numpy as jnp
 import numpy as np
 
 _MANY_QUERIES = 64
-_BACKWARD_CHUNK = 64
+# Gathered rows of one chunk in the backward pass: they should stay in cache.
+_BACKWARD_CHUNK_BYTES = 4 * 2**20
+_CORNERS = ((0, 0), (1, 0), (0, 1), (1, 1))
 
 
 @functools.partial(jax.custom_vjp, nondiff_argnums=(3,))
@@ -64,32 +66,31 @@ def _backward_rule(level_shapes, residuals, cotangent):
 sample.defvjp(_forward_rule, _backward_rule)
 
 
-def _corners(x, y, width, height, start):
-  """Four corners of each sample point.
+def _corner(x, y, dx, dy, width, height, start):
+  """One corner of each sample point; all arguments broadcast.
 
   Args:
-    x, y: float[...], pixel coordinates, 0 at the first pixel's centre.
-    width, height, start: int[...], the level's size and first row.
+    x, y: float, pixel coordinates, 0 at the first pixel's centre.
+    dx, dy: 0 or 1, which corner.
+    width, height, start: int, the level's size and first row.
 
   Returns:
-    List of (row, inside, weight, d weight / dx, d weight / dy), one per
-    corner, each [...].
+    (row, inside, weight, d weight / dx, d weight / dy).
   """
   # Far-off coordinates must not overflow the integer conversion.
   x = jnp.clip(x, -2.0, width + 1.0)
   y = jnp.clip(y, -2.0, height + 1.0)
   x0, y0 = jnp.floor(x), jnp.floor(y)
-  fx, fy = x - x0, y - y0
-  x0, y0 = x0.astype(jnp.int32), y0.astype(jnp.int32)
-  corners = []
-  for dy, wy, sy in ((0, 1 - fy, -1.0), (1, fy, 1.0)):
-    for dx, wx, sx in ((0, 1 - fx, -1.0), (1, fx, 1.0)):
-      column, line = x0 + dx, y0 + dy
-      inside = (column >= 0) & (column < width) & (line >= 0) & (line < height)
-      row = start + jnp.clip(line, 0, height - 1) * width
-      row = row + jnp.clip(column, 0, width - 1)
-      corners.append((row, inside, wx * wy, sx * wy, wx * sy))
-  return corners
+  slope_x, slope_y = 2.0 * dx - 1.0, 2.0 * dy - 1.0
+  weight_x = (1 - dx) + slope_x * (x - x0)
+  weight_y = (1 - dy) + slope_y * (y - y0)
+  column = x0.astype(jnp.int32) + dx
+  line = y0.astype(jnp.int32) + dy
+  inside = (column >= 0) & (column < width) & (line >= 0) & (line < height)
+  row = start + jnp.clip(line, 0, height - 1) * width
+  row = row + jnp.clip(column, 0, width - 1)
+  weights = (weight_x * weight_y, slope_x * weight_y, weight_x * slope_y)
+  return row, inside, *weights
 
 
 def _level_constants(level_shapes):
@@ -115,7 +116,8 @@ def _sample_scan(values, locations, weights, level_shapes):
     point, weight, width, height, start = step
     x = point[..., 0] * width - 0.5
     y = point[..., 1] * height - 0.5
-    for row, inside, bilinear, _, _ in _corners(x, y, width, height, start):
+    for dx, dy in _CORNERS:
+      row, inside, bilinear, _, _ = _corner(x, y, dx, dy, width, height, start)
       factor = jnp.where(inside, bilinear * weight, 0.0)
       total = total + factor[..., None] * table[row * m + head]
     return total, None
@@ -126,13 +128,19 @@ def _sample_scan(values, locations, weights, level_shapes):
 
 
 def _all_corners(locations, level_shapes):
-  """Stacked corners of [Q, M, V, P, 2] locations, each [Q, M, V, P, 4]."""
-  widths, heights, starts = (c[:, None] for c in _level_constants(level_shapes))
-  locations = locations.astype(jnp.float32)
-  x = locations[..., 0] * widths - 0.5
-  y = locations[..., 1] * heights - 0.5
-  corners = _corners(x, y, widths, heights, starts)
-  return [jnp.stack(parts, -1) for parts in zip(*corners)]
+  """`_corner` of [Q, M, V, P, 2] locations, each result [Q, M, V, P, 4]."""
+  widths, heights, starts = (
+    c[:, None, None] for c in _level_constants(level_shapes)
+  )
+  locations = locations.astype(jnp.float32)[..., None]
+  x = locations[..., 0, :] * widths - 0.5
+  y = locations[..., 1, :] * heights - 0.5
+  # Broadcast, not stacked: XLA:CPU fuses the one and copies the other.
+  dx, dy = np.array(_CORNERS, np.int32).T
+  return [
+    jnp.broadcast_to(part, (*locations.shape[:4], 4))
+    for part in _corner(x, y, dx, dy, widths, heights, starts)
+  ]
 
 
 def _sample_rows(values, locations, weights, level_shapes):
@@ -197,11 +205,14 @@ def _gradients_chunks(values, locations, weights, cotangent, level_shapes):
   """`_gradients_rows` in chunks of queries, for the cache and for memory."""
   s, m, d = values.shape
   q = locations.shape[0]
-  padding = -q % _BACKWARD_CHUNK
+  bytes_per_query = 4 * d * 4 * weights[0].size
+  num_chunks = -(-q * bytes_per_query // _BACKWARD_CHUNK_BYTES)
+  chunk = -(-q // num_chunks)
+  padding = num_chunks * chunk - q
 
   def chunked(x):
     x = jnp.pad(x, [(0, padding)] + [(0, 0)] * (x.ndim - 1))
-    return x.reshape(-1, _BACKWARD_CHUNK, *x.shape[1:])
+    return x.reshape(num_chunks, chunk, *x.shape[1:])
 
   def add_chunk(d_values, chunk):
     d_values, *others = _accumulate(d_values, values, *chunk, level_shapes)

@@ -19,6 +19,8 @@ from sgmg_jax.model import layers
 
 WINDOW = (8, 7, 7)
 _PATCH = 4
+# Attention scores that one step may hold on a CPU.
+_CACHED_SCORES_BYTES = 2**20
 
 
 @functools.cache
@@ -109,17 +111,22 @@ def window_attention(x, region, key_valid, qkv, proj, bias):
     groups = x.shape[0] // region.shape[0]
     region = jnp.tile(region, (groups, 1))
 
-  def one_by_one(x, *region):
-    # A window's scores stay in cache; checkpointed, since the backward pass
-    # would otherwise keep the scores of every window.
+  def few_at_once(x, *region):
+    # The scores of a few windows stay in cache; checkpointed, since the
+    # backward pass would otherwise keep the scores of every window.
+    scores = 4 * bias.size
     step = jax.checkpoint(lambda args: attend(args[0], *args[1:]))
-    return jax.lax.map(step, (x, *(region or (None,))))
+    return jax.lax.map(
+      step,
+      (x, *(region or (None,))),
+      batch_size=max(1, _CACHED_SCORES_BYTES // scores),
+    )
 
   def all_at_once(x, *region):
     return attend(x, *(region or (None,)))
 
   args = (x,) if region is None else (x, region)
-  return jax.lax.platform_dependent(*args, cpu=one_by_one, default=all_at_once)
+  return jax.lax.platform_dependent(*args, cpu=few_at_once, default=all_at_once)
 
 
 class WindowAttention(nn.Module):
