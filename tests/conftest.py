@@ -12,9 +12,9 @@ WORDS = (
 
 @pytest.fixture(autouse=True, scope="session")
 def _compilation_cache(tmp_path_factory):
-  """Tests neither use nor fill the user's cache of compiled programs."""
+  """Keeps tests, and what they start, out of the user's cache."""
   patch = pytest.MonkeyPatch()
-  patch.setenv("SGMG_CACHE_DIR", "")
+  patch.setenv("SGMG_CACHE_DIR", str(tmp_path_factory.mktemp("cache")))
   yield
   patch.undo()
 
@@ -39,7 +39,7 @@ def mu_checkpoint(tmp_path_factory):
     name="mu",
     source={"made": "random weights"},
     licence="Apache-2.0",
-    preprocess={"short_side": 144, "long_side": 320, "window": 4},
+    preprocess={"short_side": 144, "long_side": 320, "window": 8},
   )
   path = tmp_path_factory.mktemp("checkpoint") / "mu"
   native.save(path, params, card, _word_tokenizer())

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import argparse
 import contextlib
-import math
 import pathlib
+import sys
 from collections.abc import Iterator
 from typing import Any
 
@@ -136,20 +136,37 @@ def segment(
 
 @contextlib.contextmanager
 def progress_bar(num_frames: int | None, quiet: bool) -> Iterator[Any]:
-  """Yields a function that takes the (fractional) frames just done."""
+  """Yields a function that takes the (fractional) frames just done.
+
+  The bar appears with the first call: an error before it stays one line.
+  """
   import tqdm
 
-  with tqdm.tqdm(
-    total=num_frames,
-    disable=quiet,
-    unit="frame",
-    bar_format=(
-      "{percentage:3.0f}% |{bar}| {n:.0f}/{total_fmt} frames "
-      "[{elapsed}, {remaining} left, {rate_fmt}]"
-      if num_frames
-      else "{n:.0f} frames [{elapsed}, {rate_fmt}]"
-    ),
-  ) as bar:
-    yield bar.update
-    # The last share of thirds and sevenths rounds to less than a whole.
-    bar.n = math.ceil(bar.n - 1e-6)
+  bars = []
+
+  def update(frames: float) -> None:
+    if not bars:
+      bars.append(
+        tqdm.tqdm(
+          total=num_frames,
+          disable=quiet,
+          unit=" frames",
+          # Few lines where they pile up in a log file.
+          mininterval=0.2 if sys.stderr.isatty() else 10,
+          bar_format=_BOUNDED if num_frames else _UNBOUNDED,
+        )
+      )
+    bars[0].update(frames)
+
+  try:
+    yield update
+  finally:
+    for bar in bars:
+      bar.close()
+
+
+_UNBOUNDED = "{n:.0f} frames [{elapsed}, {rate_noinv_fmt}]"
+_BOUNDED = (
+  "{percentage:3.0f}% |{bar}| {n:.0f}/{total} frames "
+  "[{elapsed}, {remaining} left, {rate_noinv_fmt}]"
+)

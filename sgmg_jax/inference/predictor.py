@@ -31,7 +31,6 @@ _WHOLE_PIXELS: Final = 48 * 368 * 640
 _WHOLE_FRAMES: Final = 128
 _WHOLE_BYTES: Final = 2**30
 
-# Called with the share of a frame-by-sentence grid that is done, in frames.
 Progress = Callable[[float], None]
 
 
@@ -106,8 +105,8 @@ class Predictor:
       window: frames that the model sees at once; None: the whole clip where
         it fits into memory, else the checkpoint's window.
       threshold: probability that a mask pixel exceeds.
-      progress: called with the frames done since the last call; a part of a
-        frame is counted for each sentence.
+      progress: called with 0 once all input is checked, then with the frames
+        done since the last call; each sentence counts for a part of a frame.
 
     Raises:
       UserError: a bad video, expression, window or threshold.
@@ -208,6 +207,8 @@ class Predictor:
 
   def _steps(self, reader, texts, window, whole, threshold, progress):
     geometry = self._geometry(reader)
+    if progress:
+      progress(0.0)
     start = 0
     for frames, resized in self._clips(reader, geometry, window, whole):
       length = len(frames)

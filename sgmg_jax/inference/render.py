@@ -30,6 +30,7 @@ _BACKGROUND: Final = (24, 24, 27)
 _TEXT: Final = (235, 235, 235)
 _MUTED: Final = (150, 150, 155)
 _TINT: Final = 0.45
+_NEAREST: Final = PIL.Image.Resampling.NEAREST
 # Display width of a video: tiny ones are enlarged to read the captions, larger
 # than Full HD ones reduced so that players cope.
 _MIN_WIDTH: Final = 480
@@ -54,20 +55,24 @@ def _font(size: int) -> PIL.ImageFont.FreeTypeFont:
   return PIL.ImageFont.load_default(size=size)
 
 
-def _resize(image: np.ndarray, size: tuple[int, int], smooth: bool):
-  """uint8[H, W, 3] or bool[H, W] to (height, width)."""
-  if image.shape[:2] == size:
-    return image
-  resampling = PIL.Image.Resampling.BILINEAR
-  if not smooth:
-    resampling = PIL.Image.Resampling.NEAREST
-  height, width = size
-  picture = PIL.Image.fromarray(image).resize((width, height), resampling)
-  return np.asarray(picture)
+def _resized_frame(frame: np.ndarray, size: tuple[int, int]):
+  """uint8[H, W, 3] as a picture of (height, width)."""
+  picture = PIL.Image.fromarray(frame)
+  return picture.resize(size[::-1], PIL.Image.Resampling.BILINEAR)
 
 
-def draw_mask(frame: np.ndarray, mask: np.ndarray, colour: Colour) -> None:
-  """Tints `mask` (bool[H, W]) in `frame` (uint8[H, W, 3]) in place.
+def _resized_mask(mask: np.ndarray, size: tuple[int, int]) -> np.ndarray:
+  """bool[H, W] at (height, width)."""
+  if mask.shape == size:
+    return mask
+  picture = PIL.Image.fromarray(mask.astype(np.uint8))
+  return np.asarray(picture.resize(size[::-1], _NEAREST), bool)
+
+
+def draw_mask(
+  picture: PIL.Image.Image, mask: np.ndarray, colour: Colour
+) -> None:
+  """Tints `mask` (bool[H, W]) in a picture of its size, in place.
 
   The contour is white outside and coloured inside, so that it also shows on
   an object of its own colour.
@@ -75,13 +80,19 @@ def draw_mask(frame: np.ndarray, mask: np.ndarray, colour: Colour) -> None:
   rows, columns = np.any(mask, 1).nonzero()[0], np.any(mask, 0).nonzero()[0]
   if not rows.size:
     return
-  box = np.s_[rows[0] : rows[-1] + 1, columns[0] : columns[-1] + 1]
-  mask, region = mask[box], frame[box]
-  thickness = max(1, round(min(frame.shape[:2]) / 220))
-  tint = region * (1 - _TINT) + np.array(colour) * _TINT
-  region[mask] = tint[mask].astype(np.uint8)
-  region[mask & ~_erode(mask, 2 * thickness)] = colour
-  region[mask & ~_erode(mask, thickness)] = 255
+  top, left = int(rows[0]), int(columns[0])
+  mask = mask[top : rows[-1] + 1, left : columns[-1] + 1]
+  thickness = max(1, round(min(picture.size) / 220))
+  inner = _erode(mask, thickness)
+  core = _erode(inner, thickness)
+  layers = (
+    (colour, mask, _TINT),
+    (colour, inner & ~core, 1.0),
+    ((255, 255, 255), mask & ~inner, 1.0),
+  )
+  for paint, where, opacity in layers:
+    alpha = PIL.Image.fromarray(where * np.uint8(255 * opacity))
+    picture.paste(paint, (left, top), alpha)
 
 
 def _erode(mask: np.ndarray, radius: int) -> np.ndarray:
@@ -147,16 +158,14 @@ class Overlay:
     Returns:
       uint8[H', W', 3], the enlarged frame above the captions.
     """
-    picture = np.array(_resize(frame, self.size, smooth=True))
+    picture = _resized_frame(frame, self.size)
     for index, mask in enumerate(masks):
-      draw_mask(
-        picture, _resize(mask, self.size, smooth=False), colour_of(index)
-      )
+      draw_mask(picture, _resized_mask(mask, self.size), colour_of(index))
     panel = self._panel.copy()
     draw = PIL.ImageDraw.Draw(panel)
     for y, score in zip(self._baselines, scores):
       draw.text((self._score_x, y), f"{score:.2f}", _MUTED, self._font)
-    return np.concatenate([picture, np.asarray(panel)])
+    return np.concatenate([np.asarray(picture), np.asarray(panel)])
 
 
 def _legible(text: str) -> str:
@@ -193,7 +202,7 @@ def _shorten(text: str, font, room: float, cut: bool) -> str:
 class ContactSheet:
   """A few frames of a video of any length, one row of masks per expression.
 
-  Keeps thumbnails of at most `2 * columns` frames: every k-th, with k doubled
+  Keeps thumbnails of at most `4 * columns` frames: every k-th, with k doubled
   whenever they become too many.
   """
 
@@ -211,7 +220,7 @@ class ContactSheet:
     self._columns = columns
     self._stride = 1
     self._index = 0
-    self._kept: list[tuple[int, list[np.ndarray], np.ndarray]] = []
+    self._kept: list[tuple[int, list[PIL.Image.Image], np.ndarray]] = []
 
   def add(
     self, frame: np.ndarray, masks: np.ndarray, scores: np.ndarray
@@ -221,15 +230,15 @@ class ContactSheet:
     if index % self._stride:
       return
     # The frame is reduced first: thumbnails cost little in long videos.
-    plain = np.array(_resize(frame, self._size, smooth=True))
+    plain = _resized_frame(frame, self._size)
     pictures = [plain]
     for expression, mask in enumerate(masks):
       picture = plain.copy()
-      small = _resize(mask, self._size, smooth=False)
+      small = _resized_mask(mask, self._size)
       draw_mask(picture, small, colour_of(expression))
       pictures.append(picture)
     self._kept.append((index, pictures, scores))
-    if len(self._kept) > 2 * self._columns:
+    if len(self._kept) > 4 * self._columns:
       self._kept = self._kept[::2]
       self._stride *= 2
 
@@ -253,7 +262,7 @@ class ContactSheet:
     columns = [_GAP + i * (width + _GAP) for i in range(count)]
     for x, (index, pictures, _) in zip(columns, chosen):
       draw.text((x, line + 3), f"{index / fps:.1f} s", _MUTED, font)
-      sheet.paste(PIL.Image.fromarray(pictures[0]), (x, 2 * line))
+      sheet.paste(pictures[0], (x, 2 * line))
     for row, text in enumerate(self._expressions):
       y = line + (row + 1) * row_height
       side = line - 10
@@ -262,7 +271,7 @@ class ContactSheet:
       text = _shorten(_legible(text), font, room - line, False)
       draw.text((_GAP + line, y + 3), text, _TEXT, font)
       for x, (_, pictures, scores) in zip(columns, chosen):
-        sheet.paste(PIL.Image.fromarray(pictures[row + 1]), (x, y + line))
+        sheet.paste(pictures[row + 1], (x, y + line))
         label = (x + 3, y + line + 3)
         _draw_label(draw, label, f"{scores[row]:.2f}", font)
     return sheet

@@ -104,10 +104,10 @@ def test_stream_is_read_as_its_results_are_taken(model, frames):
   endless = (
     drawn.append(index) or frames[index % 11] for index in itertools.count()
   )
-  stream = model.stream(endless, EXPRESSIONS[:1])  # the card's window, 4
+  stream = model.stream(endless, EXPRESSIONS[:1])  # the card's window, 8
   for _ in range(3):
     next(stream)
-  assert len(drawn) <= 12 + 1
+  assert 24 <= len(drawn) <= 24 + 1
 
 
 def test_one_compilation_serves_other_lengths_and_sentences(
@@ -136,7 +136,7 @@ def test_padding_in_time_does_not_change_real_frames(
   assert np.mean(padded.masks != exact.masks) < 1e-4
 
 
-@pytest.mark.parametrize("height, width", [(37, 53), (8, 8)])
+@pytest.mark.parametrize("height, width", [(37, 41), (9, 10)])
 def test_any_size_and_a_single_image(model, height, width):
   image = np.random.RandomState(0).randint(
     0, 256, (1, height, width, 3), np.uint8
@@ -153,7 +153,8 @@ def test_folder_and_memory_agree(model, frames, tmp_path):
   want = model.segment(frames, EXPRESSIONS, window=4)
   assert summary.num_frames == 11
   np.testing.assert_allclose(summary.scores, want.scores.mean(1), rtol=1e-5)
-  assert sum(done) == pytest.approx(11) and len(done) == 9
+  assert sum(done) == pytest.approx(11)
+  assert done[0] == 0 and len(done) == 10
 
 
 def test_bad_input_is_one_clear_line(model, frames):

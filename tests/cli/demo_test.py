@@ -1,0 +1,43 @@
+"""`sgmg demo` from clips to scores, with a random model."""
+
+import re
+
+import pytest
+from sgmg_jax.input_pipeline.refshapes import dataset
+
+from sgmg_jax.cli import demo
+from sgmg_jax.cli import main as cli
+
+
+@pytest.mark.slow
+def test_demo(mu_checkpoint, tmp_path, capsys):
+  arguments = ["demo", "--checkpoint", str(mu_checkpoint), "--clips", "2"]
+  arguments += ["--frames", "4", "--size", "96", "--expressions", "3"]
+  out = tmp_path / "demo"
+  for _ in range(2):  # It can be run again.
+    assert cli.main([*arguments, "--out", str(out)]) == 0
+    text = capsys.readouterr().out
+    names = ("test_000000", "test_000001")
+    for name in names:
+      assert (out / "videos" / f"{name}.mp4").exists()
+      assert (out / "results" / name / "overlay.mp4").exists()
+    assert (out / "contact_sheet.png").exists()
+    scores = re.findall(r"^ +(\d+\.\d) +\d+\.\d +\d+\.\d  \w", text, re.M)
+    assert len(scores) == 6
+    mean = sum(map(float, scores)) / 6
+    (stated,) = re.findall(r"mean J&F of 6 sentences: (\S+)", text)
+    assert float(stated) == pytest.approx(mean, abs=0.1)
+    assert text.count("$ sgmg segment") == 2
+
+
+def test_chosen_sentences_name_several_objects():
+  clip = dataset.generate_clip("test", 0, num_frames=8, height=96, width=96)
+  chosen = demo._choose(clip.expressions, 3)
+  assert len(chosen) == 3
+  objects = {e.object_index for e in clip.expressions}
+  assert len({e.object_index for e in chosen}) == min(3, len(objects))
+
+
+def test_nonsense_is_refused(tmp_path, capsys):
+  assert cli.main(["demo", "--clips", "0", "--out", str(tmp_path)]) == 2
+  assert "--clips 0" in capsys.readouterr().err
