@@ -7,6 +7,7 @@ clips can be made in any order, by any number of processes.
 from __future__ import annotations
 
 import dataclasses
+import itertools
 import random
 from collections.abc import Sequence
 
@@ -63,6 +64,9 @@ def generate_clip(
   The scene does not depend on the number of frames, nor on the size as long
   as the aspect ratio stays; sentences may, since they speak of what is seen.
 
+  Every clip has an expression, so of the few scenes without one in the frames
+  shown the next is taken.
+
   Args:
     split: "train", "val" or "test".
     index: any integer from 0.
@@ -84,21 +88,29 @@ def generate_clip(
       f"refshapes clip of {num_frames} frames, {height}x{width}: expected at "
       f"least 1 frame and {MIN_SIDE} pixels a side"
     )
-  seeds = np.random.SeedSequence([SPLIT_SEEDS[split], index]).spawn(2)
-  scene = scene_lib.sample_scene(
-    np.random.Generator(np.random.Philox(seeds[0])), height=height, width=width
-  )
-  rendering = render_lib.render(
-    scene, num_frames=num_frames, height=height, width=width
-  )
-  facts = facts_lib.measure(scene, rendering)
-  wording = random.Random(int(seeds[1].generate_state(1, np.uint64)[0]))
+  for attempt in itertools.count():
+    entropy = [SPLIT_SEEDS[split], index, attempt]
+    seeds = np.random.SeedSequence(entropy).spawn(2)
+    scene = scene_lib.sample_scene(
+      np.random.Generator(np.random.Philox(seeds[0])),
+      height=height,
+      width=width,
+    )
+    rendering = render_lib.render(
+      scene, num_frames=num_frames, height=height, width=width
+    )
+    facts = facts_lib.measure(scene, rendering)
+    wording = random.Random(int(seeds[1].generate_state(1, np.uint64)[0]))
+    expressions = grammar.describe(facts, wording, per_object=per_object)
+    # In very few scenes nothing can be told apart in the frames shown.
+    if expressions:
+      break
   return Clip(
     name=f"{split}_{index:06d}",
     frames=rendering.frames,
     masks=rendering.masks,
     boxes=mask_boxes(rendering.masks),
-    expressions=tuple(grammar.describe(facts, wording, per_object=per_object)),
+    expressions=tuple(expressions),
     scene=scene,
     facts=facts,
   )
