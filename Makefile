@@ -1,0 +1,53 @@
+# Two commands on a machine with Python 3.11 or later:
+#   make demo   segments synthetic videos, prints scores, writes pictures
+#   make test   the whole test suite
+# Both set up .venv first. PYTHON=python3.12 chooses another interpreter.
+
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+PIP := $(BIN)/python -m pip --disable-pip-version-check install --quiet
+
+.PHONY: demo test lint format wheel clean
+
+demo: $(VENV)/.demo
+	$(BIN)/sgmg demo --out demo --overwrite
+
+# Tests that must not slow each other down share one process.
+test: $(VENV)/.test
+	$(BIN)/pytest $(ARGS)
+
+lint: $(VENV)/.test
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+
+format: $(VENV)/.test
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+# Builds the wheel and imports every package from it, not from the tree.
+wheel: $(VENV)/.test
+	rm -rf build dist
+	$(BIN)/python -m build --wheel --outdir dist . > /dev/null
+	$(PIP) --no-deps --target build/wheel dist/*.whl
+	cd build && PYTHONPATH=wheel ../$(BIN)/python ../tests/import_wheel.py wheel
+
+clean:
+	rm -rf $(VENV) build dist demo
+
+$(VENV)/bin/python:
+	$(PYTHON) -c "import sys; sys.exit(sys.version_info < (3, 11) and \
+	  'sgmg_jax needs Python 3.11 or later; PYTHON=... chooses one')"
+	$(PYTHON) -m venv $(VENV)
+	$(PIP) --upgrade pip
+
+# constraints.txt holds the tested versions, for Python 3.11.
+$(VENV)/.demo: $(VENV)/bin/python setup.cfg constraints.txt
+	@echo "Setting up $(VENV) (once, some minutes)"
+	$(PIP) --constraint constraints.txt --editable .
+	touch $@
+
+$(VENV)/.test: $(VENV)/bin/python setup.cfg constraints.txt
+	@echo "Setting up $(VENV) for tests (once, some minutes)"
+	$(PIP) --constraint constraints.txt --editable ".[convert,dev]"
+	touch $@ $(VENV)/.demo

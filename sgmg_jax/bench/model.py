@@ -1,0 +1,191 @@
+"""Speed and memory of the whole model on this machine, real sizes.
+
+Each measurement runs in processes of its own: one with an empty compilation
+cache, one that finds it filled; peak memory is that of the second.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import functools
+import json
+import os
+import resource
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from sgmg_jax import errors
+from sgmg_jax.model import sgmg, variants
+
+# Floating-point operations of one sentence on 5 frames of 368 x 640, counted
+# in the released model: the yardstick of efficiency, however few we need.
+_GFLOP = {("video_swin_t", 5, 360, 640): 624}
+_MATMUL_SIDE = 2048
+_NUM_TOKENS = 16
+
+
+@dataclasses.dataclass(frozen=True)
+class Setup:
+  """What to measure; `dtype` names the dtype of computation."""
+
+  variant: str = "video_swin_t"
+  frames: int = 5
+  height: int = 360
+  width: int = 640
+  dtype: str = "float32"
+  repeats: int = 5
+
+
+def measure(setup: Setup) -> dict[str, Any]:
+  """All figures of one set-up.
+
+  Returns:
+    "seconds" (median of a whole pass), "encode_seconds",
+    "sentence_seconds" (each further one), "further_share" (that over
+    "seconds"), "compile_cold_seconds", "compile_warm_seconds",
+    "peak_memory_gb", "matmul_gflops" (float32, 2048 cubed, same process) and,
+    where the model's operations are known, "gflops" and "efficiency" (the two
+    divided).
+
+  Raises:
+    UserError: no such variant, or a set-up that the model cannot run.
+  """
+  variants.get_variant(setup.variant)
+  if min(setup.height, setup.width) < sgmg.MIN_PADDED_SIDE:
+    raise errors.UserError(
+      f"frames of {setup.height}x{setup.width}: the model needs at least "
+      f"{sgmg.MIN_PADDED_SIDE} pixels a side"
+    )
+  with tempfile.TemporaryDirectory() as cache:
+    cold = _in_process(dataclasses.replace(setup, repeats=0), cache)
+    figures = _in_process(setup, cache)
+  figures["compile_cold_seconds"] = cold["compile_seconds"]
+  figures["compile_warm_seconds"] = figures.pop("compile_seconds")
+  key = (setup.variant, setup.frames, setup.height, setup.width)
+  if key in _GFLOP:
+    figures["gflops"] = _GFLOP[key] / figures["seconds"]
+    figures["efficiency"] = figures["gflops"] / figures["matmul_gflops"]
+  return figures
+
+
+def _in_process(setup: Setup, cache: str) -> dict[str, Any]:
+  environment = os.environ | {
+    "JAX_COMPILATION_CACHE_DIR": cache,
+    "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": "0",
+  }
+  result = subprocess.run(
+    [sys.executable, "-m", __name__, json.dumps(dataclasses.asdict(setup))],
+    env=environment,
+    stdout=subprocess.PIPE,
+    text=True,
+    check=True,
+  )
+  return json.loads(result.stdout.splitlines()[-1])
+
+
+def _median_seconds(function, *args, repeats: int) -> float:
+  times = []
+  for _ in range(repeats):
+    start = time.perf_counter()
+    jax.block_until_ready(function(*args))
+    times.append(time.perf_counter() - start)
+  return statistics.median(times)
+
+
+def _matmul_gflops() -> float:
+  square = jnp.ones((_MATMUL_SIDE, _MATMUL_SIDE))
+  with jax.default_matmul_precision("highest"):
+    product = jax.jit(lambda x: x @ x).lower(square).compile()
+  seconds = _median_seconds(product, square, repeats=10)
+  return 2 * _MATMUL_SIDE**3 / seconds / 1e9
+
+
+def _steps(model: sgmg.SgMg):
+  """The model's passes: whole, video alone, sentence alone."""
+  apply = lambda params, method, *args: model.apply(
+    {"params": params}, *args, method=method
+  )
+
+  def encode(params, inputs, tokens):
+    del tokens
+    return apply(params, "encode_video", *inputs)
+
+  def query(params, video, tokens):
+    text = apply(params, "encode_text", tokens, jnp.ones_like(tokens, bool))
+    fused = apply(params, "fuse", video, text)
+    decoded = apply(params, "transform", fused, video, text)
+    return apply(params, "segment", decoded, video)
+
+  def whole(params, inputs, tokens):
+    return query(params, encode(params, inputs, tokens), tokens)
+
+  return whole, encode, query
+
+
+def _figures(setup: Setup) -> dict[str, Any]:
+  """Runs in a process of its own."""
+  model = sgmg.SgMg(
+    variants.get_variant(setup.variant), dtype=jnp.dtype(setup.dtype)
+  )
+  params = _random_params(model)
+  height, width = (-(-n // 16) * 16 for n in (setup.height, setup.width))
+  random = np.random.RandomState(0)
+  frames = random.standard_normal((1, setup.frames, height, width, 3))
+  valid = np.zeros((1, height, width), bool)
+  valid[:, : setup.height, : setup.width] = True
+  size = np.array([[setup.height, setup.width]])
+  inputs = jax.device_put((frames.astype(np.float32), valid, size))
+  high = min(model.variant.vocab_size, 100)
+  tokens = jnp.asarray(random.randint(4, high, (1, _NUM_TOKENS)))
+
+  whole, encode, query = _steps(model)
+  start = time.perf_counter()
+  whole = jax.jit(whole).lower(params, inputs, tokens).compile()
+  figures = {"compile_seconds": time.perf_counter() - start}
+  if setup.repeats:
+    run = functools.partial(_median_seconds, repeats=setup.repeats)
+    jax.block_until_ready(whole(params, inputs, tokens))
+    figures["seconds"] = run(whole, params, inputs, tokens)
+    figures["matmul_gflops"] = _matmul_gflops()
+    figures["peak_memory_gb"] = _peak_memory_gb()
+    encode, query = jax.jit(encode), jax.jit(query)
+    video = jax.block_until_ready(encode(params, inputs, tokens))
+    jax.block_until_ready(query(params, video, tokens))
+    figures["encode_seconds"] = run(encode, params, inputs, tokens)
+    figures["sentence_seconds"] = run(query, params, video, tokens)
+    figures["further_share"] = figures["sentence_seconds"] / figures["seconds"]
+  return figures
+
+
+def _random_params(model: sgmg.SgMg):
+  """Parameters of the right shapes; compiling `init` would take longer."""
+  random = np.random.default_rng(0)
+  abstract = jax.eval_shape(lambda: sgmg.init_params(model, jax.random.key(0)))
+
+  def make(leaf):
+    x = random.standard_normal(leaf.shape, np.float32)
+    return jax.device_put(x / np.sqrt(max(leaf.shape[:-1] or (25,))))
+
+  return jax.tree.map(make, abstract)
+
+
+def _peak_memory_gb() -> float:
+  """Of the accelerator where there is one, else of this process."""
+  stats = jax.devices()[0].memory_stats()
+  if stats and "peak_bytes_in_use" in stats:
+    return stats["peak_bytes_in_use"] / 1e9
+  # Linux counts in KiB, macOS in bytes.
+  unit = 1 if sys.platform == "darwin" else 1024
+  return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit / 1e9
+
+
+if __name__ == "__main__":
+  print(json.dumps(_figures(Setup(**json.loads(sys.argv[1])))))

@@ -1,0 +1,107 @@
+"""Imports go one way; light imports stay light; setup.cfg names the tree."""
+
+import ast
+import configparser
+import pathlib
+import subprocess
+import sys
+
+import pytest
+
+ROOT = pathlib.Path(__file__).parents[1]
+FOLDERS = {"kernels": "kernels", "input_pipeline": "input_pipeline"}
+
+# What each area may import of the others.
+ALLOWED = {
+  "errors": set(),
+  "types": set(),
+  "kernels": {"types"},
+  "losses": {"types", "errors"},
+  "input_pipeline": {"types", "errors"},
+  "model": {"kernels", "types", "errors"},
+  "checkpoints": {"model", "types", "errors"},
+  "inference": {"model", "checkpoints", "input_pipeline", "types", "errors"},
+  "training": {
+    "inference",
+    "input_pipeline",
+    "losses",
+    "model",
+    "checkpoints",
+    "types",
+    "errors",
+  },
+}
+ALLOWED["bench"] = set(ALLOWED) | {"bench"}
+ALLOWED["cli"] = set(ALLOWED) | {"cli"}
+ANYWHERE_TORCH = {"checkpoints/torch_file.py"}
+
+
+def modules():
+  """(path in the installed package, file) of every module."""
+  for folder in ("sgmg_jax", *FOLDERS):
+    for file in sorted((ROOT / folder).rglob("*.py")):
+      inside = file.relative_to(ROOT / folder)
+      yield (inside if folder == "sgmg_jax" else folder / inside), file
+
+
+def imported(file):
+  """Full names a file imports, anywhere in it."""
+  for node in ast.walk(ast.parse(file.read_text())):
+    if isinstance(node, ast.Import):
+      yield from (alias.name for alias in node.names)
+    elif isinstance(node, ast.ImportFrom):
+      yield from (f"{node.module}.{alias.name}" for alias in node.names)
+
+
+@pytest.mark.parametrize(
+  "path, file", [pytest.param(*m, id=str(m[0])) for m in modules()]
+)
+def test_imports_go_one_way(path, file):
+  area = path.parts[0].removesuffix(".py")
+  if area == "__init__":
+    return
+  for name in imported(file):
+    parts = name.split(".")
+    if parts[0] == "sgmg_jax" and len(parts) > 1:
+      assert parts[1] in ALLOWED[area] | {area, "__version__"}, name
+    assert parts[0] not in ("tests", "configs", "kernels", "input_pipeline")
+    if parts[0] == "tensorflow":
+      assert area == "input_pipeline", f"{name} outside input_pipeline"
+    if parts[0] == "torch":
+      assert str(path) in ANYWHERE_TORCH, f"{name} outside of reading .pth"
+
+
+def test_configs_import_no_package():
+  for file in (ROOT / "configs").glob("*.py"):
+    allowed = {"common", "ml_collections"}
+    assert {name.split(".")[0] for name in imported(file)} <= allowed, file
+
+
+@pytest.mark.parametrize(
+  "statement",
+  [
+    "import sgmg_jax",
+    "import sgmg_jax; sgmg_jax.load",
+    "import sgmg_jax.model.sgmg",
+    "import sgmg_jax.cli.main",
+  ],
+)
+def test_no_tensorflow_nor_torch(statement):
+  check = (
+    f"{statement}; import sys; "
+    "heavy = {'tensorflow', 'torch'} & set(sys.modules); "
+    "assert not heavy, heavy"
+  )
+  subprocess.run([sys.executable, "-c", check], check=True, cwd=ROOT / "tests")
+
+
+def test_setup_lists_every_package():
+  config = configparser.ConfigParser()
+  config.read(ROOT / "setup.cfg")
+  listed = set(config["options"]["packages"].split())
+  packages = set()
+  for path, file in modules():
+    if file.name == "__init__.py":
+      packages.add(".".join(["sgmg_jax", *path.parts[:-1]]))
+    assert (file.parent / "__init__.py").exists(), f"{path}: no __init__.py"
+  assert listed == packages
