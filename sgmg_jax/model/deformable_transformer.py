@@ -63,17 +63,17 @@ class DeformableAttention(nn.Module):
     m, v, p = self.num_heads, len(level_shapes), self.num_points
     types = dict(dtype=self.dtype, param_dtype=self.param_dtype)
     xavier = dict(kernel_init=layers.xavier_uniform, bias_init=_zeros)
-    values = nn.Dense(c, name="value_proj", **xavier, **types)(source)
+    values = layers.Dense(c, name="value_proj", **xavier, **types)(source)
     values = jnp.where(source_valid[..., None], values, 0)
     # Sampling coordinates in float32: bfloat16 would be off by pixels.
-    offsets = nn.Dense(
+    offsets = layers.Dense(
       m * v * p * 2,
       kernel_init=_zeros,
       bias_init=_offset_bias_init(m, v, p),
       name="sampling_offsets",
       param_dtype=self.param_dtype,
     )(query.astype(jnp.float32)).reshape(f, lq, m, v, p, 2)
-    weights = nn.Dense(
+    weights = layers.Dense(
       m * v * p, kernel_init=_zeros, name="attention_weights", **types
     )(query)
     weights = nn.softmax(
@@ -92,7 +92,7 @@ class DeformableAttention(nn.Module):
       weights,
       level_shapes=level_shapes,
     )
-    return nn.Dense(c, name="output_proj", **xavier, **types)(out)
+    return layers.Dense(c, name="output_proj", **xavier, **types)(out)
 
 
 class _Layer(nn.Module):
@@ -315,7 +315,7 @@ class DeformableTransformer(nn.Module):
       train=train,
     )
     reference = nn.sigmoid(
-      nn.Dense(
+      layers.Dense(
         2,
         kernel_init=layers.xavier_uniform,
         name="reference_points",

@@ -104,13 +104,14 @@ def filter_spectrum(x, strength, gaussian, conv1, conv2):
   keep_mirrored = 1 - strength * mirrored[:, :half, None]
 
   spectrum = jnp.fft.rfft2(x, axes=(1, 2))
-  even = spectrum.real @ conv1[0][:c]
-  odd = spectrum.imag @ conv1[0][c:]
+  even = layers.matmul(spectrum.real, conv1[0][:c])
+  odd = layers.matmul(spectrum.imag, conv1[0][c:])
   at_k = nn.relu(keep * (even + odd) + conv1[1])
   at_mirror = nn.relu(keep_mirrored * (even - odd) + conv1[1])
-  real = (at_k + at_mirror) @ (0.5 * conv2[0][:, :c]) + conv2[1][:c]
+  real = layers.matmul(at_k + at_mirror, 0.5 * conv2[0][:, :c])
+  real = real + conv2[1][:c]
   # The biases of the imaginary half cancel between k and -k.
-  imaginary = (at_k - at_mirror) @ (0.5 * conv2[0][:, c:])
+  imaginary = layers.matmul(at_k - at_mirror, 0.5 * conv2[0][:, c:])
   spectrum = jax.lax.complex(real, imaginary)
   return jnp.fft.irfft2(spectrum, (h, w), axes=(1, 2))
 
@@ -172,7 +173,7 @@ class PackedAttention(nn.Module):
     inputs = (query, key, value)
     kernels, biases = jnp.split(in_kernel, 3, -1), jnp.split(in_bias, 3)
     q, k, v = (
-      (x.astype(self.dtype) @ kernel + bias).reshape(
+      (layers.matmul(x.astype(self.dtype), kernel) + bias).reshape(
         *x.shape[:-1], self.num_heads, -1
       )
       for x, kernel, bias in zip(inputs, kernels, biases)
@@ -184,9 +185,9 @@ class PackedAttention(nn.Module):
     weights = nn.softmax(scores).astype(self.dtype)
     weights = nn.Dropout(self.dropout)(weights, deterministic=not train)
     out = jnp.einsum("bmqk,bkmd->bqmd", weights, v).reshape(query.shape)
-    return nn.Dense(c, kernel_init=self.kernel_init, name="out_proj", **types)(
-      out
-    )
+    return layers.Dense(
+      c, kernel_init=self.kernel_init, name="out_proj", **types
+    )(out)
 
 
 class VisionLanguageFusion(nn.Module):

@@ -28,7 +28,7 @@ class _Part(nn.Module):
     return dict(dtype=self.dtype, param_dtype=self.param_dtype)
 
   def dense(self, name, features=None):
-    return nn.Dense(
+    return layers.Dense(
       features or self.width, kernel_init=_init, name=name, **self.types
     )
 

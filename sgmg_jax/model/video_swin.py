@@ -90,7 +90,7 @@ def window_attention(x, region, key_valid, qkv, proj, bias):
     # x [..., N, C], region [..., N]
     *lead, n, c = x.shape
     heads = bias.shape[0]
-    q, k, v = jnp.split(x @ qkv[0] + qkv[1], 3, -1)
+    q, k, v = jnp.split(layers.matmul(x, qkv[0]) + qkv[1], 3, -1)
     split = lambda y: y.reshape(*lead, n, heads, c // heads)
     q, k, v = split(q) * (c // heads) ** -0.5, split(k), split(v)
     scores = jnp.einsum("...qmd,...kmd->...mqk", q, k)
@@ -104,7 +104,7 @@ def window_attention(x, region, key_valid, qkv, proj, bias):
     total = jnp.sum(scores, -1)
     out = jnp.einsum("...mqk,...kmd->...qmd", scores.astype(x.dtype), v)
     out = out / jnp.swapaxes(total, -1, -2)[..., None].astype(x.dtype)
-    return out.reshape(*lead, n, c) @ proj[0] + proj[1]
+    return layers.matmul(out.reshape(*lead, n, c), proj[0]) + proj[1]
 
   if region is not None:
     region = jnp.asarray(region)
@@ -114,13 +114,12 @@ def window_attention(x, region, key_valid, qkv, proj, bias):
   def few_at_once(x, *region):
     # The scores of a few windows stay in cache; checkpointed, since the
     # backward pass would otherwise keep the scores of every window.
-    scores = 4 * bias.size
-    step = jax.checkpoint(lambda args: attend(args[0], *args[1:]))
-    return jax.lax.map(
-      step,
-      (x, *(region or (None,))),
-      batch_size=max(1, _CACHED_SCORES_BYTES // scores),
-    )
+    most = max(1, _CACHED_SCORES_BYTES // (4 * bias.size))
+    few = max(k for k in range(1, most + 1) if x.shape[0] % k == 0)
+    split = lambda y: y.reshape(-1, few, *y.shape[1:])
+    step = jax.checkpoint(lambda args: attend(*args))
+    args = (split(x), split(region[0]) if region else None)
+    return jax.lax.map(step, args).reshape(x.shape)
 
   def all_at_once(x, *region):
     return attend(x, *(region or (None,)))
@@ -260,7 +259,7 @@ class PatchMerging(nn.Module):
       [x[:, :, i::2, j::2] for j in (0, 1) for i in (0, 1)], -1
     )
     types = dict(dtype=self.dtype, param_dtype=self.param_dtype)
-    return nn.Dense(
+    return layers.Dense(
       2 * c,
       use_bias=False,
       kernel_init=layers.swin_kernel_init,
