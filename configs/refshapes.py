@@ -36,7 +36,7 @@ def get_config(arg=None):
   # A folder or a hub name; empty: learn one from sentences of this many clips.
   config.tokenizer.source = ""
   config.tokenizer.vocab_clips = 2000
-  config.tokenizer.max_tokens = 32
+  config.tokenizer.max_tokens = 24
 
   # Logs and checkpoints.
   config.log_every = 50

@@ -82,22 +82,17 @@ def load_config(spec: str, overrides: Sequence[str] = ()):
   path = spec.partition(":")[0]
   if not pathlib.Path(path).is_file():
     raise UserError(f"--config: no file {path}")
+  argv = ["sgmg train", f"--config={spec}", *overrides]
   values = flags.FlagValues()
   config_flags.DEFINE_config_file(
-    "config", flag_values=values, lock_config=True
+    "config", flag_values=values, lock_config=True, sys_argv=argv
   )
   folder = str(pathlib.Path(path).absolute().parent)
   # Config files import their neighbours.
   sys.path.insert(0, folder)
   try:
-    values(["sgmg train", f"--config={spec}", *overrides])
-  except (
-    flags.Error,
-    AttributeError,
-    KeyError,
-    TypeError,
-    ValueError,
-  ) as error:
+    values(argv)
+  except _CONFIG_ERRORS as error:
     reason = str(error).strip().splitlines()
     raise UserError(
       f"--config {spec}: {reason[0] if reason else type(error).__name__}"

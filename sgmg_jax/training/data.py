@@ -60,14 +60,6 @@ def batches(
     yield to_batch(batch, tokenizer, max_tokens)
 
 
-def sentences(split: str, num_clips: int, **clip: int) -> Iterator[str]:
-  """All sentences of the first clips of a split, for a tokenizer."""
-  for index in range(num_clips):
-    made = refshapes_batches.dataset.generate_clip(split, index, **clip)
-    for expression in made.expressions:
-      yield expression.text
-
-
 def example_shapes(
   spec: refshapes_batches.BatchSpec, max_tokens: int
 ) -> types.Batch:

@@ -26,6 +26,7 @@ from sgmg_jax.checkpoints import native
 from sgmg_jax.checkpoints import tokenizer as tokenizer_lib
 from sgmg_jax.errors import UserError
 from sgmg_jax.input_pipeline import refshapes_batches
+from sgmg_jax.input_pipeline.refshapes import vocabulary
 from sgmg_jax.model import sgmg, variants
 from sgmg_jax.training import (
   checkpoint,
@@ -33,7 +34,6 @@ from sgmg_jax.training import (
   evaluate,
   export,
   optimizer,
-  vocabulary,
 )
 from sgmg_jax.training import metrics as metrics_lib
 from sgmg_jax.training import state as state_lib
@@ -48,20 +48,17 @@ def _get_tokenizer(
   *,
   source: str,
   vocab_clips: int,
-  max_tokens: int,
-  **clip: int,
 ) -> Any:
-  """The run's own tokenizer, made or copied at its first start."""
+  """The run's own tokenizer, copied or learned at its first start."""
   if not folder.exists():
-    if source:
-      made = tokenizer_lib.load_tokenizer(source)
-    else:
-      sentences = data.sentences("train", vocab_clips, **clip)
-      made = vocabulary.train_tokenizer(
-        sentences, variant.vocab_size, max_tokens
-      )
     temporary = folder.with_suffix(".tmp")
-    made.save_pretrained(temporary)
+    if source:
+      tokenizer_lib.load_tokenizer(source).save_pretrained(temporary)
+    else:
+      vocabulary.save_tokenizer(
+        vocabulary.train_tokenizer(vocab_clips, vocab_size=variant.vocab_size),
+        temporary,
+      )
     temporary.rename(folder)
   tokenizer = tokenizer_lib.load_tokenizer(folder)
   tokenizer_lib.check(tokenizer, variant.vocab_size, variant.pad_token_id)
@@ -121,9 +118,6 @@ def train(config: ConfigDict, workdir: str | os.PathLike) -> dict[str, float]:
     variant,
     source=config.tokenizer.source,
     vocab_clips=config.tokenizer.vocab_clips,
-    max_tokens=config.tokenizer.max_tokens,
-    num_frames=spec.num_frames,
-    **frame,
   )
 
   # State: a checkpoint of this run if there is one, else a fresh start.

@@ -1,0 +1,50 @@
+"""Every config file loads, plain and shrunk."""
+
+import pathlib
+import sys
+
+import pytest
+
+from sgmg_jax.cli import train
+
+CONFIGS = pathlib.Path(__file__).parents[1] / "configs"
+FILES = sorted(p.name for p in CONFIGS.glob("*.py") if p.name != "common.py")
+
+
+@pytest.fixture
+def common(monkeypatch):
+  monkeypatch.syspath_prepend(str(CONFIGS))
+  monkeypatch.delitem(sys.modules, "common", raising=False)
+  import common
+
+  return common
+
+
+@pytest.mark.parametrize("name", FILES)
+def test_loads_and_runlocal_is_smaller(name):
+  path = str(CONFIGS / name)
+  plain, local = train.load_config(path), train.load_config(path + ":runlocal")
+  assert plain.is_locked and local.is_locked
+  assert local.total_steps < plain.total_steps
+  assert plain.to_dict().keys() == local.to_dict().keys()
+  # A second call knows nothing of the first one's changes.
+  plain.total_steps = 1
+  assert train.load_config(path).total_steps != 1
+
+
+@pytest.mark.parametrize("name", FILES)
+def test_docstring_gives_the_command(name):
+  text = (CONFIGS / name).read_text()
+  assert f"sgmg train --config=configs/{name}" in text
+
+
+def test_argument_is_typed(common):
+  defaults = dict(res=160, runlocal=False, model="mini")
+  assert common.parse_arg(None, **defaults) == defaults
+  assert common.parse_arg("res=96,runlocal", **defaults) == dict(
+    res=96, runlocal=True, model="mini"
+  )
+  assert not common.parse_arg("runlocal=False", **defaults)["runlocal"]
+  for bad in ("rse=96", "res=x", "runlocal=maybe"):
+    with pytest.raises(ValueError):
+      common.parse_arg(bad, **defaults)

@@ -1,0 +1,93 @@
+"""Batches depend on (split, seed, step) and on nothing else."""
+
+import itertools
+
+import numpy as np
+import pytest
+from sgmg_jax.input_pipeline import refshapes_batches
+from sgmg_jax.input_pipeline.refshapes import dataset
+
+SPEC = refshapes_batches.BatchSpec(
+  split="train",
+  seed=5,
+  batch_size=2,
+  expressions_per_clip=3,
+  num_frames=4,
+  height=72,
+  width=96,
+)
+
+
+def _same(a, b):
+  return a.expressions == b.expressions and all(
+    np.array_equal(getattr(a, name), getattr(b, name))
+    for name in ("frames", "size", "boxes", "masks", "valid")
+  )
+
+
+def _take(count, **kwargs):
+  stream = refshapes_batches.batches(SPEC, **kwargs)
+  taken = list(itertools.islice(stream, count))
+  stream.close()
+  return taken
+
+
+@pytest.fixture(scope="module")
+def straight():
+  return _take(4, start=0, num_workers=0, prefetch=1)
+
+
+def test_shapes_and_padding(straight):
+  batch = straight[0]
+  assert batch.frames.shape == (2, 4, 96, 96, 3)
+  assert batch.frames.dtype == np.uint8
+  assert batch.masks.shape == (6, 4, 96, 96)
+  assert batch.boxes.shape == (6, 4, 4)
+  assert batch.valid.shape == (6, 4)
+  assert len(batch.expressions) == 6
+  np.testing.assert_array_equal(batch.size, [[72, 96]] * 2)
+  assert not batch.frames[:, :, 72:].any() and not batch.masks[:, :, 72:].any()
+
+
+def test_rows_belong_to_their_clip_and_object(straight):
+  for step, batch in enumerate(straight):
+    for row, text in enumerate(batch.expressions):
+      clip = dataset.generate_clip(
+        "train", 2 * step + row // 3, num_frames=4, height=72, width=96
+      )
+      np.testing.assert_array_equal(batch.frames[row // 3, :, :72], clip.frames)
+      (index,) = [e.object_index for e in clip.expressions if e.text == text]
+      truth = clip.masks[index]
+      np.testing.assert_array_equal(batch.masks[row, :, :72], truth)
+      np.testing.assert_array_equal(batch.valid[row], truth.any((1, 2)))
+      # Boxes: centre and extent over the unpadded frame.
+      for t in range(4):
+        cx, cy, w, h = batch.boxes[row, t] * [96, 72, 96, 72]
+        corners = [cx - w / 2, cy - h / 2, cx + w / 2, cy + h / 2]
+        np.testing.assert_allclose(corners, clip.boxes[index, t], atol=1e-4)
+
+
+def test_workers_change_nothing(straight):
+  made = _take(4, start=0, num_workers=2, prefetch=3)
+  assert all(map(_same, made, straight))
+
+
+def test_start_goes_on_where_another_run_stopped(straight):
+  made = _take(2, start=2, num_workers=0, prefetch=1)
+  assert all(map(_same, made, straight[2:]))
+  assert not _same(straight[0], straight[1])
+
+
+def test_every_object_speaks_before_one_speaks_twice():
+  objects = [0, 0, 0, 0, 1, 1, 2]
+  random = np.random.default_rng(0)
+  seen = set()
+  for _ in range(50):
+    chosen = refshapes_batches.choose_expressions(objects, 5, random)
+    assert len(set(chosen)) == 5
+    assert {objects[k] for k in chosen[:3]} == {0, 1, 2}
+    seen.update(chosen)
+  assert seen == set(range(7))
+  # More than there are: each again only after all.
+  chosen = refshapes_batches.choose_expressions([0, 1], 5, random)
+  assert set(chosen[:2]) == set(chosen[2:4]) == {0, 1}

@@ -1,0 +1,155 @@
+"""The whole loop: the smoke config with the tiny model."""
+
+import json
+import pathlib
+
+import jax
+import numpy as np
+import pytest
+from ml_collections import ConfigDict
+
+from sgmg_jax.checkpoints import native
+from sgmg_jax.cli import train
+from sgmg_jax.errors import UserError
+from sgmg_jax.training import loop, metrics
+
+CONFIG = pathlib.Path(__file__).parents[2] / "configs/refshapes.py"
+
+
+class Tracked:
+  """A ConfigDict that remembers which of its keys were read."""
+
+  def __init__(self, config, seen, prefix=""):
+    self._config, self._seen, self._prefix = config, seen, prefix
+
+  def keys(self):
+    return self._config.keys()
+
+  def __getitem__(self, name):
+    value = self._config[name]
+    path = f"{self._prefix}{name}"
+    if isinstance(value, ConfigDict):
+      return Tracked(value, self._seen, f"{path}.")
+    self._seen.add(path)
+    return value
+
+  def __getattr__(self, name):
+    if name in self._config:
+      return self[name]
+    if name == "to_dict":
+      self._seen.update(_paths(self._config, self._prefix))
+    return getattr(self._config, name)
+
+
+def _paths(config, prefix=""):
+  for name, value in config.items():
+    if isinstance(value, ConfigDict):
+      yield from _paths(value, f"{prefix}{name}.")
+    else:
+      yield f"{prefix}{name}"
+
+
+def _config(**changes):
+  config = train.load_config(f"{CONFIG}:runlocal")
+  # Few blocks: nearly all the time here goes into compiling.
+  config.model = ConfigDict(
+    dict(
+      name="mu",
+      depths=(1, 1, 1, 1),
+      encoder_layers=1,
+      decoder_layers=2,
+      text_layers=1,
+      vocab_size=768,
+    )
+  )
+  config.update(changes)
+  return config
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _compile_once(tmp_path_factory):
+  """Every run of this file compiles the same programs, and none for long."""
+  settings = {
+    "jax_disable_most_optimizations": True,
+    "jax_compilation_cache_dir": str(tmp_path_factory.mktemp("cache")),
+    "jax_persistent_cache_min_compile_time_secs": 0.2,
+  }
+  before = {name: getattr(jax.config, name) for name in settings}
+  for name, value in settings.items():
+    jax.config.update(name, value)
+  yield
+  for name, value in before.items():
+    jax.config.update(name, value)
+
+
+@pytest.fixture(scope="module")
+def straight(tmp_path_factory):
+  folder = tmp_path_factory.mktemp("straight")
+  seen = set()
+  config = _config()
+  config.unlock()
+  config.never_read = 1
+  results = loop.train(Tracked(config, seen), folder)
+  return folder, results, set(_paths(config)) - seen
+
+
+@pytest.fixture(scope="module")
+def resumed(tmp_path_factory):
+  folder = tmp_path_factory.mktemp("resumed")
+  loop.train(_config(total_steps=2), folder)
+  loop.train(_config(), folder)
+  return folder
+
+
+def test_no_key_is_unread(straight):
+  assert straight[2] == {"never_read"}
+
+
+def test_leaves_a_checkpoint_that_says_how_it_was_made(straight):
+  folder, results, _ = straight
+  checkpoint = native.load(folder / "model")
+  assert checkpoint.variant.embed_dim == 24
+  card = checkpoint.card
+  assert card["source"]["seed"] == 0
+  assert card["source"]["config"]["total_steps"] == 4
+  assert [p["step"] for p in card["curve"]["train"]] == [2, 4]
+  assert card["results"]["val/j_and_f"] == results["j_and_f"]
+  dtypes = {leaf.dtype.name for leaf in jax.tree.leaves(checkpoint.params)}
+  assert dtypes == {"float16"}
+  saved = json.loads((folder / "config.json").read_text())
+  assert saved == card["source"]["config"]
+
+
+def test_logs_losses_rates_and_scores(straight):
+  lines = metrics.read_metrics(straight[0] / "metrics.jsonl")
+  assert [m["step"] for m in lines] == [2, 4, 4]
+  assert {"total", "loss_ce", "loss_dice_low_0", "grad_norm"} <= lines[0].keys()
+  assert lines[0]["steps_per_second"] > 0
+  # Warm-up over 2 steps, a drop after the third.
+  assert lines[0]["learning_rate"] == pytest.approx(5e-4)
+  assert lines[1]["learning_rate"] == pytest.approx(5e-5)
+  assert {"val/j", "val/f", "val/j_and_f", "val/swapped"} <= lines[2].keys()
+
+
+def test_stop_and_resume_is_a_straight_run_bit_for_bit(straight, resumed):
+  one, two = (native.load(f / "model").params for f in (straight[0], resumed))
+  jax.tree.map(np.testing.assert_array_equal, one, two)
+  lines = [
+    metrics.read_metrics(f / "metrics.jsonl") for f in (straight[0], resumed)
+  ]
+  last = [[m for m in run if "total" in m][-1] for run in lines]
+  for m in last:
+    del m["steps_per_second"]
+  assert last[0] == last[1]
+
+
+def test_finished_run_only_evaluates(straight):
+  folder, results, _ = straight
+  assert loop.train(_config(), folder) == results
+
+
+def test_other_data_in_the_same_folder_is_refused(resumed):
+  with pytest.raises(UserError, match="data.batch_size = 1, not 2"):
+    config = _config()
+    config.data.batch_size = 2
+    loop.train(config, resumed)

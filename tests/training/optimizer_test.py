@@ -1,0 +1,106 @@
+"""Groups, schedule, clipping and decay of the optimizer."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+import pytest
+
+from sgmg_jax.errors import UserError
+from sgmg_jax.training import optimizer
+
+PARAMS = {
+  "backbone_0": {"body": {"kernel": jnp.array([1.0, -2.0])}},
+  "text_encoder": {"kernel": jnp.array([3.0])},
+  "class_embed_0": {"bias": jnp.array([0.5])},
+}
+GRADS = {
+  "backbone_0": {"body": {"kernel": jnp.array([0.03, -0.04])}},
+  "text_encoder": {"kernel": jnp.array([0.0])},
+  "class_embed_0": {"bias": jnp.array([0.12])},
+}
+GROUPS = (("backbone_0/.*", 0.5), ("text_encoder/.*", None), (".*", 1.0))
+
+
+def _constant(learning_rate):
+  return optimizer.step_decay(
+    learning_rate, warmup_steps=0, drop_steps=(), drop_factor=0.1
+  )
+
+
+def _make(learning_rate, weight_decay=5e-4, grad_clip=0.1):
+  return optimizer.make_optimizer(
+    PARAMS,
+    _constant(learning_rate),
+    groups=GROUPS,
+    weight_decay=weight_decay,
+    grad_clip=grad_clip,
+  )
+
+
+def test_schedule_warms_up_and_drops():
+  schedule = optimizer.step_decay(
+    1e-2, warmup_steps=4, drop_steps=(10, 20), drop_factor=0.1
+  )
+  actual = [float(schedule(s)) for s in (0, 1, 3, 9, 10, 19, 20, 99)]
+  expected = [2.5e-3, 5e-3, 1e-2, 1e-2, 1e-3, 1e-3, 1e-4, 1e-4]
+  np.testing.assert_allclose(actual, expected, rtol=1e-6)
+  np.testing.assert_allclose(jax.jit(schedule)(jnp.int32(20)), 1e-4, rtol=1e-6)
+
+
+def test_first_matching_pattern_wins():
+  labels = optimizer.group_labels(PARAMS, GROUPS)
+  assert jax.tree.leaves(labels) == ["0", "2", "1"]
+  assert jax.tree.leaves(optimizer.trainable_mask(PARAMS, GROUPS)) == [
+    True,
+    True,
+    False,
+  ]
+
+
+def test_uncovered_parameter_is_an_error():
+  with pytest.raises(UserError, match="class_embed_0/bias"):
+    optimizer.group_labels(PARAMS, GROUPS[:2])
+
+
+def test_pattern_must_match_the_whole_name():
+  with pytest.raises(UserError, match="no pattern matches"):
+    optimizer.group_labels(PARAMS, (("backbone_0", 1.0), ("text.*", 1.0)))
+
+
+def test_idle_pattern_is_an_error():
+  with pytest.raises(UserError, match="'typo/.\\*' selects no"):
+    optimizer.group_labels(PARAMS, (("typo/.*", 1.0), *GROUPS))
+
+
+def test_three_steps_are_adamw_by_hand():
+  rate, decay, clip = 1e-2, 5e-4, 0.1
+  tx = _make(rate, decay, clip)
+  params, state = PARAMS, tx.init(PARAMS)
+  p = {"b": np.array([1.0, -2.0]), "c": np.array([0.5])}
+  # The norm of all gradients is 0.13: clipped to 0.1.
+  g = {"b": np.array([0.03, -0.04]) / 1.3, "c": np.array([0.12]) / 1.3}
+  scale = {"b": 0.5, "c": 1.0}
+  m = {k: 0.0 for k in p}
+  v = {k: 0.0 for k in p}
+  for t in range(1, 4):
+    updates, state = tx.update(GRADS, state, params)
+    params = optax.apply_updates(params, updates)
+    for k in p:
+      m[k] = 0.9 * m[k] + 0.1 * g[k]
+      v[k] = 0.999 * v[k] + 0.001 * g[k] ** 2
+      adam = m[k] / (1 - 0.9**t)
+      adam = adam / (np.sqrt(v[k] / (1 - 0.999**t)) + 1e-8)
+      p[k] = p[k] - scale[k] * rate * (adam + decay * p[k])
+  np.testing.assert_allclose(
+    params["backbone_0"]["body"]["kernel"], p["b"], rtol=1e-5
+  )
+  np.testing.assert_allclose(params["class_embed_0"]["bias"], p["c"], rtol=1e-5)
+  # Frozen: neither the gradient nor the decay moves it.
+  assert float(params["text_encoder"]["kernel"][0]) == 3.0
+
+
+def test_frozen_parameters_cost_no_state():
+  leaves = jax.tree.leaves(_make(1e-2).init(PARAMS))
+  # Two moments of three trained numbers; counters are scalars.
+  assert sum(leaf.size for leaf in leaves if leaf.ndim) == 6

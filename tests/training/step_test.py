@@ -1,0 +1,172 @@
+"""The training step of the tiny model on one fixed batch."""
+
+import functools
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from sgmg_jax import types
+from sgmg_jax.losses import criterion
+from sgmg_jax.model import sgmg, variants
+from sgmg_jax.training import forward, optimizer
+from sgmg_jax.training import state as state_lib
+from sgmg_jax.training import step as step_lib
+
+SIDE, FRAMES, TOKENS = 160, 2, 6
+# Few blocks: nearly all the time here goes into compiling. Without chance, so
+# that two layouts of a batch can be compared.
+VARIANT = variants.get_variant(
+  "mu",
+  depths=(1, 1, 1, 1),
+  encoder_layers=1,
+  decoder_layers=2,
+  text_layers=1,
+  dropout=0.0,
+  drop_path=0.0,
+)
+GROUPS = (("text_encoder/.*", None), ("backbone_0/.*", 0.5), (".*", 1.0))
+
+
+def _batch(clips, expressions):
+  """Clips of noise; expression e of each asks for square e."""
+  random = np.random.RandomState(0)
+  rows = clips * expressions
+  frames = random.randn(clips, FRAMES, SIDE, SIDE, 3).astype(np.float32)
+  masks = np.zeros((rows, FRAMES, SIDE, SIDE), bool)
+  boxes = np.zeros((rows, FRAMES, 4), np.float32)
+  for row in range(rows):
+    x = 30 + 50 * (row % expressions)
+    masks[row, :, 40:80, x : x + 40] = True
+    boxes[row] = np.array([x + 20, 60, 40, 40]) / SIDE
+  return types.Batch(
+    frames=jnp.array(frames),
+    pixel_valid=jnp.ones((clips, SIDE, SIDE), bool),
+    size=jnp.full((clips, 2), SIDE),
+    tokens=jnp.array(random.randint(4, 100, (rows, TOKENS))),
+    token_valid=jnp.ones((rows, TOKENS), bool),
+    targets=types.Targets(
+      boxes=jnp.array(boxes),
+      masks=jnp.array(masks),
+      valid=jnp.ones((rows, FRAMES), bool),
+    ),
+  )
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _compile_fast():
+  jax.config.update("jax_disable_most_optimizations", True)
+  yield
+  jax.config.update("jax_disable_most_optimizations", False)
+
+
+@pytest.fixture(scope="module")
+def model():
+  return sgmg.SgMg(VARIANT)
+
+
+@pytest.fixture(scope="module")
+def params(model):
+  """Random weights; the initialisers alone would compile for ten seconds."""
+  random = np.random.RandomState(0)
+  shapes = jax.eval_shape(
+    functools.partial(sgmg.init_params, model), jax.random.key(0)
+  )
+
+  def draw(leaf):
+    z = random.standard_normal(leaf.shape).astype(np.float32)
+    fan_in = leaf.size // leaf.shape[-1]
+    return jnp.asarray(z / np.sqrt(fan_in) if leaf.ndim > 1 else 0.1 * z)
+
+  return jax.tree.map(draw, shapes)
+
+
+@pytest.fixture(scope="module")
+def history(model, params):
+  """The states before and after 8 steps, and every step's metrics."""
+  schedule = optimizer.step_decay(
+    2e-3, warmup_steps=1, drop_steps=(), drop_factor=0.1
+  )
+  tx = optimizer.make_optimizer(
+    params, schedule, groups=GROUPS, weight_decay=5e-4, grad_clip=0.1
+  )
+  step = jax.jit(
+    step_lib.make_train_step(
+      model,
+      tx,
+      trainable=optimizer.trainable_mask(params, GROUPS),
+      seed=0,
+      ema_decay=0.9,
+    )
+  )
+  first = state = state_lib.create(params, tx, use_ema=True)
+  batch, metrics = _batch(1, 2), []
+  for _ in range(8):
+    state, values = step(state, batch)
+    metrics.append(jax.device_get(values))
+  return first, state, metrics
+
+
+def test_loss_falls_on_a_fixed_batch(history):
+  totals = [m["total"] for m in history[2]]
+  assert np.isfinite(totals).all()
+  assert totals[-1] < 0.75 * totals[0]
+
+
+def test_metrics_are_the_losses_of_every_layer(history):
+  names = {n + s for n in criterion.WEIGHTS for s in ("", "_0")}
+  metrics = history[2][0]
+  assert metrics.keys() == names | {"total", "grad_norm"}
+  expected = sum(criterion.weight(n) * metrics[n] for n in names)
+  np.testing.assert_allclose(metrics["total"], expected, rtol=1e-5)
+
+
+def test_frozen_text_encoder_stays_and_all_else_moves(history):
+  first, last, _ = history
+
+  def check(path, a, b):
+    name = jax.tree_util.keystr(path)
+    same = np.array_equal(a, b)
+    assert same == ("'text_encoder'" in name), name
+
+  jax.tree_util.tree_map_with_path(check, first.params, last.params)
+
+
+def test_average_lies_between_start_and_end(history):
+  first, last, _ = history
+  assert int(last.step) == 8
+  distance = lambda a, b: sum(
+    float(np.square(np.asarray(x) - np.asarray(y)).sum())
+    for x, y in zip(jax.tree.leaves(a), jax.tree.leaves(b))
+  )
+  whole = distance(first.params, last.params)
+  assert 0 < distance(last.ema, last.params) < whole
+  assert 0 < distance(last.ema, first.params) < whole
+  assert last.best_params is last.ema
+
+
+def test_random_streams_follow_the_step():
+  keys = [state_lib.step_rngs(0, jnp.int32(s)) for s in (0, 0, 1)]
+  data = [{k: jax.random.key_data(v) for k, v in r.items()} for r in keys]
+  for name in ("dropout", "drop_path"):
+    np.testing.assert_array_equal(data[0][name], data[1][name])
+    assert (data[0][name] != data[2][name]).any()
+  assert (data[0]["dropout"] != data[0]["drop_path"]).any()
+
+
+def test_shared_encoding_changes_no_loss(model, params):
+  shared = _batch(1, 2)
+  repeat = lambda x: jnp.repeat(x, 2, axis=0)
+  apart = shared.replace(
+    frames=repeat(shared.frames),
+    pixel_valid=repeat(shared.pixel_valid),
+    size=repeat(shared.size),
+  )
+  rngs = state_lib.step_rngs(0, jnp.int32(0))
+  losses = jax.jit(
+    lambda params, batch: forward.losses(model, params, batch, rngs)
+  )
+  actual, expected = losses(params, shared), losses(params, apart)
+  for name, value in expected.items():
+    np.testing.assert_allclose(actual[name], value, rtol=1e-4, err_msg=name)
