@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import functools
 import os
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any, Final
@@ -19,11 +18,11 @@ from sgmg_jax.inference import (
   compilation_cache,
   postprocess,
   preprocess,
+  programs,
   results,
 )
 from sgmg_jax.inference import video as video_lib
 from sgmg_jax.inference import windows as windows_lib
-from sgmg_jax.model import sgmg, variants
 
 # A clip runs in one pass up to this many padded pixels (48 frames at 360x640),
 # frames, and bytes of decoded frames; longer ones run in windows.
@@ -85,7 +84,9 @@ class Predictor:
     self._params = jax.tree.map(
       lambda x: jnp.asarray(x, jnp.float32), checkpoint.params
     )
-    self._programs = _programs(checkpoint.variant, jnp.dtype(dtype).name)
+    self._programs = programs.compiled(
+      checkpoint.variant, jnp.dtype(dtype).name
+    )
     self._window = int(checkpoint.card["preprocess"]["window"])
 
   def segment(
@@ -112,6 +113,7 @@ class Predictor:
       UserError: a bad video, expression, window or threshold.
     """
     reader = video_lib.open_video(video)
+    expressions = _as_list(expressions)
     texts = self._encode_texts(expressions)
     steps = self._run(reader, texts, window, True, threshold, progress)
     return self._collect(reader, expressions, threshold, steps)
@@ -132,6 +134,7 @@ class Predictor:
     `results` describes the files.
     """
     reader = video_lib.open_video(video)
+    expressions = _as_list(expressions)
     texts = self._encode_texts(expressions)
     steps = self._run(reader, texts, window, True, threshold, progress)
     writer = results.ResultWriter(
@@ -164,6 +167,7 @@ class Predictor:
       threshold: probability that a mask pixel exceeds.
     """
     reader = video_lib.open_video(frames)
+    expressions = _as_list(expressions)
     texts = self._encode_texts(expressions)
     return self._run(reader, texts, window, False, threshold, None)
 
@@ -185,6 +189,7 @@ class Predictor:
     threshold: float = 0.5,
   ) -> results.Segmentation:
     """As `segment`, with the same numbers, on an encoded video."""
+    expressions = _as_list(expressions)
     texts = self._encode_texts(expressions)
     _check_threshold(threshold)
     steps, start = [], 0
@@ -254,8 +259,6 @@ class Predictor:
     )
 
   def _encode_texts(self, expressions) -> list[types.TextFeatures]:
-    if isinstance(expressions, str):
-      expressions = [expressions]
     if not expressions:
       raise errors.UserError("no expressions: expected at least one sentence")
     # Positions start behind the padding id.
@@ -274,13 +277,11 @@ class Predictor:
   def _query(self, features, text, length, geometry, threshold):
     """Masks, scores and boxes of one expression in one window."""
     logits, scores, boxes = self._programs.query(self._params, features, text)
-    masks = _threshold_masks(logits, geometry, threshold)
+    masks = programs.threshold_masks(logits, geometry, threshold)
     boxes = postprocess.boxes_in_pixels(np.asarray(boxes)[:length], geometry)
     return np.asarray(masks)[:length], np.asarray(scores)[:length], boxes
 
   def _collect(self, reader, expressions, threshold, steps):
-    if isinstance(expressions, str):
-      expressions = [expressions]
     fields = [(s.masks, s.scores, s.boxes) for s in steps]
     masks, scores, boxes = (np.concatenate(x, 1) for x in zip(*fields))
     return results.Segmentation(
@@ -294,50 +295,9 @@ class Predictor:
     )
 
 
-@dataclasses.dataclass(frozen=True)
-class _Programs:
-  encode_video: Callable
-  encode_text: Callable
-  query: Callable
-
-
-@functools.cache
-def _programs(variant: variants.Variant, dtype: str) -> _Programs:
-  """Jitted steps of one model, shared by all its predictors."""
-  model = sgmg.SgMg(variant=variant, dtype=jnp.dtype(dtype))
-
-  def encode_video(params, clip, size, num_frames):
-    pixels, pixel_valid = preprocess.normalise(clip, size)
-    return model.apply(
-      {"params": params},
-      pixels,
-      pixel_valid,
-      size,
-      num_frames,
-      method="encode_video",
-    )
-
-  def encode_text(params, tokens, token_valid):
-    return model.apply(
-      {"params": params}, tokens, token_valid, method="encode_text"
-    )
-
-  def query(params, video, text):
-    return model.apply({"params": params}, video, text, method=_segment)
-
-  return _Programs(jax.jit(encode_video), jax.jit(encode_text), jax.jit(query))
-
-
-def _segment(model: sgmg.SgMg, video, text):
-  """Mask logits [T, H, W], scores [T] and boxes [T, 4] of the best query."""
-  decoded = model.transform(model.fuse(video, text), video, text)
-  masks, query = model.segment(decoded, video)
-  scores = sgmg.take_query(decoded.logits[-1], query, axis=2)
-  boxes = sgmg.take_query(decoded.boxes[-1], query, axis=2)
-  return masks[0], jax.nn.sigmoid(scores[0]), boxes[0]
-
-
-_threshold_masks = jax.jit(postprocess.threshold_masks, static_argnums=(1, 2))
+def _as_list(expressions: Sequence[str] | str) -> list[str]:
+  """A single sentence may come as it is."""
+  return [expressions] if isinstance(expressions, str) else list(expressions)
 
 
 def _stack(outputs: Iterable[tuple]) -> tuple[np.ndarray, ...]:

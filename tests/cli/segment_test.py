@@ -140,7 +140,7 @@ def peak(video, out):
   assert code == 0
   status = pathlib.Path("/proc/self/status").read_text()
   return int(re.search(r"VmHWM:\\s+(\\d+)", status)[1]) // 1024
-peak(sys.argv[2], "warm")
+peak(sys.argv[4], "warm")
 print(peak(sys.argv[2], "short"), peak(sys.argv[3], "long"))
 """
 
@@ -153,8 +153,9 @@ def test_memory_does_not_grow_with_the_video(mu_checkpoint, tmp_path):
   """2,000 frames would be 144 MB decoded, and 48 MB of masks."""
   short = _write_video(tmp_path / "short.mp4", 200)
   long = _write_video(tmp_path / "long.mp4", 2000)
+  warm = _write_video(tmp_path / "warm.mp4", 8)
   process = subprocess.run(
-    [sys.executable, "-c", _MEASURE, str(mu_checkpoint), str(short), str(long)],
+    [sys.executable, "-c", _MEASURE, str(mu_checkpoint), short, long, warm],
     cwd=tmp_path,
     stdout=subprocess.PIPE,
     text=True,
