@@ -57,6 +57,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
   parser.add_argument(
     "--size", type=int, default=320, help="pixels a side (default: 320)"
   )
+  parser.add_argument(
+    "--overwrite",
+    action="store_true",
+    help="replace the results of an earlier demo in --out",
+  )
 
 
 def run(args: argparse.Namespace) -> int:
@@ -65,6 +70,11 @@ def run(args: argparse.Namespace) -> int:
   for field in ("clips", "expressions"):
     if getattr(args, field) < 1:
       raise errors.UserError(f"--{field} {getattr(args, field)}: expected >= 1")
+  if not args.overwrite and args.out.is_dir() and any(args.out.iterdir()):
+    raise errors.UserError(
+      f"out {args.out}: the folder is not empty; --overwrite replaces the "
+      "results of an earlier demo in it"
+    )
   scores = []
   folders = []
   for index in range(args.first, args.first + args.clips):
@@ -147,6 +157,7 @@ def _segment(checkpoint, video, expressions, folder) -> None:
   print("\n$ sgmg segment " + " ".join(map(shlex.quote, arguments)), flush=True)
   parser = argparse.ArgumentParser()
   segment.add_arguments(parser)
+  # The demo itself has asked whether it may replace earlier results.
   segment.run(parser.parse_args([*arguments, "--overwrite"]))
 
 

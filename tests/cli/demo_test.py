@@ -14,20 +14,23 @@ def test_demo(mu_checkpoint, tmp_path, capsys):
   arguments = ["demo", "--checkpoint", str(mu_checkpoint), "--clips", "2"]
   arguments += ["--frames", "4", "--size", "96", "--expressions", "3"]
   out = tmp_path / "demo"
-  for _ in range(2):  # It can be run again.
-    assert cli.main([*arguments, "--out", str(out)]) == 0
-    text = capsys.readouterr().out
-    names = ("test_000000", "test_000001")
-    for name in names:
-      assert (out / "videos" / f"{name}.mp4").exists()
-      assert (out / "results" / name / "overlay.mp4").exists()
-    assert (out / "contact_sheet.png").exists()
-    scores = re.findall(r"^ +(\d+\.\d) +\d+\.\d +\d+\.\d  \w", text, re.M)
-    assert len(scores) == 6
-    mean = sum(map(float, scores)) / 6
-    (stated,) = re.findall(r"mean J&F of 6 sentences: (\S+)", text)
-    assert float(stated) == pytest.approx(mean, abs=0.1)
-    assert text.count("$ sgmg segment") == 2
+  arguments += ["--out", str(out)]
+  assert cli.main(arguments) == 0
+  text = capsys.readouterr().out
+  for name in ("test_000000", "test_000001"):
+    assert (out / "videos" / f"{name}.mp4").exists()
+    assert (out / "results" / name / "overlay.mp4").exists()
+  assert (out / "contact_sheet.png").exists()
+  scores = re.findall(r"^ +(\d+\.\d) +\d+\.\d +\d+\.\d  \w", text, re.M)
+  assert len(scores) == 6
+  mean = sum(map(float, scores)) / 6
+  (stated,) = re.findall(r"mean J&F of 6 sentences: (\S+)", text)
+  assert float(stated) == pytest.approx(mean, abs=0.1)
+  assert text.count("$ sgmg segment") == 2
+  # Again only when asked to.
+  assert cli.main(arguments) == 2
+  assert "--overwrite" in capsys.readouterr().err
+  assert cli.main([*arguments, "--overwrite"]) == 0
 
 
 def test_chosen_sentences_name_several_objects():
