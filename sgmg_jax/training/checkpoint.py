@@ -52,24 +52,31 @@ class Checkpointer:
   def latest_step(self) -> int | None:
     return self._manager.latest_step()
 
-  def save(self, state: TrainState, data: dict[str, int]) -> None:
+  def save(self, state: TrainState, position: dict[str, Any]) -> None:
     """Saves under the state's step; returns before the files are written.
 
     Args:
       state: copied before return, so the caller may donate it.
-      data: the position in the data, JSON.
+      position: in the data, JSON.
     """
     # The writer's thread must not look into buffers the next step reuses.
     state = jax.tree.map(jnp.copy, state)
     self._manager.save(
       int(state.step),
       args=ocp.args.Composite(
-        state=ocp.args.StandardSave(state), data=ocp.args.JsonSave(data)
+        state=ocp.args.StandardSave(state), data=ocp.args.JsonSave(position)
       ),
     )
 
-  def restore(self, like: TrainState) -> tuple[TrainState, dict[str, int]]:
-    """The latest checkpoint.
+  def read_position(self) -> dict[str, Any]:
+    """The position in the data of the latest checkpoint."""
+    restored = self._manager.restore(
+      self.latest_step, args=ocp.args.Composite(data=ocp.args.JsonRestore())
+    )
+    return restored["data"]
+
+  def restore(self, like: TrainState) -> TrainState:
+    """The state of the latest checkpoint.
 
     Args:
       like: a state of the wanted shapes.
@@ -83,11 +90,9 @@ class Checkpointer:
     abstract = jax.tree.map(ocp.utils.to_shape_dtype_struct, like)
     restored = self._manager.restore(
       step,
-      args=ocp.args.Composite(
-        state=ocp.args.StandardRestore(abstract), data=ocp.args.JsonRestore()
-      ),
+      args=ocp.args.Composite(state=ocp.args.StandardRestore(abstract)),
     )
-    return restored["state"], restored["data"]
+    return restored["state"]
 
   def _raise_on_mismatch(self, step, saved, wanted):
     problems = [

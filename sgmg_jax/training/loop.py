@@ -106,13 +106,17 @@ def train(config: ConfigDict, workdir: str | os.PathLike) -> dict[str, float]:
   folder = pathlib.Path(workdir).absolute()
   folder.mkdir(parents=True, exist_ok=True)
   config_json = config.to_json_best_effort(indent=2)
-  (folder / "config.json").write_text(config_json + "\n")
 
   # Model, tokenizer and data.
   variant = variants.get_variant(**config.model)
   model = sgmg.SgMg(variant)
   spec = refshapes_batches.BatchSpec(**config.data, seed=config.seed)
   frame = dict(height=spec.height, width=spec.width)
+  position = dataclasses.asdict(spec)
+  checkpointer = checkpoint.Checkpointer(folder, keep=config.keep_checkpoints)
+  if checkpointer.latest_step is not None:
+    _check_position(checkpointer.read_position(), position, folder)
+  (folder / "config.json").write_text(config_json + "\n")
   tokenizer = _get_tokenizer(
     folder / "tokenizer",
     variant,
@@ -136,11 +140,8 @@ def train(config: ConfigDict, workdir: str | os.PathLike) -> dict[str, float]:
   )
   trainable = optimizer.trainable_mask(params, groups)
   state = state_lib.create(params, tx, use_ema=config.ema_decay > 0)
-  checkpointer = checkpoint.Checkpointer(folder, keep=config.keep_checkpoints)
-  position = dataclasses.asdict(spec)
   if checkpointer.latest_step is not None:
-    state, saved = checkpointer.restore(state)
-    _check_position(saved, position, folder)
+    state = checkpointer.restore(state)
     _logger.info("going on from step %d", int(state.step))
   first = int(state.step)
   writer = metrics_lib.MetricWriter(folder, resume_step=first)
@@ -161,7 +162,7 @@ def train(config: ConfigDict, workdir: str | os.PathLike) -> dict[str, float]:
     trainable=trainable,
     seed=config.seed,
     ema_decay=config.ema_decay,
-    text_dropout=text_trained or config.frozen_text_dropout,
+    text_dropout=config.frozen_text_dropout or text_trained,
   )
   started = time.time()
   shapes = data.example_shapes(spec, config.tokenizer.max_tokens)

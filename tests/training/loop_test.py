@@ -2,10 +2,12 @@
 
 import json
 import pathlib
+import shutil
 
 import jax
 import numpy as np
 import pytest
+from jax.experimental.compilation_cache import compilation_cache
 from ml_collections import ConfigDict
 
 from sgmg_jax.checkpoints import native
@@ -69,17 +71,15 @@ def _config(**changes):
 @pytest.fixture(scope="module", autouse=True)
 def _compile_once(tmp_path_factory):
   """Every run of this file compiles the same programs, and none for long."""
-  settings = {
-    "jax_disable_most_optimizations": True,
-    "jax_compilation_cache_dir": str(tmp_path_factory.mktemp("cache")),
-    "jax_persistent_cache_min_compile_time_secs": 0.2,
-  }
-  before = {name: getattr(jax.config, name) for name in settings}
-  for name, value in settings.items():
-    jax.config.update(name, value)
+  folder = str(tmp_path_factory.mktemp("cache"))
+  compilation_cache.reset_cache()
+  jax.config.update("jax_disable_most_optimizations", True)
+  jax.config.update("jax_compilation_cache_dir", folder)
+  jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.2)
   yield
-  for name, value in before.items():
-    jax.config.update(name, value)
+  jax.config.update("jax_disable_most_optimizations", False)
+  jax.config.update("jax_compilation_cache_dir", None)
+  compilation_cache.reset_cache()
 
 
 @pytest.fixture(scope="module")
@@ -94,9 +94,12 @@ def straight(tmp_path_factory):
 
 
 @pytest.fixture(scope="module")
-def resumed(tmp_path_factory):
-  folder = tmp_path_factory.mktemp("resumed")
-  loop.train(_config(total_steps=2), folder)
+def resumed(straight, tmp_path_factory):
+  """The straight run as it would be had it died after its third step."""
+  folder = tmp_path_factory.mktemp("resumed") / "run"
+  shutil.copytree(straight[0], folder)
+  shutil.rmtree(folder / "checkpoints/4")
+  shutil.rmtree(folder / "model")
   loop.train(_config(), folder)
   return folder
 
@@ -137,19 +140,17 @@ def test_stop_and_resume_is_a_straight_run_bit_for_bit(straight, resumed):
   lines = [
     metrics.read_metrics(f / "metrics.jsonl") for f in (straight[0], resumed)
   ]
+  assert [[m["step"] for m in run] for run in lines] == [[2, 4, 4]] * 2
   last = [[m for m in run if "total" in m][-1] for run in lines]
   for m in last:
     del m["steps_per_second"]
   assert last[0] == last[1]
 
 
-def test_finished_run_only_evaluates(straight):
-  folder, results, _ = straight
-  assert loop.train(_config(), folder) == results
-
-
-def test_other_data_in_the_same_folder_is_refused(resumed):
+def test_other_data_in_the_same_folder_is_refused(straight):
+  config = _config()
+  config.data.batch_size = 2
+  before = (straight[0] / "config.json").read_text()
   with pytest.raises(UserError, match="data.batch_size = 1, not 2"):
-    config = _config()
-    config.data.batch_size = 2
-    loop.train(config, resumed)
+    loop.train(config, straight[0])
+  assert (straight[0] / "config.json").read_text() == before

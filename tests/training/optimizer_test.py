@@ -64,7 +64,7 @@ def test_uncovered_parameter_is_an_error():
 
 
 def test_pattern_must_match_the_whole_name():
-  with pytest.raises(UserError, match="no pattern matches"):
+  with pytest.raises(UserError, match="matches parameter 'backbone_0/body"):
     optimizer.group_labels(PARAMS, (("backbone_0", 1.0), ("text.*", 1.0)))
 
 
@@ -74,18 +74,24 @@ def test_idle_pattern_is_an_error():
 
 
 def test_three_steps_are_adamw_by_hand():
-  rate, decay, clip = 1e-2, 5e-4, 0.1
+  rate, decay, clip = 0.5, 5e-4, 0.1
   tx = _make(rate, decay, clip)
   params, state = PARAMS, tx.init(PARAMS)
   p = {"b": np.array([1.0, -2.0]), "c": np.array([0.5])}
-  # The norm of all gradients is 0.13: clipped to 0.1.
-  g = {"b": np.array([0.03, -0.04]) / 1.3, "c": np.array([0.12]) / 1.3}
+  gradients = {"b": np.array([0.03, -0.04]), "c": np.array([0.12])}
   scale = {"b": 0.5, "c": 1.0}
   m = {k: 0.0 for k in p}
   v = {k: 0.0 for k in p}
-  for t in range(1, 4):
-    updates, state = tx.update(GRADS, state, params)
+  for t, factor in enumerate((1.0, -2.0, 0.5), 1):
+    updates, state = tx.update(
+      jax.tree.map(lambda x, f=factor: f * x, GRADS), state, params
+    )
     params = optax.apply_updates(params, updates)
+    # The norm of all gradients is 0.13, -2 * 0.13, 0.065; over 0.1 is clipped.
+    g = {
+      k: factor * x * min(1, clip / abs(0.13 * factor))
+      for k, x in gradients.items()
+    }
     for k in p:
       m[k] = 0.9 * m[k] + 0.1 * g[k]
       v[k] = 0.999 * v[k] + 0.001 * g[k] ** 2
@@ -93,9 +99,9 @@ def test_three_steps_are_adamw_by_hand():
       adam = adam / (np.sqrt(v[k] / (1 - 0.999**t)) + 1e-8)
       p[k] = p[k] - scale[k] * rate * (adam + decay * p[k])
   np.testing.assert_allclose(
-    params["backbone_0"]["body"]["kernel"], p["b"], rtol=1e-5
+    params["backbone_0"]["body"]["kernel"], p["b"], rtol=1e-4
   )
-  np.testing.assert_allclose(params["class_embed_0"]["bias"], p["c"], rtol=1e-5)
+  np.testing.assert_allclose(params["class_embed_0"]["bias"], p["c"], rtol=1e-4)
   # Frozen: neither the gradient nor the decay moves it.
   assert float(params["text_encoder"]["kernel"][0]) == 3.0
 
