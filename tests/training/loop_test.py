@@ -15,6 +15,8 @@ from sgmg_jax.cli import train
 from sgmg_jax.errors import UserError
 from sgmg_jax.training import loop, metrics
 
+pytestmark = pytest.mark.slow
+
 CONFIG = pathlib.Path(__file__).parents[2] / "configs/refshapes.py"
 
 

@@ -14,6 +14,8 @@ from sgmg_jax.training import forward, optimizer
 from sgmg_jax.training import state as state_lib
 from sgmg_jax.training import step as step_lib
 
+pytestmark = pytest.mark.slow
+
 SIDE, FRAMES, TOKENS = 160, 2, 6
 # Few blocks: nearly all the time here goes into compiling. Without chance, so
 # that two layouts of a batch can be compared.
