@@ -47,6 +47,9 @@ def get_config(arg=None):
   config.model = ConfigDict(dict(name=arg["model"]))
   # A native checkpoint, whole or part, to start from.
   config.init_from = ""
+  # Names of parameters that keep their random values all the same; the paper
+  # does so with ("class_embed_.*",) when fine-tuning.
+  config.reinitialise = ()
   # The released code leaves the dropout of a frozen text encoder on.
   config.frozen_text_dropout = False
 

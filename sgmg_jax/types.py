@@ -14,8 +14,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from flax import struct
 import jax
+from flax import struct
 
 Array = jax.Array
 Params = Any

@@ -14,7 +14,14 @@ from collections.abc import Iterable
 
 import tokenizers
 from sgmg_jax.input_pipeline.refshapes import dataset
-from tokenizers import decoders, models, pre_tokenizers, processors, trainers
+from tokenizers import (
+  decoders,
+  models,
+  normalizers,
+  pre_tokenizers,
+  processors,
+  trainers,
+)
 
 SPECIALS = ("<s>", "<pad>", "</s>", "<unk>")
 # Enough for every word of the grammar to become one token.
@@ -39,6 +46,14 @@ def learn(
 ) -> tokenizers.Tokenizer:
   """Learns merges from `sentences`."""
   tokenizer = tokenizers.Tokenizer(models.BPE(unk_token="<unk>"))
+  # As training captions are: "The  Red Ball" must give known words.
+  tokenizer.normalizer = normalizers.Sequence(
+    [
+      normalizers.Lowercase(),
+      normalizers.Strip(),
+      normalizers.Replace(tokenizers.Regex(r"\s+"), " "),
+    ]
+  )
   # A leading space makes the first word the same token as elsewhere.
   tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=True)
   tokenizer.decoder = decoders.ByteLevel()

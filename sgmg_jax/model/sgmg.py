@@ -187,9 +187,17 @@ class SgMg(nn.Module):
       num_frames=jnp.asarray(num_frames, jnp.int32),
     )
 
-  def encode_text(self, tokens, token_valid, *, train=False):
-    """`TextFeatures` of tokens int[B, L] with token_valid bool[B, L]."""
-    hidden, pooled = self.text_encoder(tokens, token_valid, train=train)
+  def encode_text(
+    self, tokens, token_valid, *, train=False, encoder_dropout=True
+  ):
+    """`TextFeatures` of tokens int[B, L] with token_valid bool[B, L].
+
+    Without `encoder_dropout` only the projections drop out in training, as
+    suits a frozen encoder.
+    """
+    hidden, pooled = self.text_encoder(
+      tokens, token_valid, train=train and encoder_dropout
+    )
     return types.TextFeatures(
       words=self.text_proj(hidden, train=train),
       word_pos=layers.word_positions(token_valid, self.variant.width).astype(

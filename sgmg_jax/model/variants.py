@@ -68,6 +68,7 @@ VARIANTS = {
     encoder_layers=2,
     decoder_layers=2,
     num_points=2,
+    num_queries=1,
     dropout=0.0,
     vocab_size=768,
     text_width=96,

@@ -64,7 +64,11 @@ def losses(
   )
   video = repeat_video(video, batch.tokens.shape[0] // batch.frames.shape[0])
   text = apply(
-    "encode_text", batch.tokens, batch.token_valid, train=text_dropout
+    "encode_text",
+    batch.tokens,
+    batch.token_valid,
+    train=True,
+    encoder_dropout=text_dropout,
   )
   fused = apply("fuse", video, text)
   decoded = apply("transform", fused, video, text, train=True)

@@ -12,7 +12,9 @@ import json
 import logging
 import os
 import pathlib
+import re
 import time
+from collections.abc import Sequence
 from typing import Any
 
 import jax
@@ -65,14 +67,24 @@ def _get_tokenizer(
   return tokenizer
 
 
-def _init_params(model: sgmg.SgMg, seed: int, init_from: str) -> types.Params:
+def _init_params(
+  model: sgmg.SgMg, seed: int, init_from: str, reinitialise: Sequence[str]
+) -> types.Params:
+  """Random parameters, replaced by the checkpoint's except where a regular
+  expression of `reinitialise` matches the name."""
   params = jax.jit(functools.partial(sgmg.init_params, model))(
     jax.random.key(seed)
   )
-  if init_from:
-    loaded = native.start_from(params, init_from)
-    params = jax.tree.map(lambda x, y: jnp.asarray(y, x.dtype), params, loaded)
-  return params
+  if not init_from:
+    return params
+  loaded = native.start_from(params, init_from)
+
+  def choose(path, fresh, given):
+    name = "/".join(key.key for key in path)
+    keep = any(re.fullmatch(pattern, name) for pattern in reinitialise)
+    return fresh if keep else jnp.asarray(given, fresh.dtype)
+
+  return jax.tree_util.tree_map_with_path(choose, params, loaded)
 
 
 def _check_position(
@@ -125,7 +137,9 @@ def train(config: ConfigDict, workdir: str | os.PathLike) -> dict[str, float]:
   )
 
   # State: a checkpoint of this run if there is one, else a fresh start.
-  params = _init_params(model, config.seed, config.init_from)
+  params = _init_params(
+    model, config.seed, config.init_from, config.reinitialise
+  )
   _logger.info(
     "parameters:\n%s", parameter_overview.get_parameter_overview(params)
   )

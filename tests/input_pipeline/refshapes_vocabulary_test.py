@@ -68,3 +68,9 @@ def test_training_is_deterministic():
     vocabulary.learn(sentences, vocab_size=280).to_str() for _ in range(2)
   )
   assert first == again
+
+
+def test_case_and_white_space_do_not_matter():
+  tokenizer = vocabulary.train_tokenizer(50)
+  plain = tokenizer.encode("the red ball moving left").ids
+  assert tokenizer.encode("  The RED ball\n moving  left ").ids == plain
