@@ -31,6 +31,8 @@ def get_config(arg=None):
   config.data.num_frames = 5
   config.data.height = 160
   config.data.width = 160
+  # Kinds of expressions, such as ("appearance", "place"); empty: all.
+  config.data.kinds = ()
   config.loader = ConfigDict(dict(num_workers=1, prefetch=4))
   config.tokenizer = ConfigDict()
   # A folder or a hub name; empty: learn one from sentences of this many clips.

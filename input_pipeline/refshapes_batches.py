@@ -32,6 +32,8 @@ class BatchSpec:
     num_frames: T.
     height: of the frames, pixels.
     width: of the frames, pixels.
+    kinds: of expressions to take, all if empty. A clip that has none of them
+      gives its others.
   """
 
   split: str
@@ -41,6 +43,11 @@ class BatchSpec:
   num_frames: int
   height: int
   width: int
+  kinds: tuple[str, ...] = ()
+
+  def __post_init__(self):
+    # Configs and saved positions hold lists.
+    object.__setattr__(self, "kinds", tuple(self.kinds))
 
 
 @dataclasses.dataclass(frozen=True)
@@ -110,10 +117,14 @@ def make_batch(spec: BatchSpec, step: int) -> ClipBatch:
       width=spec.width,
     )
     random = np.random.default_rng((spec.seed, index))
-    objects = [e.object_index for e in clip.expressions]
+    candidates = clip.expressions
+    if spec.kinds:
+      wanted = [e for e in candidates if e.kind in spec.kinds]
+      candidates = wanted or candidates
+    objects = [e.object_index for e in candidates]
     frames.append(clip.frames)
     for k in choose_expressions(objects, spec.expressions_per_clip, random):
-      expressions.append(clip.expressions[k].text)
+      expressions.append(candidates[k].text)
       masks.append(clip.masks[objects[k]])
       boxes.append(clip.boxes[objects[k]])
   truth = np.stack(masks)

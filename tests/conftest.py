@@ -1,5 +1,10 @@
 """Fixtures that several areas share."""
 
+import os
+
+# Before JAX starts: libtpu, here to compile for TPUs, is no TPU.
+os.environ.setdefault("JAX_PLATFORMS", "cpu")
+
 import jax
 import numpy as np
 import pytest

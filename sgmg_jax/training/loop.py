@@ -124,7 +124,8 @@ def train(config: ConfigDict, workdir: str | os.PathLike) -> dict[str, float]:
   model = sgmg.SgMg(variant)
   spec = refshapes_batches.BatchSpec(**config.data, seed=config.seed)
   frame = dict(height=spec.height, width=spec.width)
-  position = dataclasses.asdict(spec)
+  # As JSON gives it back.
+  position = json.loads(json.dumps(dataclasses.asdict(spec)))
   checkpointer = checkpoint.Checkpointer(folder, keep=config.keep_checkpoints)
   if checkpointer.latest_step is not None:
     _check_position(checkpointer.read_position(), position, folder)
