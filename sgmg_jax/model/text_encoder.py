@@ -12,7 +12,11 @@ from flax import linen as nn
 from sgmg_jax.model import layers
 
 _EPSILON = 1e-5
-_init = nn.initializers.normal(0.02)
+# For encoders trained from scratch; a pretrained one replaces them. RoBERTa's
+# own 0.02 everywhere would drown the words in what all sentences share.
+_kernel_init = layers.xavier_uniform
+_word_init = nn.initializers.normal(1.0)
+_position_init = nn.initializers.normal(0.2)
 
 
 class _Part(nn.Module):
@@ -29,7 +33,7 @@ class _Part(nn.Module):
 
   def dense(self, name, features=None):
     return layers.Dense(
-      features or self.width, kernel_init=_init, name=name, **self.types
+      features or self.width, kernel_init=_kernel_init, name=name, **self.types
     )
 
   def norm(self, x):
@@ -48,16 +52,22 @@ class Embeddings(_Part):
 
   @nn.compact
   def __call__(self, tokens, *, train=False):
-    embed = functools.partial(
-      nn.Embed, features=self.width, embedding_init=_init, **self.types
-    )
+    embed = functools.partial(nn.Embed, features=self.width, **self.types)
     # Positions count the tokens that are not padding, from pad id + 1.
     real = tokens != self.pad_token_id
     position = jnp.cumsum(real, -1) * real + self.pad_token_id
     x = (
-      embed(self.vocab_size, name="word_embeddings")(tokens)
-      + embed(self.positions, name="position_embeddings")(position)
-      + embed(1, name="token_type_embeddings")(jnp.zeros_like(tokens))
+      embed(self.vocab_size, embedding_init=_word_init, name="word_embeddings")(
+        tokens
+      )
+      + embed(
+        self.positions,
+        embedding_init=_position_init,
+        name="position_embeddings",
+      )(position)
+      + embed(1, embedding_init=_position_init, name="token_type_embeddings")(
+        jnp.zeros_like(tokens)
+      )
     )
     return self.drop(self.norm(x), train)
 
