@@ -23,7 +23,7 @@ Renders RefShapes test clips to mp4 files, runs `sgmg segment` on each, and
 compares the masks with the truth.
 """
 
-_FPS = 4
+_FPS = 3
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -52,7 +52,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     help="most sentences per clip (default: 4)",
   )
   parser.add_argument(
-    "--frames", type=int, default=8, help="frames per clip (default: 8)"
+    "--frames", type=int, default=6, help="frames per clip (default: 6)"
   )
   parser.add_argument(
     "--size", type=int, default=320, help="pixels a side (default: 320)"

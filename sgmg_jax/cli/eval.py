@@ -32,7 +32,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
   )
   parser.add_argument("--clips", type=int, default=500, help="default: 500")
   parser.add_argument(
-    "--frames", type=int, default=8, help="of each clip (default: 8)"
+    "--frames", type=int, default=6, help="of each clip (default: 6)"
   )
   parser.add_argument(
     "--size", type=int, default=160, help="height and width (default: 160)"
