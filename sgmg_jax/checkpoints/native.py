@@ -80,6 +80,10 @@ def save(
     new.mkdir()
     arrays = jax.tree.map(np.asarray, params)
     _orbax().save(new / "params", args=ocp.args.PyTreeSave(arrays))
+    # Orbax notes here where the folder lay while it was written.
+    marker = new / "params" / "commit_success.txt"
+    if marker.exists():
+      marker.write_text("Checkpoint commit was successful\n")
     card_lib.write(new, {**card, "files": _file_sizes(new)})
     if tokenizer is not None:
       tokenizer.save_pretrained(new / "tokenizer")

@@ -221,3 +221,13 @@ def test_start_from_another_size_lists_what_differs(tmp_path, params):
   del params["backbone_0"]["body"]["layers_3"]
   with pytest.raises(errors.UserError, match="unexpected: backbone_0/body"):
     native.start_from(params, tmp_path / "swin")
+
+
+def test_no_path_of_the_machine_is_kept(mu_checkpoint, tmp_path):
+  checkpoint = native.load(mu_checkpoint)
+  native.save(
+    tmp_path / "copy", checkpoint.params, checkpoint.card, checkpoint.tokenizer
+  )
+  for file in (tmp_path / "copy").rglob("*"):
+    if file.is_file():
+      assert str(tmp_path).encode() not in file.read_bytes(), file
