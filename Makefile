@@ -30,7 +30,7 @@ wheel: $(VENV)/.test
 	rm -rf build dist
 	$(BIN)/python -m build --wheel --outdir dist . > /dev/null
 	$(PIP) --no-deps --target build/wheel dist/*.whl
-	cd build && PYTHONPATH=wheel ../$(BIN)/python ../tests/import_wheel.py wheel
+	cd build && PYTHONPATH=wheel $(abspath $(BIN))/python ../tests/import_wheel.py wheel
 
 clean:
 	rm -rf $(VENV) build dist demo
