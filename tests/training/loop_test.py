@@ -131,8 +131,8 @@ def test_logs_losses_rates_and_scores(straight):
   assert {"total", "loss_ce", "loss_dice_low_0", "grad_norm"} <= lines[0].keys()
   assert lines[0]["steps_per_second"] > 0
   # Warm-up over 2 steps, a drop after the third.
-  assert lines[0]["learning_rate"] == pytest.approx(5e-4)
-  assert lines[1]["learning_rate"] == pytest.approx(5e-5)
+  assert lines[0]["learning_rate"] == pytest.approx(1e-3)
+  assert lines[1]["learning_rate"] == pytest.approx(1e-4)
   assert {"val/j", "val/f", "val/j_and_f", "val/swapped"} <= lines[2].keys()
 
 
@@ -151,8 +151,8 @@ def test_stop_and_resume_is_a_straight_run_bit_for_bit(straight, resumed):
 
 def test_other_data_in_the_same_folder_is_refused(straight):
   config = _config()
-  config.data.batch_size = 2
+  config.data.batch_size = 3
   before = (straight[0] / "config.json").read_text()
-  with pytest.raises(UserError, match="data.batch_size = 1, not 2"):
+  with pytest.raises(UserError, match="data.batch_size = 2, not 3"):
     loop.train(config, straight[0])
   assert (straight[0] / "config.json").read_text() == before
