@@ -6,6 +6,7 @@ of an earlier layer i end in `_i`.
 
 from __future__ import annotations
 
+import jax
 import jax.numpy as jnp
 
 from sgmg_jax import types
@@ -24,9 +25,15 @@ WEIGHTS = {
 }
 
 
-def count_valid(targets: types.Targets) -> Array:
-  """The losses' divisor: valid frames of the global batch, at least 1."""
-  return jnp.maximum(targets.valid.sum().astype(jnp.float32), 1.0)
+def count_valid(targets: types.Targets, axis: str | None = None) -> Array:
+  """The losses' divisor: valid frames of the global batch, at least 1.
+
+  `axis` names the mesh axis that the batch is shared over, if it is.
+  """
+  count = targets.valid.sum().astype(jnp.float32)
+  if axis is not None:
+    count = jax.lax.psum(count, axis)
+  return jnp.maximum(count, 1.0)
 
 
 def take_query(values: Array, query: Array) -> Array:

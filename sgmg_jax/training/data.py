@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Iterator
 from typing import Any
 
@@ -51,17 +52,23 @@ def batches(
   max_tokens: int,
   num_workers: int,
   prefetch: int,
+  sharding: jax.sharding.Sharding | None = None,
 ) -> Iterator[types.Batch]:
-  """Batches `start`, `start + 1`, ...; see `refshapes_batches.batches`."""
+  """Batches `start`, `start + 1`, ...; see `refshapes_batches.batches`.
+
+  `sharding` is that of every array, by its first axis.
+  """
   clips = refshapes_batches.batches(
     spec, start=start, num_workers=num_workers, prefetch=prefetch
   )
   for batch in clips:
-    yield to_batch(batch, tokenizer, max_tokens)
+    yield jax.device_put(to_batch(batch, tokenizer, max_tokens), sharding)
 
 
 def example_shapes(
-  spec: refshapes_batches.BatchSpec, max_tokens: int
+  spec: refshapes_batches.BatchSpec,
+  max_tokens: int,
+  sharding: jax.sharding.Sharding | None = None,
 ) -> types.Batch:
   """The shapes of every batch, to compile before the first one is made."""
   b, e, t = spec.batch_size, spec.expressions_per_clip, spec.num_frames
@@ -69,7 +76,7 @@ def example_shapes(
     -(-side // refshapes_batches.PAD_MULTIPLE) * refshapes_batches.PAD_MULTIPLE
     for side in (spec.height, spec.width)
   )
-  shape = jax.ShapeDtypeStruct
+  shape = functools.partial(jax.ShapeDtypeStruct, sharding=sharding)
   return types.Batch(
     frames=shape((b, t, h, w, 3), np.float32),
     pixel_valid=shape((b, h, w), bool),

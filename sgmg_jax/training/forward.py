@@ -36,6 +36,7 @@ def losses(
   rngs: Mapping[str, Array],
   *,
   text_dropout: bool = True,
+  axis: str | None = None,
 ) -> dict[str, Array]:
   """All losses of a batch, dropout on.
 
@@ -49,9 +50,11 @@ def losses(
     rngs: keys "dropout" and "drop_path".
     text_dropout: False switches the text encoder's dropout off (for a frozen
       one; the released code leaves it on).
+    axis: name of the mesh axis that the batch is shared over, if it is.
 
   Returns:
-    Unweighted scalars, named as `criterion.name_layers` does.
+    Unweighted scalars, named as `criterion.name_layers` does; of a shared
+    batch this share's part of the sum.
   """
 
   def apply(method, *args, **kwargs):
@@ -72,7 +75,7 @@ def losses(
   )
   fused = apply("fuse", video, text)
   decoded = apply("transform", fused, video, text, train=True)
-  num_valid = criterion.count_valid(batch.targets)
+  num_valid = criterion.count_valid(batch.targets, axis)
   layers = []
   for layer in range(decoded.logits.shape[0]):
     patch = apply("patch_masks", decoded, video, layer=layer)

@@ -33,6 +33,7 @@ from sgmg_jax.model import sgmg, variants
 from sgmg_jax.training import (
   checkpoint,
   data,
+  data_parallel,
   evaluate,
   export,
   optimizer,
@@ -158,6 +159,8 @@ def train(config: ConfigDict, workdir: str | os.PathLike) -> dict[str, float]:
   if checkpointer.latest_step is not None:
     state = checkpointer.restore(state)
     _logger.info("going on from step %d", int(state.step))
+  mesh = data_parallel.make_mesh(spec.batch_size)
+  state = jax.device_put(state, data_parallel.replicated(mesh))
   first = int(state.step)
   writer = metrics_lib.MetricWriter(folder, resume_step=first)
 
@@ -169,6 +172,7 @@ def train(config: ConfigDict, workdir: str | os.PathLike) -> dict[str, float]:
     max_tokens=config.tokenizer.max_tokens,
     num_workers=config.loader.num_workers,
     prefetch=config.loader.prefetch,
+    sharding=data_parallel.split(mesh),
   )
   text_trained = any(jax.tree.leaves(trainable["text_encoder"]))
   train_step = step_lib.make_train_step(
@@ -178,20 +182,30 @@ def train(config: ConfigDict, workdir: str | os.PathLike) -> dict[str, float]:
     seed=config.seed,
     ema_decay=config.ema_decay,
     text_dropout=config.frozen_text_dropout or text_trained,
+    axis=data_parallel.AXIS,
   )
+  train_step = data_parallel.shard_step(train_step, mesh)
   started = time.time()
-  shapes = data.example_shapes(spec, config.tokenizer.max_tokens)
+  shapes = data.example_shapes(
+    spec, config.tokenizer.max_tokens, data_parallel.split(mesh)
+  )
   train_step = (
     jax.jit(train_step, donate_argnums=0).lower(state, shapes).compile()
   )
-  _logger.info("compiled the step in %.1f s", time.time() - started)
+  _logger.info(
+    "compiled the step for %d devices in %.1f s",
+    mesh.size,
+    time.time() - started,
+  )
   predictor = evaluate.ClipPredictor(
     model, tokenizer, max_tokens=config.tokenizer.max_tokens
   )
 
   def evaluate_and_export(step):
+    # On one device: replicated parameters would do the same work on each.
+    params = jax.device_put(state.best_params, mesh.devices.flat[0])
     results = evaluate.evaluate_refshapes(
-      predictor.with_params(state.best_params),
+      predictor.with_params(params),
       split="val",
       num_clips=config.eval.num_clips,
       num_frames=config.eval.num_frames,
@@ -206,7 +220,7 @@ def train(config: ConfigDict, workdir: str | os.PathLike) -> dict[str, float]:
     )
     export.export(
       folder / "model",
-      state.best_params,
+      params,
       variant,
       tokenizer,
       name=config.export.name,

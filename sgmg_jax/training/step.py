@@ -38,6 +38,7 @@ def make_train_step(
   seed: int,
   ema_decay: float,
   text_dropout: bool = True,
+  axis: str | None = None,
 ) -> TrainStep:
   """Builds the step; the caller jits it and donates the state.
 
@@ -48,6 +49,8 @@ def make_train_step(
     seed: of dropout and drop path.
     ema_decay: of the moving average, if the state carries one.
     text_dropout: see `forward.losses`.
+    axis: name of the mesh axis that the batch is shared over, see
+      `data_parallel.shard_step`; None if it is not.
 
   Returns:
     The step. Its metrics are the unweighted losses, `total` (weighted) and
@@ -56,6 +59,10 @@ def make_train_step(
 
   def train_step(state, batch):
     rngs = state_lib.step_rngs(seed, state.step)
+    if axis is not None:
+      # Other clips, other dropout.
+      index = jax.lax.axis_index(axis)
+      rngs = {k: jax.random.fold_in(v, index) for k, v in rngs.items()}
 
     def objective(params):
       losses = forward.losses(
@@ -64,12 +71,15 @@ def make_train_step(
         batch,
         rngs,
         text_dropout=text_dropout,
+        axis=axis,
       )
       return criterion.total(losses), losses
 
     (total, losses), grads = jax.value_and_grad(objective, has_aux=True)(
       state.params
     )
+    if axis is not None:
+      total, losses, grads = jax.lax.psum((total, losses, grads), axis)
     updates, opt_state = tx.update(grads, state.opt_state, state.params)
     params = optax.apply_updates(state.params, updates)
     ema = state.ema

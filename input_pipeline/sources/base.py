@@ -1,0 +1,176 @@
+"""What every data set offers the pipeline: expressions, frames and masks.
+
+A source gives random access in plain numpy and is safe to read from several
+threads. It knows nothing of sampling, transforms or batches. The raw readers
+next to this file and the built data sets (`built.py`) are sources alike, so
+that training from either gives the same samples.
+"""
+
+from __future__ import annotations
+
+import abc
+import dataclasses
+import io
+from collections.abc import Sequence
+
+import numpy as np
+import PIL.Image
+
+from sgmg_jax.errors import UserError
+
+
+@dataclasses.dataclass(frozen=True)
+class Video:
+  """A video, or an image as a video of one frame.
+
+  Attributes:
+    name: unique within the source.
+    frames: names of its frames, in order.
+    size: (height, width) of every frame, pixels.
+  """
+
+  name: str
+  frames: tuple[str, ...]
+  size: tuple[int, int]
+
+
+@dataclasses.dataclass(frozen=True)
+class Expression:
+  """A sentence about one video.
+
+  Attributes:
+    video: the video's name.
+    id: unique within the video.
+    text: as stored, not normalised.
+    object_ids: of the objects that it refers to, whose masks are united;
+      empty where the ground truth is not public.
+    frame: index of the only frame with ground truth (A2D, JHMDB, images);
+      None if all frames have it.
+  """
+
+  video: str
+  id: str
+  text: str
+  object_ids: tuple[int, ...] = ()
+  frame: int | None = None
+
+  @property
+  def key(self) -> str:
+    """Names it in messages: video and expression."""
+    return f"{self.video}/{self.id}"
+
+
+class Source(abc.ABC):
+  """One split of a data set.
+
+  Attributes:
+    name: of the data set, such as "refer_ytvos".
+    split: such as "train".
+    expressions: in the data set's official order.
+  """
+
+  name: str
+  split: str
+  expressions: Sequence[Expression]
+
+  @abc.abstractmethod
+  def video(self, name: str) -> Video:
+    """The named video, without reading more than a header.
+
+    Raises:
+      UserError: it is missing or its first frame cannot be read.
+    """
+
+  @abc.abstractmethod
+  def encoded_frame(self, video: str, index: int) -> bytes:
+    """The image file (JPEG or PNG) of one frame.
+
+    Raises:
+      UserError: no such file; names it and the video.
+    """
+
+  @abc.abstractmethod
+  def objects(self, video: str, index: int) -> dict[int, np.ndarray]:
+    """Masks bool[H, W] by object id, of every object in that frame.
+
+    Raises:
+      UserError: the frame has no ground truth, or it cannot be read.
+    """
+
+  def read_frames(self, video: str, indices: Sequence[int]) -> np.ndarray:
+    """uint8[N, H, W, 3], RGB, all of the video's size.
+
+    Raises:
+      UserError: a frame is missing, corrupt or of another size; names the
+        file and the video.
+    """
+    height, width = self.video(video).size
+    frames = np.empty((len(indices), height, width, 3), np.uint8)
+    for row, index in enumerate(indices):
+      what = f"{self.name} video {video!r} frame {index}"
+      frame = decode_image(self.encoded_frame(video, index), what)
+      if frame.shape != frames.shape[1:]:
+        raise UserError(
+          f"{what}: {frame.shape[0]}x{frame.shape[1]} pixels, expected "
+          f"{height}x{width} as the video's first frame"
+        )
+      frames[row] = frame
+    return frames
+
+  def read_masks(
+    self, expression: Expression, indices: Sequence[int]
+  ) -> np.ndarray:
+    """bool[N, H, W], the union of the expression's objects.
+
+    An object that a frame does not show gives an empty mask.
+
+    Raises:
+      UserError: as `objects`; or a mask of another size than the frames.
+    """
+    height, width = self.video(expression.video).size
+    masks = np.zeros((len(indices), height, width), bool)
+    for row, index in enumerate(indices):
+      objects = self.objects(expression.video, index)
+      for object_id in expression.object_ids:
+        if object_id in objects:
+          if objects[object_id].shape != (height, width):
+            raise UserError(
+              f"{self.name} video {expression.video!r} frame {index}: mask of "
+              f"{objects[object_id].shape}, expected {(height, width)} as the "
+              "frame"
+            )
+          masks[row] |= objects[object_id]
+    return masks
+
+
+def decode_image(data: bytes, what: str) -> np.ndarray:
+  """uint8[H, W, 3], RGB.
+
+  Raises:
+    UserError: not an image, or cut short; `what` names it.
+  """
+  try:
+    with PIL.Image.open(io.BytesIO(data)) as image:
+      return np.asarray(image.convert("RGB"))
+  except (OSError, SyntaxError, ValueError) as e:
+    raise UserError(f"{what}: not a readable image ({e})") from e
+
+
+def decode_labels(data: bytes, what: str) -> np.ndarray:
+  """uint8[H, W] object ids of a palette or grey PNG, 0 is background.
+
+  Raises:
+    UserError: not an image, or of another mode: converting colours to ids
+      would give garbage.
+  """
+  try:
+    with PIL.Image.open(io.BytesIO(data)) as image:
+      mode, labels = image.mode, np.asarray(image)
+  except (OSError, SyntaxError, ValueError) as e:
+    raise UserError(f"{what}: not a readable PNG ({e})") from e
+  if mode not in ("P", "L"):
+    raise UserError(
+      f"{what}: PNG of mode {mode}, expected a palette (P) or grey (L) one "
+      "that holds object ids"
+    )
+  return labels

@@ -1,0 +1,48 @@
+"""One batch over several devices: each takes its clips, gradients are summed.
+
+The mesh has one axis, `data`. Parameters and optimizer state are replicated.
+A machine's CPU counts as one device unless XLA_FLAGS has
+--xla_force_host_platform_device_count=N; with one device per core a step of a
+small model takes three quarters of the time, as small operations do not share
+the cores.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import jax
+import numpy as np
+
+AXIS = "data"
+
+
+def make_mesh(batch_size: int) -> jax.sharding.Mesh:
+  """A mesh of the most devices that share the batch's clips evenly."""
+  devices = jax.devices()
+  count = max(n for n in range(1, len(devices) + 1) if batch_size % n == 0)
+  return jax.sharding.Mesh(np.array(devices[:count]), (AXIS,))
+
+
+def replicated(mesh: jax.sharding.Mesh) -> jax.sharding.NamedSharding:
+  return jax.sharding.NamedSharding(mesh, jax.sharding.PartitionSpec())
+
+
+def split(mesh: jax.sharding.Mesh) -> jax.sharding.NamedSharding:
+  """Of arrays whose first axis is the batch, or clips times expressions."""
+  return jax.sharding.NamedSharding(mesh, jax.sharding.PartitionSpec(AXIS))
+
+
+def shard_step(step: Any, mesh: jax.sharding.Mesh) -> Any:
+  """(state, batch) -> (state, metrics) on every device's share of the batch.
+
+  Inside, `step` must sum over the axis `AXIS` what depends on the batch.
+  """
+  whole, share = jax.sharding.PartitionSpec(), jax.sharding.PartitionSpec(AXIS)
+  return jax.shard_map(
+    step,
+    mesh=mesh,
+    in_specs=(whole, share),
+    out_specs=(whole, whole),
+    check_vma=False,
+  )
