@@ -15,6 +15,7 @@ from __future__ import annotations
 from typing import Any
 
 import jax
+import jax.numpy as jnp
 from flax import struct
 
 Array = jax.Array
@@ -124,3 +125,17 @@ class Batch:
   tokens: Array
   token_valid: Array
   targets: Targets
+
+
+def take_query(values: Array, query: Array, axis: int = 2) -> Array:
+  """One query of each batch entry.
+
+  Args:
+    values: [B, ..., Q, ...] with the queries on `axis`.
+    query: int[B].
+
+  Returns:
+    `values` without `axis`.
+  """
+  index = query.reshape((-1,) + (1,) * (values.ndim - 1))
+  return jnp.take_along_axis(values, index, axis).squeeze(axis)

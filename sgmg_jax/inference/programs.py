@@ -9,6 +9,7 @@ from collections.abc import Callable
 import jax
 import jax.numpy as jnp
 
+from sgmg_jax import types
 from sgmg_jax.inference import postprocess, preprocess
 from sgmg_jax.model import sgmg, variants
 
@@ -62,8 +63,8 @@ def _segment(model: sgmg.SgMg, video, text):
   """Mask logits [T, H, W], scores [T] and boxes [T, 4] of the best query."""
   decoded = model.transform(model.fuse(video, text), video, text)
   masks, query = model.segment(decoded, video)
-  scores = sgmg.take_query(decoded.logits[-1], query, axis=2)
-  boxes = sgmg.take_query(decoded.boxes[-1], query, axis=2)
+  scores = types.take_query(decoded.logits[-1], query, axis=2)
+  boxes = types.take_query(decoded.boxes[-1], query, axis=2)
   return masks[0], jax.nn.sigmoid(scores[0]), boxes[0]
 
 

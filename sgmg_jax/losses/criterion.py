@@ -36,12 +36,6 @@ def count_valid(targets: types.Targets, axis: str | None = None) -> Array:
   return jnp.maximum(count, 1.0)
 
 
-def take_query(values: Array, query: Array) -> Array:
-  """values [B, T, Q, ...], query int[B] -> [B, T, ...]."""
-  index = query.reshape((-1,) + (1,) * (values.ndim - 1))
-  return jnp.take_along_axis(values, index, axis=2).squeeze(2)
-
-
 def layer_losses(
   preds: types.LayerPredictions,
   refined_masks: Array,
@@ -65,8 +59,8 @@ def layer_losses(
   num_queries = preds.logits.shape[-1]
   is_match = jnp.arange(num_queries) == query[:, None, None]  # [B, 1, Q]
   is_object = is_match & targets.valid[..., None].astype(bool)
-  boxes = take_query(preds.boxes, query)  # [B, T, 4]
-  masks_low = take_query(preds.masks_low, query)  # [B, T, H/2, W/2]
+  boxes = types.take_query(preds.boxes, query)  # [B, T, 4]
+  masks_low = types.take_query(preds.masks_low, query)  # [B, T, H/2, W/2]
   truth_low = matching.half_resolution(targets.masks)
   pixels = (1, 2, 3)
 

@@ -55,7 +55,13 @@ class SgMg(nn.Module):
     v = self.variant
     dtypes = dict(dtype=self.dtype, param_dtype=self.param_dtype)
     self.backbone_0 = video_swin.Backbone(
-      v.embed_dim, v.depths, v.swin_heads, v.drop_path, **dtypes
+      dict(
+        embed_dim=v.embed_dim,
+        depths=v.depths,
+        num_heads=v.swin_heads,
+        drop_path=v.drop_path,
+        **dtypes,
+      )
     )
     self.text_encoder = text_encoder.TextEncoder(
       dict(
@@ -270,7 +276,8 @@ class SgMg(nn.Module):
     hidden, references = decoded.hidden[layer], decoded.references[layer]
     if query is not None:
       hidden, references = (
-        take_query(x, query, axis=2)[:, :, None] for x in (hidden, references)
+        types.take_query(x, query, axis=2)[:, :, None]
+        for x in (hidden, references)
       )
     return mask_head.apply_patch_kernels(
       features.reshape(b, t, *features.shape[1:]),
@@ -343,14 +350,6 @@ def best_query(logits, num_frames) -> jax.Array:
   real = jnp.arange(logits.shape[1]) < num_frames
   scores = jnp.where(real[:, None], nn.sigmoid(logits), 0)
   return jnp.argmax(jnp.sum(scores, 1), -1).astype(jnp.int32)
-
-
-def take_query(x, query, axis: int) -> jax.Array:
-  """x without `axis`, at query int[B] of each entry of the first axis."""
-  shape = [1] * x.ndim
-  shape[0] = -1
-  taken = jnp.take_along_axis(x, query.reshape(shape), axis)
-  return jnp.squeeze(taken, axis)
 
 
 def init_params(model: SgMg, key: jax.Array):

@@ -8,6 +8,7 @@ G windows of a clip.
 from __future__ import annotations
 
 import functools
+from collections.abc import Mapping
 from typing import Any
 
 import jax
@@ -356,24 +357,16 @@ class VideoSwin(nn.Module):
 
 
 class Backbone(nn.Module):
-  """`VideoSwin` under the name that checkpoints give it."""
+  """`VideoSwin` under the name that checkpoints give it.
 
-  embed_dim: int
-  depths: tuple[int, ...]
-  num_heads: tuple[int, ...]
-  drop_path: float = 0.2
-  dtype: Any = jnp.float32
-  param_dtype: Any = jnp.float32
+  Attributes:
+    body_attributes: of the `VideoSwin`.
+  """
+
+  body_attributes: Mapping[str, Any]
 
   def setup(self):
-    self.body = VideoSwin(
-      self.embed_dim,
-      self.depths,
-      self.num_heads,
-      self.drop_path,
-      self.dtype,
-      self.param_dtype,
-    )
+    self.body = VideoSwin(**self.body_attributes)
 
   def __call__(self, frames, num_frames=None, *, train=False):
     return self.body(frames, num_frames, train=train)

@@ -85,7 +85,7 @@ def losses(
       masks_low=mask_head.pixel_shuffle(patch),
     )
     query, _ = matching.match(preds, batch.targets)
-    refined = apply("refine", criterion.take_query(patch, query), video)
+    refined = apply("refine", types.take_query(patch, query), video)
     layers.append(
       criterion.layer_losses(preds, refined, query, batch.targets, num_valid)
     )

@@ -80,5 +80,5 @@ def test_count_is_at_least_one(targets):
 
 def test_take_query_picks_per_clip():
   values = jnp.arange(2 * 3 * 5).reshape(2, 3, 5)
-  actual = criterion.take_query(values, jnp.array([1, 4]))
+  actual = types.take_query(values, jnp.array([1, 4]))
   np.testing.assert_array_equal(actual, [[1, 6, 11], [19, 24, 29]])

@@ -8,7 +8,7 @@ import pytest
 from sgmg_jax import types
 from sgmg_jax.checkpoints import names
 from sgmg_jax.losses import criterion, matching
-from sgmg_jax.model import layers, mask_head, sgmg
+from sgmg_jax.model import layers, mask_head
 
 
 def close_masks(golden, actual, data):
@@ -48,7 +48,7 @@ def test_evaluation_and_its_stages(
     for valid in video.level_valid
   ]
   maps["patch_masks_in"] = [small_model("patch_masks", decoded, video)]
-  chosen = lambda x: np.asarray(sgmg.take_query(x, query, axis=2))
+  chosen = lambda x: np.asarray(types.take_query(x, query, axis=2))
   patches = chosen(maps.pop("patch_masks_in")[0])
   for name, levels in maps.items():
     for i, level in enumerate(levels):
@@ -89,7 +89,7 @@ def test_annotated_frame(golden, small_model, pad):
   def run(module, frames, tokens, token_valid):
     stages = module.backbone_0(frames)
     annotated = jnp.asarray(data["valid_indices"])
-    stages = [sgmg.take_query(x, annotated, axis=1)[:, None] for x in stages]
+    stages = [types.take_query(x, annotated, axis=1)[:, None] for x in stages]
     video = module.project(stages, valid, size, 1)
     text = module.encode_text(tokens, token_valid)
     decoded = module.transform(module.fuse(video, text), video, text)
@@ -140,7 +140,7 @@ def training_forward(model, params, batch):
       masks_low=mask_head.pixel_shuffle(patches),
     )
     query, cost = matching.match(preds, batch.targets)
-    masks = run("refine", sgmg.take_query(patches, query, axis=2), video)
+    masks = run("refine", types.take_query(patches, query, axis=2), video)
     named.append(
       criterion.layer_losses(
         preds,
@@ -153,7 +153,7 @@ def training_forward(model, params, batch):
     queries.append(query)
     costs.append(cost)
   losses = criterion.name_layers(named)
-  masks_low = sgmg.take_query(preds.masks_low, query, axis=2)
+  masks_low = types.take_query(preds.masks_low, query, axis=2)
   outputs = (preds.logits, preds.boxes, masks, masks_low)
   return criterion.total(losses), (losses, queries, costs, outputs)
 
@@ -222,7 +222,7 @@ def test_real_size_video_swin_t(golden, real_model, pad):
     params, frames, valid, size, tokens, tokens != 1
   )
   assert query.tolist() == [4]
-  chosen = lambda x: np.asarray(sgmg.take_query(x, query, axis=2))
+  chosen = lambda x: np.asarray(types.take_query(x, query, axis=2))
   golden.close(
     chosen(decoded.logits[-1])[:, :, None, None], data["pred_logits"]
   )
