@@ -1,0 +1,201 @@
+"""Videos as folders of JPEG frames, ground truth as folders of label maps.
+
+```
+JPEGImages/<video>/<frame>.jpg
+Annotations/<video>/<frame>.png    palette or grey PNG: object id, 0 = none
+```
+
+Nothing is listed or checked before it is asked for: opening a set of
+thousands of videos touches no frame.
+"""
+
+from __future__ import annotations
+
+import pathlib
+from collections.abc import Mapping, Sequence
+from typing import BinaryIO
+
+import numpy as np
+import PIL.Image
+from sgmg_jax.input_pipeline.sources import base
+
+from sgmg_jax.errors import UserError
+
+# What own data may hold beside the released sets' .jpg.
+SUFFIXES = (".jpg", ".jpeg", ".png")
+
+
+class FrameFolders(base.Source):
+  """Frames below a folder; subclasses say where masks come from."""
+
+  def __init__(
+    self,
+    name: str,
+    split: str,
+    images: pathlib.Path,
+    frames: Mapping[str, tuple[str, ...]],
+    expressions: Sequence[base.Expression],
+  ):
+    """Takes what is known of the split.
+
+    Args:
+      name: of the data set.
+      split: such as "train".
+      images: folder of the videos' folders.
+      frames: names of the frames of each video, in order.
+      expressions: in the official order.
+
+    Raises:
+      UserError: no folder of images.
+    """
+    if not images.is_dir():
+      raise UserError(
+        f"{images}: no such folder, expected a folder of JPEG frames for each "
+        f"video of {name} {split}"
+      )
+    self.name = name
+    self.split = split
+    self.images = images
+    self.frames = frames
+    self.expressions = expressions
+    self._videos: dict[str, base.Video] = {}
+
+  def video(self, name: str) -> base.Video:
+    if name not in self._videos:
+      frames = self._frames(name)
+      with self._open(name, frames[0]) as file:
+        try:
+          width, height = PIL.Image.open(file).size
+        except (OSError, SyntaxError, ValueError) as e:
+          raise UserError(
+            f"{file.name}: not a readable image ({e}), first frame of "
+            f"{self.name} video {name!r}"
+          ) from e
+      # Two threads may both come here; they store the same.
+      self._videos[name] = base.Video(name, frames, (height, width))
+    return self._videos[name]
+
+  def encoded_frame(self, video: str, index: int) -> bytes:
+    with self._open(video, self._frames(video)[index]) as file:
+      return file.read()
+
+  def read_frames(self, video: str, indices: Sequence[int]) -> np.ndarray:
+    # As the base class, but messages name the file.
+    height, width = self.video(video).size
+    frames = np.empty((len(indices), height, width, 3), np.uint8)
+    for row, index in enumerate(indices):
+      with self._open(video, self._frames(video)[index]) as file:
+        what = f"{file.name}: {self.name} video {video!r}"
+        frame = base.decode_image(file.read(), what)
+      if frame.shape != frames.shape[1:]:
+        raise UserError(
+          f"{what}: {frame.shape[0]}x{frame.shape[1]} pixels, expected "
+          f"{height}x{width} as the video's first frame"
+        )
+      frames[row] = frame
+    return frames
+
+  def _frames(self, video: str) -> tuple[str, ...]:
+    if video not in self.frames:
+      raise UserError(f"{self.name} {self.split}: no video {video!r}")
+    return self.frames[video]
+
+  def _open(self, video: str, frame: str) -> BinaryIO:
+    path = self.images / video / frame
+    for suffix in SUFFIXES:
+      try:
+        return open(f"{path}{suffix}", "rb")
+      except FileNotFoundError:
+        continue
+      except OSError as e:
+        raise UserError(
+          f"{e.filename}: cannot be read ({e.strerror}), {self.name} video "
+          f"{video!r}"
+        ) from e
+    raise UserError(
+      f"{path}.jpg: no such file, expected frame {frame!r} of {self.name} "
+      f"video {video!r}"
+    )
+
+
+class LabelFolders(FrameFolders):
+  """Frames and label maps.
+
+  Attributes:
+    annotations: folder of the videos' folders of label maps; None without
+      ground truth.
+    void: value that is neither object nor background, None if there is none.
+  """
+
+  def __init__(
+    self,
+    name: str,
+    split: str,
+    images: pathlib.Path,
+    frames: Mapping[str, tuple[str, ...]],
+    expressions: Sequence[base.Expression],
+    *,
+    annotations: pathlib.Path | None,
+    void: int | None = None,
+  ):
+    """As `FrameFolders`; see the attributes.
+
+    Raises:
+      UserError: a folder is missing.
+    """
+    super().__init__(name, split, images, frames, expressions)
+    if annotations is not None and not annotations.is_dir():
+      raise UserError(
+        f"{annotations}: no such folder, expected label maps (PNG) of "
+        f"{name} {split}"
+      )
+    self.annotations = annotations
+    self.void = void
+
+  def labels(self, video: str, index: int) -> np.ndarray:
+    """uint8[H, W] as stored, `void` included.
+
+    Raises:
+      UserError: no ground truth, no such file, or not a palette or grey PNG.
+    """
+    frame = self._frames(video)[index]
+    if self.annotations is None:
+      raise UserError(
+        f"{self.name} {self.split} has no ground truth: asked for that of "
+        f"video {video!r} frame {frame!r}"
+      )
+    path = self.annotations / video / f"{frame}.png"
+    what = f"{path}: {self.name} video {video!r}"
+    try:
+      data = path.read_bytes()
+    except OSError as e:
+      raise UserError(
+        f"{what}: no such file, expected the label map of frame {frame!r}"
+      ) from e
+    labels = base.decode_labels(data, what)
+    if labels.shape != self.video(video).size:
+      raise UserError(
+        f"{what}: {labels.shape[0]}x{labels.shape[1]} pixels, expected "
+        "{}x{} as the video's first frame".format(*self.video(video).size)
+      )
+    return labels
+
+  def objects(self, video: str, index: int) -> dict[int, np.ndarray]:
+    labels = self.labels(video, index)
+    present = np.flatnonzero(np.bincount(labels.ravel(), minlength=256))
+    return {int(i): labels == i for i in present if i not in (0, self.void)}
+
+  def read_masks(
+    self, expression: base.Expression, indices: Sequence[int]
+  ) -> np.ndarray:
+    # Compares only the ids asked for; the base class splits all objects.
+    size = self.video(expression.video).size
+    masks = np.zeros((len(indices), *size), bool)
+    for row, index in enumerate(indices):
+      try:
+        labels = self.labels(expression.video, index)
+      except UserError as e:
+        raise UserError(f"{e}; for expression {expression.key}") from e
+      for object_id in expression.object_ids:
+        masks[row] |= labels == object_id
+    return masks

@@ -1,0 +1,136 @@
+"""Random access to mask_dict.json, in which MeViS keeps its masks.
+
+```
+{"<anno_id>": [{"size": [height, width], "counts": "..."}, null, ...], ...}
+```
+
+The file has hundreds of MB and would take a multiple of that as Python
+objects. So it is mapped into memory, searched once for where each annotation
+starts, and only annotations asked for are parsed. Processes of one machine
+share the mapped pages.
+"""
+
+from __future__ import annotations
+
+import functools
+import json
+import mmap
+import os
+import pathlib
+import re
+import threading
+from typing import Any
+
+import numpy as np
+from pycocotools import mask as coco_mask
+
+from sgmg_jax.errors import UserError
+
+IDS = range(10**9)
+# COCO's run lengths are written in the characters 0 to o, which do not
+# include the quotation mark: a number in quotes before a list is a key.
+_KEY = re.compile(rb'"(\d+)"\s*:\s*\[')
+_EXPECTED = 'an object of lists: {"<anno_id>": [RLE or null per frame]}'
+# Parsed annotations kept, about 100 kB each.
+_CACHED = 128
+
+
+class MaskDict:
+  """The masks of a split, by annotation and frame. Safe for threads."""
+
+  def __init__(self, path: str | os.PathLike):
+    """Notes the file; it is searched when a mask is first asked for.
+
+    Args:
+      path: of mask_dict.json.
+
+    Raises:
+      UserError: no such file.
+    """
+    self.path = pathlib.Path(path)
+    if not self.path.is_file():
+      raise UserError(f"{self.path}: no such file, expected {_EXPECTED}")
+    self._lock = threading.Lock()
+    self._found: tuple[mmap.mmap, dict[int, tuple[int, int]]] | None = None
+    self._annotation = functools.lru_cache(_CACHED)(self._parse)
+
+  def decode(
+    self,
+    annotation: int,
+    frame: int,
+    size: tuple[int, int],
+    what: str,
+  ) -> np.ndarray | None:
+    """The mask bool[H, W] of one frame, None if the file has none.
+
+    Args:
+      annotation: id of the annotation.
+      frame: index within the video.
+      size: (height, width) of the frame.
+      what: names video and expression in messages.
+
+    Raises:
+      UserError: no such annotation or frame, a broken one, or another size.
+    """
+    here = f"{self.path}: annotation {annotation} of {what}"
+    masks = self._annotation(annotation)
+    if masks is None:
+      raise UserError(f"{here}: missing, expected its masks")
+    if not isinstance(masks, list) or frame >= len(masks):
+      raise UserError(
+        f"{here}: not a list of masks for every frame, expected one for frame "
+        f"{frame}"
+      )
+    if masks[frame] is None:
+      return None
+    try:
+      height, width = masks[frame]["size"]
+      if (height, width) != tuple(size):
+        raise UserError(
+          f"{here}: mask of {height}x{width} pixels, expected {size[0]}x"
+          f"{size[1]} as the frame"
+        )
+      return coco_mask.decode(masks[frame]).astype(bool, order="C")
+    except UserError:
+      raise
+    except (KeyError, TypeError, ValueError) as e:
+      raise UserError(
+        f"{here}: not a COCO run-length mask ({type(e).__name__}: {e})"
+      ) from e
+
+  def annotations(self) -> tuple[int, ...]:
+    """Ids of all annotations, in the file's order."""
+    return tuple(self._spans()[1])
+
+  def _parse(self, annotation: int) -> Any:
+    data, spans = self._spans()
+    if annotation not in spans:
+      return None
+    start, stop = spans[annotation]
+    # What follows the list is a comma, or the end of the file.
+    text = data[start:stop].rstrip(b" \t\r\n,}")
+    try:
+      return json.loads(text)
+    except ValueError as e:
+      raise UserError(
+        f"{self.path}: annotation {annotation} is not JSON ({e}), expected "
+        f"{_EXPECTED}"
+      ) from e
+
+  def _spans(self) -> tuple[mmap.mmap, dict[int, tuple[int, int]]]:
+    """The mapped file and, by annotation, where its list is."""
+    with self._lock:
+      if self._found is None:
+        with open(self.path, "rb") as file:
+          if not os.fstat(file.fileno()).st_size:
+            raise UserError(f"{self.path}: empty, expected {_EXPECTED}")
+          data = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
+        keys = [
+          (int(m[1]), m.start(), m.end() - 1) for m in _KEY.finditer(data)
+        ]
+        if not keys:
+          raise UserError(f"{self.path}: expected {_EXPECTED}")
+        stops = [start for _, start, _ in keys[1:]] + [len(data)]
+        spans = {k: (at, stop) for (k, _, at), stop in zip(keys, stops)}
+        self._found = data, spans
+      return self._found

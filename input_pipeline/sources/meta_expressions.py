@@ -1,0 +1,166 @@
+"""Reads meta_expressions.json, in which video sets keep their sentences.
+
+```
+{"videos": {"<video>": {"expressions": {"<id>": {"exp": "a dog",
+                                                 "obj_id": "1"}},
+                        "frames": ["00000", "00005"]}}}
+```
+
+Ref-YouTube-VOS, Ref-DAVIS17 (converted) and MeViS share it. Objects are one
+id or, where a sentence refers to several, a list of ids; they are missing
+where the ground truth is not public. Order in the file is the data set's
+official order.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import logging
+import os
+import pathlib
+from collections.abc import Collection, Mapping
+from typing import Any, Literal
+
+from sgmg_jax.input_pipeline.sources import base, json_file
+
+from sgmg_jax.errors import UserError
+
+_logger = logging.getLogger(__name__)
+
+_EXPECTED = (
+  'an object "videos" of {"expressions": {id: {"exp": ...}}, "frames": [...]}'
+)
+# 0 is the background of a label map, which has 8 bits.
+LABELS = range(1, 256)
+
+
+@dataclasses.dataclass(frozen=True)
+class MetaExpressions:
+  """Content of the file.
+
+  Attributes:
+    frames: names of the frames of each video.
+    expressions: of all videos.
+    has_objects: whether the expressions name their objects.
+  """
+
+  frames: Mapping[str, tuple[str, ...]]
+  expressions: tuple[base.Expression, ...]
+  has_objects: bool
+
+  def select(self, videos: Collection[str]) -> MetaExpressions:
+    """Only these videos, in the order given."""
+    by_video: dict[str, list[base.Expression]] = {v: [] for v in videos}
+    for expression in self.expressions:
+      if expression.video in by_video:
+        by_video[expression.video].append(expression)
+    return dataclasses.replace(
+      self,
+      frames={video: self.frames[video] for video in by_video},
+      expressions=tuple(e for group in by_video.values() for e in group),
+    )
+
+
+def read(path: str | os.PathLike, **options: Any) -> MetaExpressions:
+  """Content of a file; options as for `parse`.
+
+  Raises:
+    UserError: no such file, or as `parse`.
+  """
+  path = pathlib.Path(path)
+  return parse(json_file.read(path, _EXPECTED), str(path), **options)
+
+
+def parse(
+  content: Mapping[str, Any],
+  where: str,
+  *,
+  objects: Literal["required", "optional"],
+  key: str = "obj_id",
+  ids: range = LABELS,
+  no_target: bool = False,
+) -> MetaExpressions:
+  """Checks the content and flattens it.
+
+  Args:
+    content: of the file.
+    where: the file's name, for messages.
+    objects: "required" where every sentence must name its objects,
+      "optional" where none or all do.
+    key: of the object ids.
+    ids: that are possible.
+    no_target: whether a sentence may refer to no object: an empty list.
+
+  Raises:
+    UserError: something is missing or of another type; names the file, the
+      video and the expression.
+  """
+  videos = content.get("videos")
+  if not isinstance(videos, dict):
+    raise UserError(f"{where}: expected {_EXPECTED}")
+  frames, expressions, empty = {}, [], []
+  without: base.Expression | None = None
+  has_objects = objects == "required"
+  for video, entry in videos.items():
+    here = f"{where}: video {video!r}"
+    frames[video] = _frames(entry, here)
+    sentences = entry.get("expressions")
+    if not isinstance(sentences, dict):
+      raise UserError(f"{here}: expected an object `expressions`")
+    for name, sentence in sentences.items():
+      there = f"{here} expression {name!r}"
+      text = sentence.get("exp") if isinstance(sentence, dict) else None
+      if not isinstance(text, str):
+        raise UserError(f"{there}: expected a sentence in `exp`")
+      found: tuple[int, ...] = ()
+      if key in sentence:
+        found = _ids(sentence[key], key, ids, no_target, there)
+        has_objects = True
+      expression = base.Expression(video, name, text, found)
+      expressions.append(expression)
+      if key not in sentence and without is None:
+        without = expression
+      if not text.strip():
+        empty.append(expression.key)
+  if has_objects and without is not None:
+    raise UserError(
+      f"{where}: video {without.video!r} expression {without.id!r}: expected "
+      f"`{key}`, the id of its object"
+    )
+  if empty:
+    _logger.warning(
+      "%s: %d empty sentences, the first is %s", where, len(empty), empty[0]
+    )
+  return MetaExpressions(frames, tuple(expressions), has_objects)
+
+
+def _frames(entry: Any, here: str) -> tuple[str, ...]:
+  names = entry.get("frames") if isinstance(entry, dict) else None
+  if (
+    not isinstance(names, list)
+    or not names
+    or not all(isinstance(name, str) for name in names)
+  ):
+    raise UserError(f"{here}: expected a list of frame names in `frames`")
+  return tuple(names)
+
+
+def _ids(
+  value: Any, key: str, ids: range, no_target: bool, there: str
+) -> tuple[int, ...]:
+  values = value if isinstance(value, list) else [value]
+  try:
+    # "1" and 1 occur; int() would also take True and 1.5.
+    found = tuple(int(str(v)) for v in values)
+  except ValueError:
+    found = None
+  if (
+    found is None
+    or not all(i in ids for i in found)
+    or not (found or no_target)
+  ):
+    raise UserError(
+      f"{there}: `{key}` is {value!r}, expected an id from {ids.start} to "
+      f"{ids.stop - 1} or a list of such"
+    )
+  return found

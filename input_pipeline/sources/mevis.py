@@ -1,0 +1,123 @@
+"""MeViS as downloaded (Ding et al., ICCV 2023; version 2, TPAMI 2025).
+
+```
+<split>/JPEGImages/<video>/<frame>.jpg
+<split>/meta_expressions.json   version 2: meta_expressions_v2.json,
+                                in split valid meta_expressions_v2_release.json
+<split>/mask_dict.json          {"<anno_id>": [COCO RLE or null per frame]}
+```
+
+Splits are train, valid_u and valid, whose ground truth is not public. A
+sentence refers to one or several objects, in version 2 also to none.
+Annotation ids are unique over all videos and serve as object ids.
+"""
+
+from __future__ import annotations
+
+import os
+import pathlib
+from collections.abc import Sequence
+
+import numpy as np
+from sgmg_jax.input_pipeline.sources import (
+  base,
+  frame_folders,
+  mask_dict,
+  meta_expressions,
+)
+
+from sgmg_jax.errors import UserError
+
+SPLITS = ("train", "valid_u", "valid")
+FILES = {
+  1: {split: "meta_expressions.json" for split in SPLITS},
+  2: {
+    "train": "meta_expressions_v2.json",
+    "valid_u": "meta_expressions_v2.json",
+    "valid": "meta_expressions_v2_release.json",
+  },
+}
+
+
+class MeViS(frame_folders.FrameFolders):
+  """A split of MeViS; frames and masks keep the order of the file."""
+
+  def __init__(
+    self,
+    path: str | os.PathLike,
+    split: str,
+    *,
+    version: int | None = None,
+  ):
+    """Opens a split; masks are not read before they are asked for.
+
+    Args:
+      path: the folder that holds the splits.
+      split: "train", "valid_u" or "valid".
+      version: of the sentences, 1 or 2; None takes what is there, version 1
+        of both.
+
+    Raises:
+      UserError: a folder or file is missing or malformed.
+    """
+    if split not in SPLITS:
+      raise UserError(f"mevis split {split!r}: expected one of {SPLITS}")
+    if version not in (None, *FILES):
+      raise UserError(f"mevis version {version!r}: expected 1 or 2")
+    folder = pathlib.Path(path) / split
+    if version is None:
+      second = folder / FILES[2][split]
+      first = folder / FILES[1][split]
+      version = 2 if second.exists() and not first.exists() else 1
+    public = split != "valid"
+    content = meta_expressions.read(
+      folder / FILES[version][split],
+      objects="required" if public else "optional",
+      key="anno_id",
+      ids=mask_dict.IDS,
+      no_target=version == 2,
+    )
+    super().__init__(
+      "mevis",
+      split,
+      folder / "JPEGImages",
+      content.frames,
+      content.expressions,
+    )
+    self._masks = None
+    if content.has_objects:
+      self._masks = mask_dict.MaskDict(folder / "mask_dict.json")
+    self._annotations: dict[str, set[int]] = {}
+    for e in content.expressions:
+      self._annotations.setdefault(e.video, set()).update(e.object_ids)
+
+  def objects(self, video: str, index: int) -> dict[int, np.ndarray]:
+    truth = self._truth()
+    size = self.video(video).size
+    what = f"mevis video {video!r}"
+    found = {}
+    for object_id in sorted(self._annotations.get(video, ())):
+      mask = truth.decode(object_id, index, size, what)
+      if mask is not None and mask.any():
+        found[object_id] = mask
+    return found
+
+  def read_masks(
+    self, expression: base.Expression, indices: Sequence[int]
+  ) -> np.ndarray:
+    # Decodes only the objects asked for; the base class takes all.
+    truth = self._truth()
+    size = self.video(expression.video).size
+    what = f"mevis expression {expression.key}"
+    masks = np.zeros((len(indices), *size), bool)
+    for row, index in enumerate(indices):
+      for object_id in expression.object_ids:
+        mask = truth.decode(object_id, index, size, what)
+        if mask is not None:
+          masks[row] |= mask
+    return masks
+
+  def _truth(self) -> mask_dict.MaskDict:
+    if self._masks is None:
+      raise UserError(f"mevis {self.split} has no public ground truth")
+    return self._masks

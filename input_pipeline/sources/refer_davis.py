@@ -1,0 +1,104 @@
+"""Ref-DAVIS17, as downloaded or in the layout of Ref-YouTube-VOS.
+
+```
+DAVIS/JPEGImages/480p/<video>/<frame>.jpg            as downloaded
+DAVIS/Annotations_unsupervised/480p/<video>/<frame>.png
+DAVIS/ImageSets/2017/{train,val}.txt
+davis_text_annotations/Davis17_annot{1,2}[_full_video].txt
+
+<split>/JPEGImages/<video>/<frame>.jpg               converted
+<split>/Annotations/<video>/<frame>.png
+meta_expressions/<split>/meta_expressions.json
+```
+
+Either may have or lack the level `480p`, and each part is taken from the
+converted layout if it is there. Masks are those of the "unsupervised"
+re-annotation of 2019, whose objects need not be those described; 255 is void,
+which counts as background in training.
+"""
+
+from __future__ import annotations
+
+import os
+import pathlib
+
+from sgmg_jax.input_pipeline.convert import refer_davis as convert
+from sgmg_jax.input_pipeline.sources import (
+  frame_folders,
+  meta_expressions,
+)
+
+from sgmg_jax.errors import UserError
+
+VOID = 255
+# Sentences about one object: two people, first frame and full video.
+ANNOTATORS = 4
+
+
+class ReferDAVIS(frame_folders.LabelFolders):
+  """A split of Ref-DAVIS17; expression k is of annotator k % 4."""
+
+  def __init__(self, path: str | os.PathLike, split: str):
+    """Opens a split; the text files are converted in memory if need be.
+
+    Args:
+      path: holds `DAVIS` and the text files, or the converted folders.
+      split: "train" or "valid".
+
+    Raises:
+      UserError: a folder or file is missing or malformed, or the number of a
+        video's sentences is not a multiple of 4.
+    """
+    if split not in convert.VIDEO_LISTS:
+      raise UserError(f"refer_davis split {split!r}: expected train or valid")
+    root = pathlib.Path(path)
+    content = _expressions(root, split)
+    super().__init__(
+      "refer_davis",
+      split,
+      _first_folder(root / split / "JPEGImages", root / "DAVIS/JPEGImages"),
+      content.frames,
+      content.expressions,
+      annotations=_first_folder(
+        root / split / "Annotations",
+        root / split / "Annotations_unsupervised",
+        root / "DAVIS/Annotations_unsupervised",
+      ),
+      void=VOID,
+    )
+
+
+def _expressions(
+  root: pathlib.Path, split: str
+) -> meta_expressions.MetaExpressions:
+  # 255 cannot be an object.
+  options = {"objects": "required", "ids": range(1, VOID)}
+  path = root / "meta_expressions" / split / "meta_expressions.json"
+  if path.exists():
+    where = str(path)
+    content = meta_expressions.read(path, **options)
+  elif (root / convert.TEXT_FOLDER).is_dir():
+    where = str(root / convert.TEXT_FOLDER)
+    raw = convert.read_raw(root, split)
+    content = meta_expressions.parse(raw, where, **options)
+  else:
+    raise UserError(
+      f"{root}: expected the folder {convert.TEXT_FOLDER} as downloaded, or "
+      f"meta_expressions/{split}/meta_expressions.json"
+    )
+  counts = dict.fromkeys(content.frames, 0)
+  for expression in content.expressions:
+    counts[expression.video] += 1
+  for video, count in counts.items():
+    if count % ANNOTATORS:
+      raise UserError(
+        f"{where}: video {video!r} has {count} expressions, expected a "
+        f"multiple of {ANNOTATORS}, one of each annotator for each object"
+      )
+  return content
+
+
+def _first_folder(*folders: pathlib.Path) -> pathlib.Path:
+  """The first that exists, at its level of videos; else the last."""
+  found = next((f for f in folders if f.is_dir()), folders[-1])
+  return convert.frame_folder(found)

@@ -1,0 +1,144 @@
+"""Ref-YouTube-VOS as downloaded, and own data in the same layout.
+
+```
+<split>/JPEGImages/<video>/<frame>.jpg
+<split>/Annotations/<video>/<frame>.png
+meta_expressions/<split>/meta_expressions.json
+```
+
+The sentences are the "full-video" ones of the competition release (Seo et
+al., "URVOS", ECCV 2020). Only its train split has ground truth; own data may
+have it in any split, and sentences about several objects.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import logging
+import os
+import pathlib
+
+from sgmg_jax.input_pipeline.sources import frame_folders, meta_expressions
+
+from sgmg_jax.errors import UserError
+
+MetaExpressions = meta_expressions.MetaExpressions
+
+_logger = logging.getLogger(__name__)
+
+# Videos of the released valid split.
+VALID_VIDEOS = 202
+
+
+class ReferYTVOS(frame_folders.LabelFolders):
+  """The competition release: splits train, valid and test.
+
+  Its valid file describes the videos of valid and test together. Those of
+  the valid split are the ones that the test file lacks or, without a test
+  file, those with a folder of frames; sorted by name.
+  """
+
+  def __init__(
+    self, path: str | os.PathLike, split: str, *, strict: bool = False
+  ):
+    """Opens a split.
+
+    Args:
+      path: the folder that holds `meta_expressions`.
+      split: "train", "valid" or "test".
+      strict: whether other than 202 videos in split valid are an error; else
+        they are logged.
+
+    Raises:
+      UserError: a folder or file is missing or malformed, or `strict`.
+    """
+    if split not in ("train", "valid", "test"):
+      raise UserError(
+        f"refer_ytvos split {split!r}: expected train, valid or test"
+      )
+    root = pathlib.Path(path)
+    content = read_expressions(root, split)
+    if split == "train":
+      # The official loader sorts here, and elsewhere takes the file's order.
+      frames = {v: tuple(sorted(f)) for v, f in content.frames.items()}
+      content = dataclasses.replace(content, frames=frames)
+    elif split == "valid":
+      content = _validation_videos(root, content, strict)
+    super().__init__(
+      "refer_ytvos", split, **_folders_and_content(root, split, content)
+    )
+
+
+class OwnData(frame_folders.LabelFolders):
+  """Any folder in the layout of Ref-YouTube-VOS.
+
+  Split "train" must have masks; another has them if its sentences name their
+  objects in `obj_id`, and then all of them must. Frames keep the order in
+  which they are listed.
+  """
+
+  def __init__(self, path: str | os.PathLike, split: str):
+    """Opens a split.
+
+    Args:
+      path: the folder that holds `meta_expressions`.
+      split: name of its folders.
+
+    Raises:
+      UserError: a folder or file is missing or malformed.
+    """
+    root = pathlib.Path(path)
+    content = read_expressions(root, split)
+    super().__init__("own", split, **_folders_and_content(root, split, content))
+
+
+def expression_file(root: pathlib.Path, split: str) -> pathlib.Path:
+  """Where the sentences of a split are."""
+  return root / "meta_expressions" / split / "meta_expressions.json"
+
+
+def read_expressions(root: pathlib.Path, split: str) -> MetaExpressions:
+  """Content of a split's expression file, all its videos.
+
+  Raises:
+    UserError: no such file, or it is malformed.
+  """
+  return meta_expressions.read(
+    expression_file(root, split),
+    objects="required" if split == "train" else "optional",
+  )
+
+
+def _folders_and_content(
+  root: pathlib.Path, split: str, content: MetaExpressions
+) -> dict:
+  folder = root / split
+  return {
+    "images": folder / "JPEGImages",
+    "annotations": folder / "Annotations" if content.has_objects else None,
+    "frames": content.frames,
+    "expressions": content.expressions,
+  }
+
+
+def _validation_videos(
+  root: pathlib.Path, content: MetaExpressions, strict: bool
+) -> MetaExpressions:
+  if expression_file(root, "test").exists():
+    others = read_expressions(root, "test").frames
+    videos = [video for video in content.frames if video not in others]
+    rule = "in the valid but not in the test expression file"
+  else:
+    images = root / "valid" / "JPEGImages"
+    found = {folder.name for folder in images.glob("*")}
+    videos = [video for video in content.frames if video in found]
+    rule = f"in the valid expression file and in {images}"
+  if len(videos) != VALID_VIDEOS:
+    message = (
+      f"{root}: {len(videos)} videos are {rule}, expected {VALID_VIDEOS} as "
+      "released"
+    )
+    if strict or not videos:
+      raise UserError(message)
+    _logger.warning("%s", message)
+  return content.select(sorted(videos))

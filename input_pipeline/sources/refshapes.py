@@ -1,0 +1,146 @@
+"""RefShapes as a source: clips are drawn when asked for, nothing is stored."""
+
+from __future__ import annotations
+
+import functools
+import io
+import os
+from collections.abc import Sequence
+
+import numpy as np
+import PIL.Image
+from sgmg_jax.input_pipeline.refshapes import dataset
+from sgmg_jax.input_pipeline.sources import base
+
+from sgmg_jax.errors import UserError
+
+NUM_CLIPS = {"train": 10_000, "val": 500, "test": 500}
+
+
+class RefShapes(base.Source):
+  """A split of RefShapes with a fixed number of expressions per clip.
+
+  A clip's sentences are known only once it has been drawn, which takes tens
+  of milliseconds, and their number varies. So that the set can be planned
+  without drawing it, every clip gives `expressions_per_clip` of them, spread
+  over its objects; where it has fewer they repeat.
+  """
+
+  def __init__(
+    self,
+    path: str | os.PathLike | None,
+    split: str,
+    *,
+    num_clips: int | None = None,
+    expressions_per_clip: int = 4,
+    num_frames: int = 8,
+    height: int = 160,
+    width: int = 160,
+    cached_clips: int = 16,
+  ):
+    """Draws nothing yet.
+
+    Args:
+      path: unused, clips come from their index alone.
+      split: "train", "val" or "test".
+      num_clips: of the split; None for 10,000 in train and 500 elsewhere.
+      expressions_per_clip: sentences of each clip.
+      num_frames, height, width: as for `dataset.generate_clip`.
+      cached_clips: kept in memory, those last used.
+
+    Raises:
+      UserError: an unknown split or an impossible number.
+    """
+    del path  # Unused.
+    if split not in NUM_CLIPS:
+      raise UserError(
+        f"refshapes split {split!r}: expected one of {sorted(NUM_CLIPS)}"
+      )
+    count = NUM_CLIPS[split] if num_clips is None else num_clips
+    if min(count, expressions_per_clip, num_frames, cached_clips) < 1:
+      raise UserError(
+        f"refshapes: {count} clips of {num_frames} frames and "
+        f"{expressions_per_clip} expressions, {cached_clips} cached; expected "
+        "1 or more of each"
+      )
+    self.name = "refshapes"
+    self.split = split
+    self._size = (height, width)
+    self._frames = tuple(f"{t:05d}" for t in range(num_frames))
+    # Clips are named as by the generator.
+    self._indices = {f"{split}_{i:06d}": i for i in range(count)}
+    draw = functools.partial(
+      dataset.generate_clip,
+      split,
+      num_frames=num_frames,
+      height=height,
+      width=width,
+    )
+    self._draw = functools.lru_cache(cached_clips)(draw)
+    self.expressions = tuple(
+      _Sentence(self, name, k)
+      for name in self._indices
+      for k in range(expressions_per_clip)
+    )
+
+  def clip(self, video: str) -> dataset.Clip:
+    """The named clip.
+
+    Raises:
+      UserError: no such clip.
+    """
+    if video not in self._indices:
+      raise UserError(f"refshapes {self.split}: no video {video!r}")
+    return self._draw(self._indices[video])
+
+  def video(self, name: str) -> base.Video:
+    if name not in self._indices:
+      raise UserError(f"refshapes {self.split}: no video {name!r}")
+    return base.Video(name, self._frames, self._size)
+
+  def encoded_frame(self, video: str, index: int) -> bytes:
+    file = io.BytesIO()
+    PIL.Image.fromarray(self.clip(video).frames[index]).save(file, "PNG")
+    return file.getvalue()
+
+  def read_frames(self, video: str, indices: Sequence[int]) -> np.ndarray:
+    # As drawn, without coding and decoding.
+    return self.clip(video).frames[list(indices)]
+
+  def objects(self, video: str, index: int) -> dict[int, np.ndarray]:
+    masks = self.clip(video).masks[:, index]
+    return {i + 1: mask for i, mask in enumerate(masks) if mask.any()}
+
+
+class _Sentence(base.Expression):
+  """An expression whose clip is drawn when its words are asked for."""
+
+  def __init__(self, source: RefShapes, video: str, position: int):
+    # The base class is frozen; text and object_ids are properties here.
+    object.__setattr__(self, "_source", source)
+    object.__setattr__(self, "_position", position)
+    object.__setattr__(self, "video", video)
+    object.__setattr__(self, "id", str(position))
+
+  @property
+  def text(self) -> str:
+    return self._sentence().text
+
+  @property
+  def object_ids(self) -> tuple[int, ...]:
+    return (self._sentence().object_index + 1,)
+
+  def _sentence(self) -> dataset.Expression:
+    sentences = self._source.clip(self.video).expressions
+    order = _spread([s.object_index for s in sentences])
+    return sentences[order[self._position % len(order)]]
+
+
+def _spread(object_indices: Sequence[int]) -> list[int]:
+  """Positions ordered so that every object comes once before any twice."""
+  rounds: dict[int, int] = {}
+  ranks = []
+  for index in object_indices:
+    rounds[index] = rounds.get(index, 0) + 1
+    ranks.append(rounds[index])
+  return sorted(range(len(ranks)), key=ranks.__getitem__)
