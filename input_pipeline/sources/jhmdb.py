@@ -1,0 +1,197 @@
+"""JHMDB-Sentences as it lies on disk; for evaluation only.
+
+```
+Rename_Images/<action>/<video>/<frame from 00001>.png
+puppet_mask/<action>/<video>/puppet_mask.mat             part_mask[H, W, T]
+jhmdb_sentences_samples_metadata.json                    the frames to score
+```
+"""
+
+from __future__ import annotations
+
+import functools
+import logging
+import os
+import pathlib
+import zlib
+
+import numpy as np
+import PIL.Image
+import scipy.io
+from sgmg_jax.input_pipeline.sources import base, json_file
+
+from sgmg_jax.errors import UserError
+
+SAMPLES_FILE = "jhmdb_sentences_samples_metadata.json"
+_EXPECTED = "[video, frame file, mask file, masks, query]"
+# Every video has one annotated person.
+OBJECT_ID = 1
+
+# What SciPy raises for missing, damaged, truncated and too new files.
+_UNREADABLE = (
+  EOFError,
+  KeyError,
+  NotImplementedError,
+  OSError,
+  TypeError,
+  ValueError,
+  scipy.io.matlab.MatReadError,
+  zlib.error,
+)
+
+
+class JHMDB(base.Source):
+  """JHMDB-Sentences: three fixed frames of every video have to be segmented.
+
+  They were drawn once at random and published; other frames would give other
+  numbers, so the list must be there. A video has as many frames as it has
+  masks: clips around a chosen frame stay within these. The id of an
+  expression is `f_<frame from 1>`.
+  """
+
+  name = "jhmdb"
+
+  def __init__(self, path: str | os.PathLike, split: str = "test"):
+    """Reads the list of chosen frames.
+
+    Args:
+      path: the folder that holds Rename_Images/ and puppet_mask/.
+      split: "test"; there is no other.
+
+    Raises:
+      UserError: the list is missing or malformed, or another split.
+    """
+    if split != "test":
+      raise UserError(
+        f"jhmdb split {split!r}: expected 'test', it has no other"
+      )
+    self.split = split
+    root = pathlib.Path(path)
+    listed = root / SAMPLES_FILE
+    if not listed.exists():
+      raise UserError(
+        f"{listed}: no such file; it lists the frames to score and is "
+        "published with MTTR, other frames would give other numbers"
+      )
+    # By video: folder of its frames, its masks, number of frames with masks.
+    self._files: dict[str, tuple[pathlib.Path, pathlib.Path, int]] = {}
+    self.expressions = self._read_samples(root, listed)
+    self._videos: dict[str, base.Video] = {}
+
+  def video(self, name: str) -> base.Video:
+    if name not in self._videos:
+      _, _, num_masks = self._find(name)
+      frames = tuple(f"{number:05d}" for number in range(1, num_masks + 1))
+      path = self._frame_file(name, 0)
+      try:
+        with PIL.Image.open(path) as image:
+          width, height = image.size
+      except (OSError, SyntaxError, ValueError) as e:
+        raise UserError(f"jhmdb video {name!r}: cannot read {path}") from e
+      self._videos[name] = base.Video(name, frames, (height, width))
+    return self._videos[name]
+
+  def encoded_frame(self, video: str, index: int) -> bytes:
+    path = self._frame_file(video, index)
+    try:
+      return path.read_bytes()
+    except OSError as e:
+      raise UserError(
+        f"jhmdb video {video!r}: cannot read {path} ({e.strerror})"
+      ) from e
+
+  def objects(self, video: str, index: int) -> dict[int, np.ndarray]:
+    _, path, num_masks = self._find(video)
+    what = f"jhmdb video {video!r}"
+    try:
+      masks = _part_mask(path)
+    except UserError as e:
+      raise UserError(f"{what}: {e}") from e
+    if masks.shape[-1] < num_masks:
+      raise UserError(
+        f"{what}: {path} has {masks.shape[-1]} masks, expected {num_masks} as "
+        f"{SAMPLES_FILE} says"
+      )
+    if not 0 <= index < num_masks:
+      raise UserError(f"{what}: frame {index}, expected 0..{num_masks - 1}")
+    return {OBJECT_ID: masks[..., index]}
+
+  def _find(self, video: str) -> tuple[pathlib.Path, pathlib.Path, int]:
+    if video not in self._files:
+      raise UserError(f"jhmdb video {video!r}: not in {SAMPLES_FILE}")
+    return self._files[video]
+
+  def _frame_file(self, video: str, index: int) -> pathlib.Path:
+    folder, _, num_masks = self._find(video)
+    if not 0 <= index < num_masks:
+      raise UserError(
+        f"jhmdb video {video!r}: frame {index}, expected 0..{num_masks - 1}"
+      )
+    return folder / f"{index + 1:05d}.png"
+
+  def _read_samples(
+    self, root: pathlib.Path, listed: pathlib.Path
+  ) -> tuple[base.Expression, ...]:
+    samples = json_file.read(listed, f"a list of {_EXPECTED}", kind=list)
+    expressions: dict[tuple[str, str], base.Expression] = {}
+    for number, sample in enumerate(samples):
+      match sample:
+        case [str(video), str(image), str(masks), int(num_masks), str(text)]:
+          pass
+        case _:
+          raise UserError(
+            f"{listed} entry {number}: {sample!r}, expected {_EXPECTED}"
+          )
+      image_file, mask_file = _below(root, image), _below(root, masks)
+      stem = image_file.stem
+      if not stem.isdigit() or not 1 <= int(stem) <= num_masks:
+        raise UserError(
+          f"{listed} entry {number}, video {video!r}, expression {text!r}: "
+          f"frame {image}, expected one of its {num_masks} frames with masks"
+        )
+      files = (image_file.parent, mask_file, num_masks)
+      if self._files.setdefault(video, files) != files:
+        raise UserError(
+          f"{listed} entry {number}: video {video!r} has other files or "
+          "another number of masks than before"
+        )
+      expression = base.Expression(
+        video=video,
+        id=f"f_{int(stem)}",
+        text=text,
+        object_ids=(OBJECT_ID,),
+        frame=int(stem) - 1,
+      )
+      if (video, expression.id) in expressions:
+        raise UserError(
+          f"{listed} entry {number}: expression {expression.key} is there twice"
+        )
+      if not text.strip():
+        logging.warning("%s: expression %s is empty", listed, expression.key)
+      expressions[video, expression.id] = expression
+    return tuple(expressions.values())
+
+
+def _below(root: pathlib.Path, stored: str) -> pathlib.Path:
+  """A listed path: it starts with the data set's folder, under any name."""
+  parts = pathlib.PurePosixPath(stored).parts
+  if len(parts) < 2 or ".." in parts or parts[0] == "/":
+    raise UserError(
+      f"{root / SAMPLES_FILE}: path {stored!r}, expected one such as "
+      "./jhmdb_sentences/Rename_Images/..."
+    )
+  return root.joinpath(*parts[1:])
+
+
+# Windows of one video are asked for one after the other.
+@functools.lru_cache(maxsize=4)
+def _part_mask(path: pathlib.Path) -> np.ndarray:
+  """bool[H, W, T], of a puppet_mask.mat."""
+  try:
+    masks = scipy.io.loadmat(path, variable_names=["part_mask"])["part_mask"]
+  except _UNREADABLE as e:
+    raise UserError(f"{path}: cannot read 'part_mask' ({e})") from e
+  # MATLAB drops a last axis of length one.
+  masks = np.atleast_3d(masks) != 0
+  masks.flags.writeable = False
+  return masks

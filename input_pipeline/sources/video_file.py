@@ -1,0 +1,133 @@
+"""Frames of a video file by exact index.
+
+Seeking lands on a key frame by its time stamp, which in cut or re-encoded
+clips is not the frame that a count from the start gives. So a file is decoded
+from its start up to the highest index asked for; each thread leaves its last
+file open, and goes on from there when later frames of it are asked for next.
+"""
+
+from __future__ import annotations
+
+import os
+import threading
+from collections.abc import Iterator, Sequence
+
+import av
+import numpy as np
+
+from sgmg_jax.errors import UserError
+
+_thread = threading.local()
+
+
+def probe(path: str | os.PathLike, what: str) -> tuple[int, int, int]:
+  """(number of frames, height, width) of a video file, without decoding.
+
+  The number is that of the frames a decoder shows: a header also counts those
+  that were cut off at the start and are kept for decoding only.
+
+  Args:
+    path: the file.
+    what: names the video in messages.
+
+  Raises:
+    UserError: no such file, or no readable video.
+  """
+  try:
+    with av.open(os.fspath(path)) as container:
+      if not container.streams.video:
+        raise UserError(f"{what}: {path} has no video stream")
+      stream = container.streams.video[0]
+      # The index of an mp4 is complete; PyAV shows it in newer versions.
+      index = getattr(stream, "index_entries", ())
+      if not stream.frames or len(index) != stream.frames:
+        index = container.demux(stream)
+      num_frames = sum(unit.size > 0 and not unit.is_discard for unit in index)
+      context = stream.codec_context
+      height, width = context.height, context.width
+  except (av.FFmpegError, OSError) as e:
+    raise UserError(f"{what}: cannot read {path} ({e.strerror})") from e
+  if not num_frames or not height or not width:
+    raise UserError(f"{what}: {path} has no frames")
+  return num_frames, height, width
+
+
+def read(
+  path: str | os.PathLike, indices: Sequence[int], what: str
+) -> np.ndarray:
+  """uint8[N, H, W, 3], RGB: the frames with these indices, in this order.
+
+  Args:
+    path: the file.
+    indices: N >= 1 indices from 0, in any order, repeated or not.
+    what: names the video in messages.
+
+  Raises:
+    UserError: no such file, damaged, or fewer frames than asked for.
+  """
+  indices = [int(index) for index in indices]
+  if min(indices) < 0:
+    raise UserError(f"{what}: frame {min(indices)}, expected 0 or more")
+  try:
+    decoder = _decoder(path, min(indices))
+    decoded = {index: decoder.frame(index) for index in sorted(set(indices))}
+  except (av.FFmpegError, OSError, UserError) as e:
+    _forget()
+    reason = e if isinstance(e, UserError) else e.strerror
+    raise UserError(f"{what}: cannot decode {path} ({reason})") from e
+  shapes = {frame.shape for frame in decoded.values()}
+  if len(shapes) > 1:
+    raise UserError(f"{what}: {path} has frames of several sizes {shapes}")
+  return np.stack([decoded[index] for index in indices])
+
+
+class _Decoder:
+  """Decodes one file forwards; remembers the last frame it was asked for."""
+
+  def __init__(self, path: str | os.PathLike):
+    self._container = av.open(os.fspath(path))
+    if not self._container.streams.video:
+      raise UserError("no video stream")
+    stream = self._container.streams.video[0]
+    # Clips are small and whoever reads many reads them in many threads.
+    stream.codec_context.thread_count = 1
+    self._frames: Iterator[av.VideoFrame] = self._container.decode(stream)
+    self.position = -1
+    self._last: np.ndarray | None = None
+
+  def frame(self, index: int) -> np.ndarray:
+    """uint8[H, W, 3], RGB, at `index` >= `position`."""
+    if index > self.position:
+      while index > self.position:
+        picture = next(self._frames, None)
+        if picture is None:
+          raise UserError(
+            f"it has {self.position + 1} frames, no frame {index} from 0"
+          )
+        self.position += 1
+      self._last = picture.to_ndarray(format="rgb24")
+    return self._last
+
+  def close(self) -> None:
+    self._container.close()
+
+
+def _decoder(path: str | os.PathLike, first: int) -> _Decoder:
+  """This thread's decoder of the file, not beyond frame `first`."""
+  state = os.stat(path)
+  # A file that was replaced is another one; so is one opened before a fork,
+  # since parent and child would move one file position.
+  key = (os.fspath(path), state.st_mtime_ns, state.st_size, os.getpid())
+  open_key, decoder = getattr(_thread, "decoder", (None, None))
+  if open_key != key or first < decoder.position:
+    _forget()
+    decoder = _Decoder(path)
+    _thread.decoder = key, decoder
+  return decoder
+
+
+def _forget() -> None:
+  """Closes this thread's decoder, if any."""
+  if hasattr(_thread, "decoder"):
+    _thread.decoder[1].close()
+    del _thread.decoder
