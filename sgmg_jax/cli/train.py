@@ -31,7 +31,13 @@ the checkpoint that `sgmg segment` and `sgmg eval` take.
 
 
 # What config files and their flags raise for bad input.
-_CONFIG_ERRORS = (flags.Error, AttributeError, KeyError, TypeError, ValueError)
+_CONFIG_ERRORS = (
+  flags.Error,
+  AttributeError,
+  LookupError,
+  TypeError,
+  ValueError,
+)
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -82,14 +88,23 @@ def load_config(spec: str, overrides: Sequence[str] = ()):
   path = spec.partition(":")[0]
   if not pathlib.Path(path).is_file():
     raise UserError(f"--config: no file {path}")
+  folder = str(pathlib.Path(path).absolute().parent)
+  # Config files import their neighbours.
+  sys.path.insert(0, folder)
+  try:
+    if overrides:
+      _check_names(_parse(spec, ()), overrides)
+    return _parse(spec, overrides)
+  finally:
+    sys.path.remove(folder)
+
+
+def _parse(spec: str, overrides: Sequence[str]):
   argv = ["sgmg train", f"--config={spec}", *overrides]
   values = flags.FlagValues()
   config_flags.DEFINE_config_file(
     "config", flag_values=values, lock_config=True, sys_argv=argv
   )
-  folder = str(pathlib.Path(path).absolute().parent)
-  # Config files import their neighbours.
-  sys.path.insert(0, folder)
   try:
     values(argv)
   except _CONFIG_ERRORS as error:
@@ -97,9 +112,22 @@ def load_config(spec: str, overrides: Sequence[str] = ()):
     raise UserError(
       f"--config {spec}: {reason[0] if reason else type(error).__name__}"
     ) from error
-  finally:
-    sys.path.remove(folder)
   return values.config
+
+
+def _check_names(config, overrides: Sequence[str]) -> None:
+  """Names the unknown field and its neighbours; ml_collections does not."""
+  for override in overrides:
+    flag = override.partition("=")[0]
+    place = config
+    # Indices of tuples, as in groups[0], are left to ml_collections.
+    for name in flag.removeprefix("--config.").partition("[")[0].split("."):
+      known = list(place.keys()) if hasattr(place, "keys") else []
+      if name not in known:
+        raise UserError(
+          f"{flag}: no field {name!r} there; known: {', '.join(known)}"
+        )
+      place = place[name]
 
 
 def run(args: argparse.Namespace) -> int:

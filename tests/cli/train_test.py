@@ -55,7 +55,10 @@ def test_overrides_reach_the_config():
   ("spec", "overrides", "message"),
   [
     ("no/such.py", [], "no file no/such.py"),
-    (CONFIG, ["--config.sede=1"], "sede"),
+    (CONFIG, ["--config.sede=1"], "config.sede: no field .* known: .*seed"),
+    (CONFIG, ["--config.data.seed=1"], "config.data.seed: no field .*kinds"),
+    (CONFIG, ["--config.seed.x=1"], "config.seed.x: no field"),
+    (CONFIG, ["--config.optimizer.groups[0]=1"], "groups"),
     (CONFIG, ["--config.seed=abc"], "seed"),
     (CONFIG + ":runlokal", [], "runlokal"),
   ],
