@@ -1,0 +1,172 @@
+"""Recognises data sets, runs their checks in parallel, collects findings."""
+
+from __future__ import annotations
+
+import concurrent.futures
+import dataclasses
+import importlib
+import os
+import pathlib
+import types
+from collections.abc import Sequence
+from typing import Final
+
+import tqdm
+from sgmg_jax.input_pipeline.doctor import (
+  counts,
+  duplicates,
+  findings,
+  plan,
+  sentences,
+)
+
+from sgmg_jax.errors import UserError
+
+# Modules of this package, in the order in which they are tried.
+NAMES: Final = (
+  "refer_davis",
+  "a2d",
+  "jhmdb",
+  "refcoco",
+  "refer_ytvos",
+  "mevis",
+)
+# Converted Ref-DAVIS17 looks as Ref-YouTube-VOS does, but for its name and
+# what lies next to it.
+_DAVIS: Final = "davis"
+
+
+@dataclasses.dataclass(frozen=True)
+class Examined:
+  """One data set: what was planned, read and found."""
+
+  plan: plan.Plan
+  frames: list[plan.Frame]
+  findings: findings.Findings
+
+
+@dataclasses.dataclass(frozen=True)
+class Report:
+  """All data sets, and what was found between them.
+
+  Attributes:
+    fast: only existence, headers and small files were checked.
+  """
+
+  sets: list[Examined]
+  leaks: findings.Findings
+  fast: bool
+
+  def all_findings(self) -> findings.Findings:
+    every = findings.Findings()
+    for examined in self.sets:
+      every += examined.findings
+    every += self.leaks
+    return every
+
+
+def recognise(root: pathlib.Path) -> str:
+  """Name of the data set in a folder.
+
+  Raises:
+    UserError: no such folder, or nothing of any data set in it.
+  """
+  if not root.is_dir():
+    raise UserError(f"{root}: no such folder, expected a data set")
+  name = _recognise(root)
+  if name:
+    return name
+  inside = [
+    f"{child} ({_recognise(child)})"
+    for child in sorted(root.iterdir())
+    if child.is_dir() and _recognise(child)
+  ]
+  if inside:
+    raise UserError(f"{root}: no data set, but these are: {', '.join(inside)}")
+  looked_for = (
+    f"{', '.join(_module(name).LOOKED_FOR)} ({name})" for name in NAMES
+  )
+  raise UserError(f"{root}: no data set; looked for {'; '.join(looked_for)}")
+
+
+def examine(
+  roots: Sequence[str | os.PathLike],
+  *,
+  name: str | None = None,
+  fast: bool = False,
+  policy: counts.Policy = "auto",
+  workers: int | None = None,
+  progress: bool = True,
+) -> Report:
+  """Examines data sets, each and against each other.
+
+  Args:
+    roots: their folders.
+    name: of the data set in all of them; None recognises it.
+    fast: read no more than headers: no decoding, no duplicates.
+    policy: what another number than published means.
+    workers: threads; None for one each core.
+    progress: show a bar if the standard error stream is a terminal.
+
+  Raises:
+    UserError: a folder is not there, or not a data set.
+  """
+  folders = [pathlib.Path(root) for root in roots]
+  names = [name or recognise(folder) for folder in folders]
+  for folder in folders:
+    if not folder.is_dir():
+      raise UserError(f"{folder}: no such folder, expected a data set")
+  sets = []
+  for folder, each in zip(folders, names):
+    made = _module(each).make_plan(folder, fast=fast)
+    outcomes = _run(made, workers, progress)
+    found = findings.Findings(made.findings)
+    found += sentences.check(made.sentences)
+    found += counts.check(made, policy)
+    for outcome in outcomes:
+      found += outcome.findings
+    frames = [frame for outcome in outcomes for frame in outcome.frames]
+    found += duplicates.check(frames)
+    sets.append(Examined(made, frames, found))
+  leaks = duplicates.check_leaks([(e.plan, e.frames) for e in sets])
+  return Report(sets, leaks, fast)
+
+
+def _recognise(root: pathlib.Path) -> str | None:
+  for name in NAMES:
+    if any(any(root.glob(p)) for p in _module(name).LOOKED_FOR):
+      return _as_davis(root) if name == "refer_ytvos" else name
+  return None
+
+
+def _as_davis(root: pathlib.Path) -> str:
+  named = _DAVIS in root.resolve().name.lower()
+  return "refer_davis" if named else "refer_ytvos"
+
+
+def _module(name: str) -> types.ModuleType:
+  # Imported when needed: some want h5py or scipy.
+  return importlib.import_module(f"{__package__}.{name}")
+
+
+def _run(
+  made: plan.Plan, workers: int | None, progress: bool
+) -> list[plan.Outcome]:
+  """Outcomes in the order of the tasks.
+
+  Threads: image and video decoding release Python's lock.
+  """
+  pool = concurrent.futures.ThreadPoolExecutor(workers or os.cpu_count())
+  try:
+    running = pool.map(lambda task: task(), made.tasks)
+    bar = tqdm.tqdm(
+      running,
+      desc=made.name,
+      total=len(made.tasks),
+      unit="video",
+      # None: only on a terminal.
+      disable=None if progress else True,
+    )
+    return list(bar)
+  finally:
+    pool.shutdown(cancel_futures=True)

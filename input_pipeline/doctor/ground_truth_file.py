@@ -1,0 +1,85 @@
+"""Ground truth in COCO format, which A2D and JHMDB are scored against."""
+
+from __future__ import annotations
+
+import pathlib
+from typing import Any
+
+from sgmg_jax.input_pipeline.doctor import files, findings, run_lengths
+
+
+def read(
+  path: pathlib.Path, log: findings.Findings, *, fast: bool
+) -> dict[str, dict[str, Any]] | None:
+  """Run-length code by image id; None if there is no usable file.
+
+  Every image must have one annotation, of its size.
+  """
+  if not path.exists():
+    log.add("file-optional", "absent, made when needed", file=path)
+    return None
+  content = files.read_json(path, log)
+  if content is None:
+    return None
+  images, annotations = content.get("images"), content.get("annotations")
+  if not _have(images, "id", "height", "width") or not _have(
+    annotations, "image_id", "segmentation"
+  ):
+    log.add("malformed", "expected COCO images and annotations", file=path)
+    return None
+  sizes = {i["id"]: (i["height"], i["width"]) for i in images}
+  codes = {}
+  for annotation in annotations:
+    image, code = annotation["image_id"], annotation["segmentation"]
+    where = dict(file=path, expression=str(image))
+    if image not in sizes:
+      log.add("reference-unknown", "an annotation of no image", **where)
+      continue
+    if image in codes:
+      log.add(
+        "annotation-missing",
+        "more than one annotation",
+        severity="warning",
+        **where,
+      )
+    try:
+      if not run_lengths.check(code, sizes[image], whole=not fast):
+        log.add("mask-empty", "no pixel", **where)
+      codes[image] = code
+    except run_lengths.Malformed as e:
+      log.add(e.code, str(e), **where)
+  for image in sizes.keys() - {a["image_id"] for a in annotations}:
+    log.add(
+      "annotation-missing", "no annotation", file=path, expression=str(image)
+    )
+  return codes
+
+
+def check_ids(
+  codes: dict[str, Any],
+  expected: set[str],
+  log: findings.Findings,
+  path: pathlib.Path,
+) -> None:
+  """The file has the images that are evaluated, and no others."""
+  missing = sorted(expected - codes.keys())
+  if missing:
+    log.add(
+      "annotation-missing",
+      f"{len(missing)} evaluated images are not there: {files.some(missing)}",
+      file=path,
+    )
+  unknown = sorted(codes.keys() - expected)
+  if unknown:
+    log.add(
+      "reference-unknown",
+      f"{len(unknown)} images are not evaluated: {files.some(unknown)}",
+      file=path,
+    )
+
+
+def _have(entries: Any, *keys: str) -> bool:
+  return isinstance(entries, list) and all(
+    isinstance(entry, dict) and all(key in entry for key in keys)
+    for entry in entries
+  )
