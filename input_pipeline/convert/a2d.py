@@ -35,13 +35,19 @@ def examples_file(root: str | os.PathLike, split: str) -> pathlib.Path:
 def write_examples(root: str | os.PathLike, split: str) -> list[list]:
   """Makes the examples of a split, stores them and returns them.
 
+  In a folder that cannot be written to they are made anew each time, which a
+  warning says: data often lie on read-only disks.
+
   Raises:
-    UserError: as `single_frame_examples`; or the folder is read-only.
+    UserError: as `single_frame_examples`.
   """
   path = examples_file(root, split)
   logging.info("making %s from the annotations of every frame", path)
   examples = single_frame_examples(root, split)
-  json_writer.write(path, examples)
+  try:
+    json_writer.write(path, examples)
+  except UserError as e:
+    logging.warning("%s: the examples will be made again next time", e)
   return examples
 
 
