@@ -92,9 +92,9 @@ class MeViS(frame_folders.FrameFolders):
       self._annotations.setdefault(e.video, set()).update(e.object_ids)
 
   def objects(self, video: str, index: int) -> dict[int, np.ndarray]:
-    truth = self._truth()
-    size = self.video(video).size
     what = f"mevis video {video!r}"
+    truth = self._truth(what)
+    size = self.video(video).size
     found = {}
     for object_id in sorted(self._annotations.get(video, ())):
       mask = truth.decode(object_id, index, size, what)
@@ -106,9 +106,9 @@ class MeViS(frame_folders.FrameFolders):
     self, expression: base.Expression, indices: Sequence[int]
   ) -> np.ndarray:
     # Decodes only the objects asked for; the base class takes all.
-    truth = self._truth()
-    size = self.video(expression.video).size
     what = f"mevis expression {expression.key}"
+    truth = self._truth(what)
+    size = self.video(expression.video).size
     masks = np.zeros((len(indices), *size), bool)
     for row, index in enumerate(indices):
       for object_id in expression.object_ids:
@@ -117,7 +117,10 @@ class MeViS(frame_folders.FrameFolders):
           masks[row] |= mask
     return masks
 
-  def _truth(self) -> mask_dict.MaskDict:
+  def _truth(self, what: str) -> mask_dict.MaskDict:
     if self._masks is None:
-      raise UserError(f"mevis {self.split} has no public ground truth")
+      raise UserError(
+        f"mevis {self.split} has no public ground truth: asked for that of "
+        f"{what}"
+      )
     return self._masks
