@@ -49,14 +49,19 @@ def open_source(
   """
   if name not in _READERS:
     raise UserError(f"data set {name!r}: expected one of {', '.join(NAMES)}")
-  if path is not None and _is_built(path, name):
+  if path is not None and _module("built").is_built(path, name):
     if options:
       raise UserError(
         f"{path}: a built data set, which takes no options; got "
         f"{', '.join(options)} for {name}"
       )
-    return _module("built").BuiltSource(path, split)
-  if name != _DRAWN and (path is None or not pathlib.Path(path).is_dir()):
+    return _module("built").BuiltSource(path, split, name=name)
+  if name == _DRAWN:
+    if path is not None:
+      raise UserError(
+        f"{path}: no built {name}, expected one; to have it drawn give no path"
+      )
+  elif path is None or not pathlib.Path(path).is_dir():
     raise UserError(f"{path}: no such folder, expected the data set {name}")
   module, reader, arguments = _READERS[name]
   reader_class = getattr(_module(module), reader)
@@ -65,10 +70,6 @@ def open_source(
   except TypeError as e:
     raise UserError(f"data set {name}: {e}") from e
   return reader_class(path, split, **options, **arguments)
-
-
-def _is_built(path: str | os.PathLike, name: str) -> bool:
-  return _module("built").is_built(path, name)
 
 
 def _module(name: str) -> Any:

@@ -40,6 +40,11 @@ def test_refshapes_needs_no_folder():
   assert len(source.expressions) == 8
 
 
+def test_refshapes_is_not_drawn_where_a_build_was_expected(tmp_path):
+  with pytest.raises(UserError, match="no built refshapes"):
+    registry.open_source("refshapes", tmp_path, "val")
+
+
 def test_options_reach_the_reader(miniatures, tmp_path):
   root = miniatures.make_refer_ytvos(tmp_path)
   with pytest.raises(UserError, match="expected 202"):
@@ -59,14 +64,14 @@ def test_unknown_name_and_folder(tmp_path):
 def test_a_built_data_set_comes_first(monkeypatch, tmp_path):
   built = types.SimpleNamespace(
     is_built=lambda path, name: name == "mevis" and path == tmp_path,
-    BuiltSource=lambda path, split: ("built", path, split),
+    BuiltSource=lambda path, split, name: ("built", path, split, name),
   )
   module = registry._module
   monkeypatch.setattr(
     registry, "_module", lambda name: built if name == "built" else module(name)
   )
   opened = registry.open_source("mevis", tmp_path, "train")
-  assert opened == ("built", tmp_path, "train")
+  assert opened == ("built", tmp_path, "train", "mevis")
   with pytest.raises(UserError, match="takes no options; got version"):
     registry.open_source("mevis", tmp_path, "train", version=2)
   with pytest.raises(UserError, match="meta_expressions.json: no such file"):
