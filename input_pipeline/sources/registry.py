@@ -39,7 +39,8 @@ def open_source(
   Args:
     name: one of `NAMES`.
     path: folder of the raw data as downloaded, or of the built data set: told
-      apart by what lies there. None for refshapes, to have it drawn.
+      apart by what lies there. RefShapes is drawn unless built there, with
+      the same clips.
     split: such as "train"; each reader says which it has.
     options: of the raw reader.
 
@@ -56,12 +57,7 @@ def open_source(
         f"{', '.join(options)} for {name}"
       )
     return _module("built").BuiltSource(path, split, name=name)
-  if name == _DRAWN:
-    if path is not None:
-      raise UserError(
-        f"{path}: no built {name}, expected one; to have it drawn give no path"
-      )
-  elif path is None or not pathlib.Path(path).is_dir():
+  if name != _DRAWN and (path is None or not pathlib.Path(path).is_dir()):
     raise UserError(f"{path}: no such folder, expected the data set {name}")
   module, reader, arguments = _READERS[name]
   reader_class = getattr(_module(module), reader)

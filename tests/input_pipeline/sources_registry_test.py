@@ -35,14 +35,11 @@ def test_names_open_their_readers(miniatures, tmp_path, name, maker, split):
   assert masks.shape == (1, height, width)
 
 
-def test_refshapes_needs_no_folder():
-  source = registry.open_source("refshapes", None, "val", num_clips=2)
+@pytest.mark.parametrize("folder", [None, "none"])
+def test_refshapes_needs_no_folder(tmp_path, folder):
+  path = folder and tmp_path / folder
+  source = registry.open_source("refshapes", path, "val", num_clips=2)
   assert len(source.expressions) == 8
-
-
-def test_refshapes_is_not_drawn_where_a_build_was_expected(tmp_path):
-  with pytest.raises(UserError, match="no built refshapes"):
-    registry.open_source("refshapes", tmp_path, "val")
 
 
 def test_options_reach_the_reader(miniatures, tmp_path):
