@@ -14,10 +14,10 @@ from collections.abc import Iterator
 from concurrent import futures
 
 import numpy as np
+from sgmg_jax.input_pipeline import batch
 from sgmg_jax.input_pipeline.refshapes import dataset
 
-# Ground truth and frames are padded to this in training.
-PAD_MULTIPLE = 32
+ClipBatch = batch.ClipBatch
 
 
 @dataclasses.dataclass(frozen=True)
@@ -49,26 +49,10 @@ class BatchSpec:
     # Configs and saved positions hold lists.
     object.__setattr__(self, "kinds", tuple(self.kinds))
 
-
-@dataclasses.dataclass(frozen=True)
-class ClipBatch:
-  """A batch before tokenizing; expression e of clip b is row b * E + e.
-
-  Attributes:
-    frames: uint8[B, T, H, W, 3], zero-padded to multiples of 32.
-    size: int32[B, 2], (height, width) before padding.
-    expressions: B * E sentences.
-    boxes: float32[B * E, T, 4], (cx, cy, w, h) over the unpadded clip.
-    masks: bool[B * E, T, H, W], padded as the frames.
-    valid: bool[B * E, T], False where the object is not to be seen.
-  """
-
-  frames: np.ndarray
-  size: np.ndarray
-  expressions: list[str]
-  boxes: np.ndarray
-  masks: np.ndarray
-  valid: np.ndarray
+  @property
+  def bucket(self) -> tuple[int, int]:
+    """(H, W), the padded size."""
+    return batch.padded_size(self.height, self.width)
 
 
 def choose_expressions(
@@ -88,20 +72,6 @@ def choose_expressions(
     ranked.append((rounds[index], int(position)))
   order = [position for _, position in sorted(ranked, key=lambda r: r[0])]
   return [order[i % len(order)] for i in range(count)]
-
-
-def normalise_boxes(boxes: np.ndarray, height: int, width: int) -> np.ndarray:
-  """(x1, y1, x2, y2) in pixels -> (cx, cy, w, h) over the frame, float32."""
-  x1, y1, x2, y2 = np.moveaxis(boxes, -1, 0)
-  centers = np.stack([(x1 + x2) / 2, (y1 + y2) / 2, x2 - x1, y2 - y1], -1)
-  return (centers / np.array([width, height] * 2)).astype(np.float32)
-
-
-def _pad(array: np.ndarray, axes: tuple[int, int]) -> np.ndarray:
-  widths = [(0, 0)] * array.ndim
-  for axis in axes:
-    widths[axis] = (0, -array.shape[axis] % PAD_MULTIPLE)
-  return np.pad(array, widths)
 
 
 def make_batch(spec: BatchSpec, step: int) -> ClipBatch:
@@ -130,11 +100,11 @@ def make_batch(spec: BatchSpec, step: int) -> ClipBatch:
   truth = np.stack(masks)
   size = np.array([spec.height, spec.width], np.int32)
   return ClipBatch(
-    frames=_pad(np.stack(frames), (2, 3)),
+    frames=batch.pad(np.stack(frames), spec.bucket, 2),
     size=np.tile(size, (spec.batch_size, 1)),
     expressions=expressions,
-    boxes=normalise_boxes(np.stack(boxes), spec.height, spec.width),
-    masks=_pad(truth, (2, 3)),
+    boxes=batch.normalise_boxes(np.stack(boxes), spec.height, spec.width),
+    masks=batch.pad(truth, spec.bucket, 2),
     valid=truth.any((2, 3)),
   )
 

@@ -1,0 +1,119 @@
+"""A batch of clips before tokenizing, and how examples become one."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+
+# Frames and ground truth are padded to this in training.
+PAD_MULTIPLE = 32
+
+
+@dataclasses.dataclass(frozen=True)
+class ClipBatch:
+  """B clips of T frames; expression e of clip b is row b * E + e.
+
+  Ground truth is that of K frames: all T of them, or, where only some are
+  annotated, those that `annotated` names.
+
+  Attributes:
+    frames: uint8[B, T, H, W, 3], zero-padded to multiples of 32.
+    size: int32[B, 2], (height, width) before padding.
+    expressions: B * E sentences.
+    boxes: float32[B * E, K, 4], (cx, cy, w, h) over the unpadded clip.
+    masks: bool[B * E, K, H, W], padded as the frames.
+    valid: bool[B * E, K], False where the object is not to be seen.
+    annotated: int32[B, K], positions of the annotated frames in the clip, in
+      ascending order; None: all T, in their order.
+    valid_row: bool[B], False for rows that only fill the last batch of an
+      evaluation; None: all True.
+    index: int64[B], each row's sample in the split, -1 where it only fills;
+      None where samples have no numbers.
+  """
+
+  frames: np.ndarray
+  size: np.ndarray
+  expressions: list[str]
+  boxes: np.ndarray
+  masks: np.ndarray
+  valid: np.ndarray
+  annotated: np.ndarray | None = None
+  valid_row: np.ndarray | None = None
+  index: np.ndarray | None = None
+
+
+def normalise_boxes(boxes: np.ndarray, height: int, width: int) -> np.ndarray:
+  """(x1, y1, x2, y2) in pixels -> (cx, cy, w, h) over the frame, float32."""
+  x1, y1, x2, y2 = np.moveaxis(boxes, -1, 0)
+  centers = np.stack([(x1 + x2) / 2, (y1 + y2) / 2, x2 - x1, y2 - y1], -1)
+  return (centers / np.array([width, height] * 2)).astype(np.float32)
+
+
+def padded_size(height: int, width: int) -> tuple[int, int]:
+  """The smallest size of a batch that holds such frames."""
+  multiple = PAD_MULTIPLE
+  return -(-height // multiple) * multiple, -(-width // multiple) * multiple
+
+
+def pad(array: np.ndarray, bucket: tuple[int, int], axis: int) -> np.ndarray:
+  """Zeros below and to the right, until `axis` and the next have the size.
+
+  Raises:
+    ValueError: the array is larger than the bucket.
+  """
+  size = array.shape[axis : axis + 2]
+  if size[0] > bucket[0] or size[1] > bucket[1]:
+    raise ValueError(f"{array.shape=}, {axis=}: larger than {bucket}")
+  if size == tuple(bucket):
+    return array
+  shape = array.shape[:axis] + tuple(bucket) + array.shape[axis + 2 :]
+  padded = np.zeros(shape, array.dtype)
+  padded[(slice(None),) * axis + (slice(size[0]), slice(size[1]))] = array
+  return padded
+
+
+def pad_example(
+  example: Mapping[str, Any], bucket: tuple[int, int]
+) -> dict[str, Any]:
+  """An example of the ops as one row of a `ClipBatch`.
+
+  Args:
+    example: frames uint8[T, h, w, 3], masks bool[K, h, w], boxes
+      float[K, 4] in pixels, valid bool[K], annotated int[K], expression,
+      size (h, w).
+    bucket: (height, width) to pad to.
+
+  Returns:
+    The same keys, as the fields of `ClipBatch` without their first axis.
+  """
+  height, width = example["size"]
+  return {
+    "frames": pad(example["frames"], bucket, 1),
+    "size": np.array([height, width], np.int32),
+    "expression": example["expression"],
+    "boxes": normalise_boxes(example["boxes"], height, width),
+    "masks": pad(example["masks"], bucket, 1),
+    "valid": np.asarray(example["valid"], bool),
+    "annotated": np.asarray(example["annotated"], np.int32),
+  }
+
+
+def empty_example(
+  bucket: tuple[int, int], num_frames: int, num_annotated: int
+) -> dict[str, Any]:
+  """A row that only fills a batch, see `pad_example`."""
+  k = num_annotated
+  return {
+    "frames": np.zeros((num_frames, *bucket, 3), np.uint8),
+    # Positions and boxes are relative to it: not zero.
+    "size": np.array(bucket, np.int32),
+    # Tokenizers refuse an empty one.
+    "expression": "nothing",
+    "boxes": np.zeros((k, 4), np.float32),
+    "masks": np.zeros((k, *bucket), bool),
+    "valid": np.zeros(k, bool),
+    "annotated": np.arange(k, dtype=np.int32),
+  }

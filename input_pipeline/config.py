@@ -1,0 +1,145 @@
+"""What a pipeline is made of, as plain values that travel as JSON."""
+
+from __future__ import annotations
+
+import dataclasses
+import os
+import types
+from collections.abc import Mapping
+from typing import Any
+
+from sgmg_jax.input_pipeline import loader as loader_lib
+from sgmg_jax.input_pipeline import planner, recipes
+from sgmg_jax.input_pipeline.sources import registry
+
+from sgmg_jax.errors import UserError
+
+_NONE: Mapping[str, Any] = types.MappingProxyType({})
+# Data sets that take another's recipe.
+_RECIPES = {"own": "refer_ytvos"}
+
+
+def _freeze(value):
+  if isinstance(value, list | tuple):
+    return tuple(_freeze(part) for part in value)
+  if isinstance(value, Mapping):
+    return {name: _freeze(part) for name, part in value.items()}
+  return value
+
+
+@dataclasses.dataclass(frozen=True)
+class Config:
+  """What a pipeline is made of.
+
+  Attributes:
+    root: folder that holds the data sets.
+    sets: (name, folder below `root`, how often it is listed) of each data
+      set, see `sources.registry`; they are concatenated.
+    batch_size: clips in a global batch.
+    num_frames: T.
+    buckets: (height, width) that batches are padded to, multiples of 32;
+      each is one compiled program.
+    options: of the readers, by data set.
+    pseudo_video: whether images become clips, in training.
+    quirks: official errors to reproduce, see `recipes.Quirks`.
+    sizes: of the resizing op, see `recipes.get`.
+    num_threads: that load rows; the batches do not depend on it.
+    prefetch: batches made ahead.
+    on_error: what a record that cannot be read does: "error" ends the run,
+      "skip" takes another one, in evaluation masks the row.
+    max_errors: different ones that "skip" allows each process.
+    service: addresses "host:port" of tf.data services that load instead of
+      this machine, batches in turn; see `service`. Empty: none.
+  """
+
+  root: str
+  sets: tuple[tuple[str, str, int], ...]
+  batch_size: int
+  num_frames: int
+  buckets: tuple[tuple[int, int], ...]
+  options: Mapping[str, Mapping[str, Any]] = _NONE
+  pseudo_video: bool = False
+  quirks: Mapping[str, bool] = _NONE
+  sizes: Mapping[str, Any] = _NONE
+  num_threads: int = 1
+  prefetch: int = 2
+  on_error: str = "error"
+  max_errors: int = 100
+  service: tuple[str, ...] = ()
+
+  def __post_init__(self):
+    # Configs and JSON hold lists.
+    for field in dataclasses.fields(self):
+      object.__setattr__(self, field.name, _freeze(getattr(self, field.name)))
+    if self.on_error not in ("error", "skip"):
+      raise UserError(
+        f"data.on_error: expected error or skip, got {self.on_error!r}"
+      )
+    for name in ("batch_size", "num_frames", "num_threads", "prefetch"):
+      if getattr(self, name) < 1:
+        raise UserError(f"data.{name}: expected at least 1")
+
+
+@dataclasses.dataclass(frozen=True)
+class Share:
+  """Which part of which split: everything but the config."""
+
+  split: str
+  train: bool
+  process_index: int
+  process_count: int
+  seed: int
+
+
+def open_loader(config: Config, share: Share) -> loader_lib.Loader:
+  """The sources and recipes of a pipeline.
+
+  Raises:
+    UserError: a data set is missing or malformed.
+  """
+  skip_errors = config.on_error == "skip"
+  data_sets = []
+  for name, folder, repeat in config.sets:
+    recipe = recipes.get(
+      _RECIPES.get(name, name),
+      "train" if share.train else "eval",
+      num_frames=config.num_frames,
+      quirks=recipes.Quirks(**config.quirks),
+      pseudo_video=(
+        config.pseudo_video and share.train and name in recipes.IMAGES
+      ),
+      sizes=config.sizes,
+    )
+    source = registry.open_source(
+      name,
+      os.path.join(config.root, folder),
+      share.split,
+      **config.options.get(name, {}),
+    )
+    data_sets.append(
+      loader_lib.DataSet(source, recipe, repeat=repeat, skip_errors=skip_errors)
+    )
+  return loader_lib.Loader(
+    data_sets,
+    planner.Mixture([d.part() for d in data_sets]),
+    seed=share.seed,
+    skip_errors=skip_errors,
+  )
+
+
+def make_plan(
+  config: Config, share: Share, loader: loader_lib.Loader
+) -> planner.TrainPlan | planner.EvalPlan:
+  """The order of the loader's samples."""
+  make = planner.TrainPlan if share.train else planner.EvalPlan
+  return make(
+    loader.mixture,
+    buckets=config.buckets,
+    batch_size=config.batch_size,
+    seed=share.seed,
+    skip_errors=config.on_error == "skip",
+    settings={
+      name: getattr(config, name)
+      for name in ("num_frames", "pseudo_video", "quirks", "sizes", "options")
+    },
+  )

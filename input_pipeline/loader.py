@@ -1,0 +1,232 @@
+"""From a row of the plan to arrays: numpy, safe to call from many threads.
+
+What a row gives depends on the plan and the row alone, so neither the number
+of threads nor that of processes changes it.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import functools
+import itertools
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+from sgmg_jax.input_pipeline import batch as batch_lib
+from sgmg_jax.input_pipeline import clip_sampler, planner, recipes
+from sgmg_jax.input_pipeline.ops import pseudo_video
+from sgmg_jax.input_pipeline.sources import base
+
+from sgmg_jax.errors import UserError
+
+# Samples whose size is looked at in a row's place; few of them are decoded.
+_MAX_LOOKS = 100 * planner.MAX_ATTEMPTS
+
+
+class DataSet:
+  """A source, what becomes of it, and how often it is listed.
+
+  Attributes:
+    source: frames, masks and expressions.
+    recipe: sampling and transforms.
+    repeat: how often a mixture lists it.
+    samples: of the recipe's sampler, in the official order.
+    lengths: (T, K), frames and annotated frames of every example.
+    skipped: messages of videos that could not be opened.
+  """
+
+  def __init__(
+    self,
+    source: base.Source,
+    recipe: recipes.Recipe,
+    *,
+    repeat: int = 1,
+    skip_errors: bool = False,
+  ):
+    """Lists the samples.
+
+    Args:
+      source: open.
+      recipe: fitting it.
+      repeat: see the class.
+      skip_errors: whether videos that cannot be opened have no samples,
+        rather than raise.
+
+    Raises:
+      UserError: a video cannot be opened; or examples would differ in length.
+    """
+    self.source, self.recipe, self.repeat = source, recipe, repeat
+    self.skipped: list[str] = []
+
+    def video_length(video):
+      try:
+        return len(source.video(video).frames)
+      except UserError as error:
+        if not skip_errors:
+          raise
+        if str(error) not in self.skipped:
+          self.skipped.append(str(error))
+        return 0
+
+    self.samples = recipe.sampler.samples(source.expressions, video_length)
+    self.lengths = self._lengths(video_length)
+
+  def _lengths(self, video_length):
+    if isinstance(self.recipe.sampler, clip_sampler.WholeVideos):
+      lengths = {video_length(e.video) for e in self.source.expressions}
+      if len(lengths) > 1:
+        raise UserError(
+          f"{self.source.name} {self.source.split}: whole videos of "
+          f"{min(lengths)} to {max(lengths)} frames make no batches; evaluate "
+          "them one by one"
+        )
+      return 2 * tuple(lengths)
+    for op in self.recipe.ops:
+      if isinstance(op, pseudo_video.PseudoVideo):
+        return op.num_frames, op.num_frames
+    num_frames = self.recipe.sampler.num_frames
+    sparse = (clip_sampler.AnnotatedClips, clip_sampler.Windows)
+    if isinstance(self.recipe.sampler, sparse):
+      return num_frames, 1
+    return num_frames, num_frames
+
+  def part(self) -> planner.Part:
+    """As the planner sees it."""
+    return planner.Part(
+      f"{self.source.name} {self.source.split}",
+      len(self.samples),
+      self.output_size,
+      self.repeat,
+    )
+
+  def output_size(self, index: int, seed: planner.Seed) -> planner.Size:
+    """Of an example, without decoding it.
+
+    Raises:
+      UserError: the video cannot be opened.
+    """
+    video = self.source.video(self.samples[index].expression.video)
+    return self.recipe.output_size(video.size, seed)
+
+  def example(self, index: int, seed: planner.Seed) -> dict[str, Any]:
+    """Reads and transforms; see `ops.base` for the keys.
+
+    Raises:
+      UserError: a frame or mask cannot be read.
+    """
+    sample = self.samples[index]
+    expression = sample.expression
+    video = self.source.video(expression.video)
+    clip = self.recipe.clip(sample, len(video.frames), seed)
+    annotated = [clip.frames[i] for i in clip.annotated]
+    example = {
+      "frames": _once_each(
+        functools.partial(self.source.read_frames, video.name), clip.frames
+      ),
+      "masks": _once_each(
+        functools.partial(self.source.read_masks, expression), annotated
+      ),
+      "annotated": np.array(clip.annotated, np.int32),
+      "expression": expression.text,
+      "size": video.size,
+    }
+    return self.recipe.apply(example, seed)
+
+
+def _once_each(read, indices):
+  """Clips of short videos have frames twice; they are decoded once."""
+  unique, places = np.unique(indices, return_inverse=True)
+  if len(unique) == len(indices):
+    return read([int(i) for i in indices])
+  return read([int(i) for i in unique])[places]
+
+
+@dataclasses.dataclass(frozen=True)
+class Loader:
+  """Loads rows of one plan.
+
+  Attributes:
+    data_sets: of the plan's mixture, in its order.
+    mixture: see `planner.Mixture`.
+    seed: the plan's.
+    skip_errors: whether a record that cannot be read is passed over rather
+      than raised. In its place comes, as in that of a sample that its recipe
+      does not accept, another one; in evaluation a masked row.
+  """
+
+  data_sets: Sequence[DataSet]
+  mixture: planner.Mixture
+  seed: int
+  skip_errors: bool
+
+  @property
+  def lengths(self) -> tuple[int, int]:
+    """(T, K) of every row.
+
+    Raises:
+      UserError: the data sets of a mixture disagree.
+    """
+    lengths = {d.lengths: d.source.name for d in self.data_sets}
+    if len(lengths) > 1:
+      raise UserError(
+        "data sets of one mixture must have as many (frames, annotated "
+        f"frames) each, got {lengths}"
+      )
+    return next(iter(lengths))
+
+  def load(
+    self, row: planner.Row, bucket: planner.Size
+  ) -> tuple[dict[str, Any], list[str]]:
+    """One row of a batch.
+
+    Returns:
+      The fields of `batch.pad_example`, with `valid_row` and `index`; and
+      the messages of records passed over.
+
+    Raises:
+      UserError: a record cannot be read; or no valid sample was found.
+    """
+    skipped: list[str] = []
+    if row.index < 0:
+      return self._empty(row, bucket), skipped
+    tried = 0
+    for attempt in itertools.count(row.attempt):
+      index, seed = row.index, (self.seed, row.epoch, row.position, attempt)
+      again = attempt > row.attempt
+      if again:
+        index = self.mixture.redraw(seed)
+      if tried == planner.MAX_ATTEMPTS or attempt > _MAX_LOOKS:
+        reason = f", such as: {skipped[-1]}" if skipped else ""
+        raise UserError(
+          f"none of {tried} samples that fit {bucket} is readable and shows "
+          f"its object{reason}"
+        )
+      owner, inside = self.mixture.locate(index)
+      data_set = self.data_sets[owner]
+      try:
+        if again and not planner.fits(
+          data_set.output_size(inside, seed), bucket
+        ):
+          continue
+        tried += 1
+        example = data_set.example(inside, seed)
+      except UserError as error:
+        if not self.skip_errors:
+          raise
+        skipped.append(str(error))
+        if not data_set.recipe.resample:
+          return self._empty(row, bucket), skipped
+        continue
+      if data_set.recipe.accepts(example):
+        padded = batch_lib.pad_example(example, bucket)
+        return padded | _labels(True, index), skipped
+    raise AssertionError("unreachable")
+
+  def _empty(self, row, bucket):
+    empty = batch_lib.empty_example(bucket, *self.lengths)
+    return empty | _labels(False, row.index)
+
+
+def _labels(valid_row: bool, index: int) -> dict[str, Any]:
+  return {"valid_row": np.bool_(valid_row), "index": np.int64(index)}

@@ -1,0 +1,108 @@
+"""Rows of batches, loaded by number from many threads."""
+
+from __future__ import annotations
+
+import threading
+from typing import Any
+
+import numpy as np
+from sgmg_jax.input_pipeline import batch as batch_lib
+from sgmg_jax.input_pipeline import config as config_lib
+from sgmg_jax.input_pipeline import planner
+
+from sgmg_jax.errors import UserError
+
+# What one row becomes, in order; the names are those of `ClipBatch` or below.
+FIELDS = {
+  "frames": "uint8",
+  "size": "int32",
+  "expression": "string",
+  "boxes": "float32",
+  "masks": "bool",
+  "valid": "bool",
+  "annotated": "int32",
+  "valid_row": "bool",
+  "index": "int64",
+  # Where the plan has it: (epoch, position).
+  "place": "int64",
+  # Messages: of records passed over, one a line, and why the row failed.
+  "skipped": "string",
+  "error": "string",
+}
+
+
+def output_types() -> list[str]:
+  """The types of a row, as a tf.data function declares them."""
+  return list(FIELDS.values())
+
+
+def _to_row(example, *, place, skipped="", error=""):
+  """The values of `FIELDS`, as a tf.data function returns them."""
+  example = example | {"place": place, "skipped": skipped, "error": error}
+  return [
+    np.bytes_(value.encode()) if isinstance(value, str) else value
+    for value in (example[name] for name in FIELDS)
+  ]
+
+
+def error_row(
+  error: UserError, bucket: planner.Size, num_frames: int, num_annotated: int
+) -> list[Any]:
+  """A row that says why there is none."""
+  empty = batch_lib.empty_example(bucket, num_frames, num_annotated)
+  empty |= {"valid_row": np.bool_(False), "index": np.int64(-1)}
+  return _to_row(empty, place=np.zeros(2, np.int64), error=str(error))
+
+
+class RowStream:
+  """Loads the rows of one process, called by many threads in any order.
+
+  Row k is row k % b of the process's share (b rows) of batch
+  offset + stride * (k // b).
+  """
+
+  def __init__(
+    self,
+    plan,
+    loader,
+    share: config_lib.Share,
+    *,
+    offset: int = 0,
+    stride: int = 1,
+  ):
+    self._plan, self._loader, self._share = plan, loader, share
+    self._offset, self._stride = offset, stride
+    self._rows_per_batch = plan.batch_size // share.process_count
+    self._lock = threading.Lock()
+    self._planned: dict[int, tuple[planner.Row, planner.Size]] = {}
+    self._num_batches = self._num_rows = 0
+
+  def load(self, k: int) -> list[Any]:
+    """The values of `FIELDS`; bad input is among them, not raised, so that
+    it arrives in order and from any machine."""
+    bucket, row = self._plan.buckets[0], planner.PADDING
+    try:
+      row, bucket = self._take(int(k))
+      example, skipped = self._loader.load(row, bucket)
+    except UserError as error:
+      return error_row(error, bucket, *self._loader.lengths)
+    return _to_row(
+      example,
+      place=np.array([row.epoch, row.position]),
+      skipped="\n".join(skipped),
+    )
+
+  def _take(self, k):
+    with self._lock:
+      while k >= self._num_rows:
+        batch = self._plan.next_batch()
+        mine = self._num_batches % self._stride == self._offset
+        self._num_batches += 1
+        if mine:
+          share = self._share
+          for row in planner.process_rows(
+            batch, share.process_index, share.process_count
+          ):
+            self._planned[self._num_rows] = row, batch.bucket
+            self._num_rows += 1
+      return self._planned.pop(k)

@@ -1,0 +1,46 @@
+"""Padding and stacking of examples."""
+
+import numpy as np
+import pytest
+from sgmg_jax.input_pipeline import batch
+
+
+def test_padded_size_is_the_next_multiple_of_32():
+  assert batch.padded_size(32, 33) == (32, 64)
+
+
+def test_zeros_below_and_to_the_right():
+  array = np.ones((2, 3, 5, 1), np.uint8)
+  padded = batch.pad(array, (4, 8), 1)
+  assert padded.shape == (2, 4, 8, 1) and padded.dtype == np.uint8
+  np.testing.assert_array_equal(padded[:, :3, :5], array)
+  assert padded.sum() == array.sum()
+  assert batch.pad(array, (3, 5), 1) is array
+  with pytest.raises(ValueError, match="larger than"):
+    batch.pad(array, (2, 8), 1)
+
+
+def test_an_example_becomes_a_row():
+  example = {
+    "frames": np.full((2, 20, 30, 3), 7, np.uint8),
+    "masks": np.ones((1, 20, 30), bool),
+    "boxes": np.array([[3, 4, 9, 14]], np.float32),
+    "valid": np.array([1], np.int32),
+    "annotated": np.array([1]),
+    "expression": "a dog",
+    "size": (20, 30),
+  }
+  row = batch.pad_example(example, (32, 32))
+  assert row["frames"].shape == (2, 32, 32, 3)
+  assert row["masks"].shape == (1, 32, 32) and row["masks"].sum() == 600
+  assert row["valid"].dtype == bool and row["annotated"].dtype == np.int32
+  np.testing.assert_array_equal(row["size"], [20, 30])
+  # Over the frame without padding: centre, then extent.
+  np.testing.assert_allclose(
+    row["boxes"], [[6 / 30, 9 / 20, 6 / 30, 10 / 20]], rtol=1e-6
+  )
+  empty = batch.empty_example((32, 32), 2, 1)
+  assert {k: np.shape(v) for k, v in empty.items()} == {
+    k: np.shape(v) for k, v in row.items()
+  }
+  assert not empty["valid"].any()
