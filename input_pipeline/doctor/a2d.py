@@ -69,17 +69,20 @@ def make_plan(root: pathlib.Path, *, fast: bool) -> plan.Plan:
   texts = root / "text_annotations"
   subsets = _read_videoset(root / "Release" / "videoset.csv", log)
   missed = _read_missed(texts / "a2d_missed_videos.txt", log)
-  sentences = _read_sentences(
-    texts / "a2d_annotation.txt", subsets, missed, log
+  rows = files.read_csv(texts / "a2d_annotation.txt", log)
+  result.sentences = _read_sentences(
+    rows, subsets, missed, log, texts / "a2d_annotation.txt"
   )
-  result.sentences = sentences
-  result.counts["all"] = {"clips": len(subsets), "rows": len(sentences)}
+  result.counts["all"] = {
+    "clips": len(subsets),
+    "rows": max(0, len(rows) - 1),
+  }
   truth_file = root / "a2d_sentences_test_annotations_in_coco_format.json"
   truth = ground_truth_file.read(truth_file, log, fast=fast)
   clips = _clips(root / "Release", log)
-  instances = defaultdict(set)
-  for sentence in sentences:
-    instances[sentence.video].update(sentence.objects)
+  described = defaultdict(list)
+  for sentence in result.sentences:
+    described[sentence.video].append(sentence)
   for split in convert.SUBSETS:
     listed = convert.examples_file(root, split)
     samples = _read_samples(listed, subsets, split, log)
@@ -105,12 +108,12 @@ def make_plan(root: pathlib.Path, *, fast: bool) -> plan.Plan:
           texts / "a2d_annotation_with_instances" / name,
           texts / "a2d_annotation.txt",
           listed,
-          frozenset(instances[name]),
+          frozenset(s.objects[0] for s in described[name]),
           tuple(samples.get(name, ())),
           (truth or {}) if split == "test" else {},
         )
         result.tasks.append(functools.partial(_check_video, video, fast=fast))
-        result.examples += _examples(video, sentences)
+        result.examples += _examples(video, described[name])
   return result
 
 
@@ -135,8 +138,7 @@ def _read_missed(path, log) -> set[str]:
   return {row[0] for row in files.read_csv(path, log)}
 
 
-def _read_sentences(path, subsets, missed, log) -> list[plan.Sentence]:
-  rows = files.read_csv(path, log)
+def _read_sentences(rows, subsets, missed, log, path) -> list[plan.Sentence]:
   header = ["video_id", "instance_id", "query"]
   if rows and rows[0] != header:
     log.add("malformed", f"header {rows[0]}, expected {header}", file=path)
@@ -319,7 +321,6 @@ def _examples(video: _Video, sentences) -> list[plan.Example]:
       functools.partial(_load, video, sentence.objects[0]),
     )
     for sentence in sentences
-    if sentence.video == video.name
   ]
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import itertools
-from collections import Counter, defaultdict
+from collections import defaultdict
 from collections.abc import Sequence
 
 from sgmg_jax.input_pipeline.doctor import files, findings, plan
@@ -13,38 +13,34 @@ Read = tuple[plan.Plan, Sequence[plan.Frame]]
 
 
 def check(frames: Sequence[plan.Frame]) -> findings.Findings:
-  """Equal files within one data set: in one video, or in two."""
+  """Equal files within one data set: in one video, or in several."""
   log = findings.Findings()
-  videos = defaultdict(set)
-  repeated = Counter()
+  stills, shared = defaultdict(list), defaultdict(list)
   for group in _equal(frames):
-    if len({frame.file for frame in group}) > 1:
-      owners = {(frame.split, frame.video) for frame in group}
-      for owner in owners:
-        same = {f.file for f in group if (f.split, f.video) == owner}
+    # Between splits it is a leak, and reported as such.
+    for split in sorted({frame.split for frame in group}):
+      by_video = defaultdict(set)
+      for frame in group:
+        if frame.split == split:
+          by_video[frame.video].add(frame.file)
+      for video, same in by_video.items():
         if len(same) > 1:
-          repeated[owner, min(same)] += len(same) - 1
-      for pair in itertools.combinations(sorted(owners), 2):
-        # Between splits it is a leak, and reported as such.
-        if pair[0][0] == pair[1][0]:
-          videos[pair].add(group[0].file)
-  stills = defaultdict(list)
-  for (owner, file), number in repeated.items():
-    stills[owner].append((file, number))
-  for (_, video), parts in stills.items():
-    number = sum(n for _, n in parts)
+          stills[video].append(same)
+      if len(by_video) > 1:
+        shared[tuple(sorted(by_video))].append(by_video)
+  for video, groups in stills.items():
     log.add(
       "frame-repeated",
-      f"{number} frames equal another of the video",
-      file=parts[0][0],
+      f"{sum(len(same) - 1 for same in groups)} frames equal another one",
+      file=min(groups[0]),
       video=video,
     )
-  for ((_, one), (_, other)), same in videos.items():
+  for videos, groups in shared.items():
     log.add(
       "frame-duplicate",
-      f"{len(same)} frames are also in video {other!r}",
-      file=min(same),
-      video=one,
+      f"{len(groups)} frames are also in video {files.some(videos[1:])}",
+      file=min(groups[0][videos[0]]),
+      video=videos[0],
     )
   return log
 
@@ -72,26 +68,33 @@ def _equal(frames) -> list[list[plan.Frame]]:
 
 
 def _check_frames(sets: Sequence[Read], log) -> None:
-  where = {}
-  for examined, frames in sets:
-    for frame in frames:
-      kind = frame.split in examined.train
-      where[id(frame)] = (examined.name, frame.split, kind)
-  shared = defaultdict(list)
-  for group in _equal(itertools.chain(*(frames for _, frames in sets))):
-    for one, other in itertools.product(group, group):
+  """One finding for each video that is evaluated on."""
+  owners = [(examined, frame) for examined, frames in sets for frame in frames]
+  of_frame = {id(frame): examined for examined, frame in owners}
+  found = defaultdict(lambda: (set(), set()))
+  for group in _equal([frame for _, frame in owners]):
+    train, evaluation = {}, []
+    for frame in group:
+      examined = of_frame[id(frame)]
+      name = f"{examined.name} {frame.split} {frame.video}"
+      if frame.split in examined.train:
+        train.setdefault(frame.file, name)
+      else:
+        evaluation.append((frame, name))
+    for frame, name in evaluation:
       # One file may be an image of several splits: see _check_images.
-      if where[id(one)][2] and not where[id(other)][2]:
-        if one.file != other.file:
-          key = where[id(one)][:2], one.video, where[id(other)][:2], other.video
-          shared[key].append(other.file)
-  for (train, one, evaluation, other), same in shared.items():
+      others = {n for file, n in train.items() if file != frame.file}
+      if others:
+        same, videos = found[name, frame.video]
+        same.add(frame.file)
+        videos.update(others)
+  for (name, video), (same, videos) in found.items():
     log.add(
       "leak-frame",
-      f"{len(set(same))} frames are also in {' '.join(train)} video {one!r}, "
-      f"which is trained on; this is {' '.join(evaluation)}",
+      f"{len(same)} frames of {name} are trained on in "
+      f"{files.some(sorted(videos))}",
       file=min(same),
-      video=other,
+      video=video,
     )
 
 

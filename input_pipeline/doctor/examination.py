@@ -163,7 +163,7 @@ def _run(
       running,
       desc=made.name,
       total=len(made.tasks),
-      unit="video",
+      unit="part",
       # None: only on a terminal.
       disable=None if progress else True,
     )

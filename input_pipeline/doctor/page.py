@@ -50,7 +50,7 @@ def render(report: examination.Report, examples: int) -> str:
     body += _counts(examined.plan.counts)
     body += _checks(table.rows(report, examined.findings))
     body += _examples(examined, examples)
-  body.append("<h2>Between training and evaluation data</h2>")
+  body.append(f"<h2>{table.leak_title(report)}</h2>")
   body += _checks([table.leak_row(report)])
   return (
     '<!DOCTYPE html>\n<html lang="en"><head><meta charset="utf-8">'

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import io
-from collections.abc import Sequence
 from typing import Final
 
 import numpy as np
 import PIL.Image
 import scipy.ndimage
-from sgmg_jax.input_pipeline.doctor import examination, plan
+from sgmg_jax.input_pipeline.doctor import examination, findings, plan
 
 _WIDTH: Final = 320
 _COLOUR: Final = np.array([255, 89, 64], np.float32)
@@ -27,14 +26,25 @@ def choose(
   found = {}
   for finding in examined.findings:
     if finding.video and finding.severity != "info":
-      found.setdefault(finding.video, f"{finding.code}: {finding.message}")
-  examples = examined.plan.examples
-  struck = _spread(
-    [e for e in _first_of_videos(examples) if e.video in found], number // 2
-  )
-  sound = [e for e in _first_of_videos(examples) if e.video not in found]
-  rest = _spread(sound, number - len(struck))
-  return [(example, found.get(example.video, "")) for example in struck + rest]
+      known = found.get(finding.video)
+      if known is None or (known.severity, finding.severity) == (
+        "warning",
+        "error",
+      ):
+        found[finding.video] = finding
+  meant, sound = {}, {}
+  for example in examined.plan.examples:
+    key = example.split, example.video
+    finding = found.get(example.video)
+    if finding is None:
+      sound.setdefault(key, example)
+    elif key not in meant or example.expression == finding.expression:
+      meant[key] = example
+  struck = _spread(list(meant.values()), number // 2)
+  rest = _spread(list(sound.values()), number - len(struck))
+  return [(example, _note(found[example.video])) for example in struck] + [
+    (example, "") for example in rest
+  ]
 
 
 def draw(example: plan.Example) -> bytes:
@@ -67,11 +77,8 @@ def overlay(image: np.ndarray, mask: np.ndarray) -> np.ndarray:
   return image
 
 
-def _first_of_videos(examples: Sequence[plan.Example]) -> list[plan.Example]:
-  first = {}
-  for example in examples:
-    first.setdefault((example.split, example.video), example)
-  return list(first.values())
+def _note(finding: findings.Finding) -> str:
+  return f"{finding.code}: {finding.message}"
 
 
 def _spread(examples: list, number: int) -> list:

@@ -241,25 +241,29 @@ def _add_split(result, dataset, split, content, by_file) -> None:
     )
     about = by_file[image["file_name"]]
     about.setdefault("size", (image["height"], image["width"]))
-    about.setdefault("splits", set()).add(name)
+    splits = about.setdefault("splits", set())
+    if name not in splits:
+      splits.add(name)
+      result.examples.append(_example(result.root, name, image, annotation))
     if object_id not in checked:
       checked.add(object_id)
       where = dict(file=path, video=video, expression=f"ann_id {object_id}")
       if _check_annotation(annotation, image, log, severity, where):
         about.setdefault("polygons", {})[object_id] = annotation["segmentation"]
-    result.examples.append(
-      plan.Example(
-        name,
-        video,
-        str(image["id"]),
-        image["caption"],
-        functools.partial(
-          _load,
-          result.root / refcoco.IMAGE_FOLDER / image["file_name"],
-          annotation["segmentation"],
-        ),
-      )
-    )
+
+
+def _example(root, split, image, annotation) -> plan.Example:
+  return plan.Example(
+    split,
+    pathlib.PurePath(image["file_name"]).stem,
+    str(image["id"]),
+    image["caption"],
+    functools.partial(
+      _load,
+      root / refcoco.IMAGE_FOLDER / image["file_name"],
+      annotation["segmentation"],
+    ),
+  )
 
 
 def _check_annotation(annotation, image, log, severity, where) -> bool:

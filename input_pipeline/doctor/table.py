@@ -57,8 +57,12 @@ def rows(report: examination.Report, found: Sequence[findings.Finding]):
 
 
 def leak_row(report: examination.Report) -> Row:
-  """Equal frames are not found by headers, equal names are."""
   return Row(_BETWEEN, _groups(report.leaks))
+
+
+def leak_title(report: examination.Report) -> str:
+  by = "by name only" if report.fast else "by name and content"
+  return f"Between training and evaluation data, {by}"
 
 
 def summary(counted: dict[str, dict[str, int]]) -> str:
@@ -79,7 +83,7 @@ def render(report: examination.Report) -> str:
     for row in rows(report, examined.findings):
       lines += _render_row(row)
     lines.append("")
-  lines.append("between training and evaluation data")
+  lines.append(leak_title(report))
   lines += _render_row(leak_row(report))
   every = report.all_findings()
   lines += [
