@@ -9,6 +9,9 @@ import jax
 import numpy as np
 import pytest
 
+# Two, so that what is shared over devices is tested as such.
+jax.config.update("jax_num_cpu_devices", 2)
+
 WORDS = (
   "a the and of on to that from red green blue yellow white black dog cat ball "
   "circle square left right moving rolling small large"

@@ -5,12 +5,13 @@ import functools
 import jax
 import jax.numpy as jnp
 import numpy as np
+import optax
 import pytest
 
 from sgmg_jax import types
 from sgmg_jax.losses import criterion
 from sgmg_jax.model import sgmg, variants
-from sgmg_jax.training import forward, optimizer
+from sgmg_jax.training import data_parallel, forward, optimizer
 from sgmg_jax.training import state as state_lib
 from sgmg_jax.training import step as step_lib
 
@@ -172,3 +173,47 @@ def test_shared_encoding_changes_no_loss(model, params):
   actual, expected = losses(params, shared), losses(params, apart)
   for name, value in expected.items():
     np.testing.assert_allclose(actual[name], value, rtol=1e-4, err_msg=name)
+
+
+def test_two_devices_make_the_step_of_one(model, params):
+  # Steps along the gradient: those of AdamW would hide its size.
+  tx = optax.sgd(1.0)
+  make = functools.partial(
+    step_lib.make_train_step,
+    model,
+    tx,
+    trainable=jax.tree.map(lambda _: True, params),
+    seed=0,
+    ema_decay=0.9,
+  )
+  state = state_lib.create(params, tx, use_ema=True)
+  batch = _batch(2, 1)
+  # Unequal shares: the divisor must be that of the whole batch.
+  valid = batch.targets.valid.at[0, 0].set(False)
+  batch = batch.replace(targets=batch.targets.replace(valid=valid))
+  mesh = data_parallel.make_mesh(2)
+  assert mesh.size == 2
+  shared = jax.jit(data_parallel.shard_step(make(axis="data"), mesh))
+  expected, one = jax.jit(make())(state, batch)
+  actual, two = shared(state, batch)
+  for name, value in one.items():
+    np.testing.assert_allclose(two[name], value, rtol=1e-4, err_msg=name)
+
+  def check(path, start, a, b):
+    largest = np.abs(np.asarray(b) - start).max()
+    np.testing.assert_allclose(
+      a,
+      b,
+      rtol=0,
+      atol=1e-3 * largest + 1e-6,
+      err_msg=jax.tree_util.keystr(path),
+    )
+
+  jax.tree_util.tree_map_with_path(
+    check, params, actual.params, expected.params
+  )
+
+
+def test_mesh_shares_the_batch_evenly():
+  assert data_parallel.make_mesh(3).size == 1
+  assert data_parallel.make_mesh(4).size == 2
