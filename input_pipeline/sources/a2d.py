@@ -85,12 +85,27 @@ class A2D(base.Source):
       examples = convert.write_examples(root, split)
     self.expressions = _expressions(examples, listed)
     self._videos: dict[str, base.Video] = {}
+    # The expression of each video that is furthest from its start.
+    self._last = {
+      e.video: e for e in sorted(self.expressions, key=lambda e: e.frame)
+    }
 
   def video(self, name: str) -> base.Video:
+    """As for any source.
+
+    Raises:
+      UserError: no readable clip, or it ends before an annotated frame.
+    """
     if name not in self._videos:
       num_frames, height, width = video_file.probe(
         self._clip(name), f"a2d video {name!r}"
       )
+      last = self._last.get(name)
+      if last and last.frame >= num_frames:
+        raise UserError(
+          f"a2d expression {last.key}: annotated in frame {last.frame + 1}, "
+          f"but {self._clip(name)} has {num_frames} frames"
+        )
       frames = tuple(f"{number:05d}" for number in range(1, num_frames + 1))
       self._videos[name] = base.Video(name, frames, (height, width))
     return self._videos[name]
@@ -131,18 +146,13 @@ class A2D(base.Source):
     """As for any source, but an absent instance is an error.
 
     Raises:
-      UserError: no annotation of the frame, or none of the instance; the
-        video ends before the annotated frame; or a mask of another size.
+      UserError: no annotation of the frame, none of the instance, or a mask
+        of another size.
     """
     what = f"a2d expression {expression.key}"
     video = self.video(expression.video)
     masks = np.zeros((len(indices), *video.size), bool)
     for row, index in enumerate(indices):
-      if not 0 <= index < len(video.frames):
-        raise UserError(
-          f"{what}: annotated in frame {index + 1}, but "
-          f"{self._clip(video.name)} has {len(video.frames)} frames"
-        )
       objects = self.objects(video.name, index)
       for instance in expression.object_ids:
         file = self._annotations / video.name / f"{index + 1:05d}.h5"

@@ -18,6 +18,7 @@ import zlib
 import numpy as np
 import PIL.Image
 import scipy.io
+from sgmg_jax.input_pipeline.convert import jhmdb as convert
 from sgmg_jax.input_pipeline.sources import base, json_file
 
 from sgmg_jax.errors import UserError
@@ -51,12 +52,20 @@ class JHMDB(base.Source):
 
   name = "jhmdb"
 
-  def __init__(self, path: str | os.PathLike, split: str = "test"):
+  def __init__(
+    self,
+    path: str | os.PathLike,
+    split: str = "test",
+    *,
+    draw_frames: bool = False,
+  ):
     """Reads the list of chosen frames.
 
     Args:
       path: the folder that holds Rename_Images/ and puppet_mask/.
       split: "test"; there is no other.
+      draw_frames: draw other frames if the list is missing; their scores do
+        not compare with published ones.
 
     Raises:
       UserError: the list is missing or malformed, or another split.
@@ -68,14 +77,19 @@ class JHMDB(base.Source):
     self.split = split
     root = pathlib.Path(path)
     listed = root / SAMPLES_FILE
-    if not listed.exists():
+    if listed.exists():
+      samples = json_file.read(listed, f"a list of {_EXPECTED}", kind=list)
+    elif draw_frames:
+      logging.warning("%s is missing: drawing other frames to score", listed)
+      samples = convert.draw_samples(root)
+    else:
       raise UserError(
         f"{listed}: no such file; it lists the frames to score and is "
-        "published with MTTR, other frames would give other numbers"
+        "published with MTTR, other frames (draw_frames) give other numbers"
       )
     # By video: folder of its frames, its masks, number of frames with masks.
     self._files: dict[str, tuple[pathlib.Path, pathlib.Path, int]] = {}
-    self.expressions = self._read_samples(root, listed)
+    self.expressions = self._parse(samples, root)
     self._videos: dict[str, base.Video] = {}
 
   def video(self, name: str) -> base.Video:
@@ -129,10 +143,10 @@ class JHMDB(base.Source):
       )
     return folder / f"{index + 1:05d}.png"
 
-  def _read_samples(
-    self, root: pathlib.Path, listed: pathlib.Path
+  def _parse(
+    self, samples: list, root: pathlib.Path
   ) -> tuple[base.Expression, ...]:
-    samples = json_file.read(listed, f"a list of {_EXPECTED}", kind=list)
+    listed = root / SAMPLES_FILE
     expressions: dict[tuple[str, str], base.Expression] = {}
     for number, sample in enumerate(samples):
       match sample:

@@ -260,7 +260,10 @@ class TestMasks:
     examples = json.loads(list_of(root, "train").read_text())
     examples[0][2] = 13
     list_of(root, "train").write_text(json.dumps(examples))
-    self.check(root, [self.first(root).key, "frame 13", "12 frames"])
+    words = [self.first(root).key, "frame 13", "_vid0.mp4 has 12 frames"]
+    self.check(root, words)
+    with pytest.raises(errors.UserError, match=self.first(root).key):
+      a2d.A2D(root, "train").video("_vid0")
 
 
 class TestOpening:

@@ -106,6 +106,49 @@ def test_a_video_of_one_mask(miniatures, tmp_path):
   )
 
 
+class TestDrawnFrames:
+  def test_three_frames_of_every_video_in_order(self, root):
+    published = jhmdb.JHMDB(root).expressions
+    (root / jhmdb.SAMPLES_FILE).unlink()
+    source = jhmdb.JHMDB(root, draw_frames=True)
+    assert [(e.video, e.text) for e in source.expressions] == [
+      (e.video, e.text) for e in published
+    ]
+    frames = [e.frame for e in source.expressions]
+    for k in range(0, 9, 3):
+      assert frames[k : k + 3] == sorted(set(frames[k : k + 3]))
+    assert len(set(map(tuple, np.reshape(frames, (3, 3))))) > 1
+    for e in source.expressions:
+      assert source.read_masks(e, [e.frame]).shape == (1, 96, 128)
+    assert jhmdb.JHMDB(root, draw_frames=True).expressions == source.expressions
+    assert not (root / jhmdb.SAMPLES_FILE).exists()
+
+  def test_the_published_list_is_preferred(self, made):
+    expected = jhmdb.JHMDB(made).expressions
+    assert jhmdb.JHMDB(made, draw_frames=True).expressions == expected
+
+  @pytest.mark.parametrize(
+    "pattern, message",
+    [
+      ("jhmdb_annotation.txt", "jhmdb_annotation.txt: cannot be read"),
+      ("Rename_Images/*/vid1", "'vid1', expression .*0 folders"),
+      ("puppet_mask/*/vid1/puppet_mask.mat", "'vid1'.*puppet_mask.mat"),
+    ],
+  )
+  def test_missing_files_are_named(self, root, pattern, message):
+    (root / jhmdb.SAMPLES_FILE).unlink()
+    (path,) = root.glob(pattern)
+    path.rename(root / "away")
+    with pytest.raises(errors.UserError, match=message):
+      jhmdb.JHMDB(root, draw_frames=True)
+
+  def test_too_few_masks(self, root):
+    (root / jhmdb.SAMPLES_FILE).unlink()
+    write_masks(root, "vid1", np.zeros((96, 128, 2), np.uint8))
+    with pytest.raises(errors.UserError, match="'vid1': 2 masks"):
+      jhmdb.JHMDB(root, draw_frames=True)
+
+
 class TestErrors:
   def test_the_list_must_be_there(self, root):
     (root / jhmdb.SAMPLES_FILE).unlink()

@@ -1,0 +1,93 @@
+"""Frames of JHMDB-Sentences to score, where the published list is missing.
+
+Only the published list gives numbers that compare with those of papers.
+"""
+
+from __future__ import annotations
+
+import csv
+import os
+import pathlib
+
+import numpy as np
+import scipy.io
+
+from sgmg_jax.errors import UserError
+
+FRAMES_PER_VIDEO = 3
+
+
+def draw_samples(root: str | os.PathLike, seed: int = 0) -> list[list]:
+  """Entries as in jhmdb_sentences_samples_metadata.json, by other draws.
+
+  As the published list was made: three different frames of every video,
+  among those with masks, in order. Nothing is stored, so that nobody takes
+  it for the published list; the same seed draws the same frames.
+
+  Args:
+    root: the folder that holds jhmdb_annotation.txt.
+    seed: of the draws.
+
+  Returns:
+    [video, frame file, mask file, number of masks, query] of every frame.
+
+  Raises:
+    UserError: a file is missing or malformed, or a video has too few masks.
+  """
+  root = pathlib.Path(root)
+  samples = []
+  for number, (video, query) in enumerate(_queries(root)):
+    folders = list(root.glob(f"Rename_Images/*/{video}"))
+    if len(folders) != 1:
+      raise UserError(
+        f"jhmdb video {video!r}, expression {query!r}: {len(folders)} folders "
+        f"of that name below {root / 'Rename_Images'}, expected one"
+      )
+    action = folders[0].parent.name
+    masks = f"puppet_mask/{action}/{video}/puppet_mask.mat"
+    num_masks = _num_masks(root / masks, video)
+    random = np.random.Generator(np.random.Philox([seed, number]))
+    drawn = random.choice(num_masks, FRAMES_PER_VIDEO, replace=False)
+    samples += [
+      [
+        video,
+        f"./jhmdb_sentences/Rename_Images/{action}/{video}/{frame:05d}.png",
+        f"./jhmdb_sentences/{masks}",
+        num_masks,
+        query,
+      ]
+      for frame in sorted((drawn + 1).tolist())
+    ]
+  return samples
+
+
+def _queries(root: pathlib.Path) -> list[tuple[str, str]]:
+  """(video, query) of every row of the annotation file."""
+  path = root / "jhmdb_annotation.txt"
+  try:
+    with path.open(encoding="utf-8", newline="") as file:
+      _, *rows = [row for row in csv.reader(file) if row] or [[]]
+  except (OSError, UnicodeDecodeError, csv.Error) as e:
+    raise UserError(f"{path}: cannot be read ({e})") from e
+  for number, row in enumerate(rows, 2):
+    if len(row) != 2:
+      raise UserError(f"{path} row {number}: {row}, expected video and query")
+  return [(video.strip(), query) for video, query in rows]
+
+
+def _num_masks(path: pathlib.Path, video: str) -> int:
+  """Length of part_mask's last axis, without reading the masks."""
+  try:
+    shapes = {name: shape for name, shape, _ in scipy.io.whosmat(path)}
+    num_masks = shapes["part_mask"][2]
+  except Exception as e:
+    # SciPy raises nearly anything for a damaged file.
+    raise UserError(
+      f"jhmdb video {video!r}: cannot read 'part_mask' of {path} ({e})"
+    ) from e
+  if num_masks < FRAMES_PER_VIDEO:
+    raise UserError(
+      f"jhmdb video {video!r}: {num_masks} masks in {path}, expected at least "
+      f"{FRAMES_PER_VIDEO}"
+    )
+  return num_masks
