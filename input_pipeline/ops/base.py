@@ -1,0 +1,40 @@
+"""What an op is: a transform of one example, dict -> dict.
+
+An example has these keys:
+  frames      uint8[T, H, W, 3], RGB
+  masks       bool[K, H, W], ground truth of K of the frames
+  annotated   int32[K], which of the T frames those are
+  boxes       float32[K, 4], (x1, y1, x2, y2) pixels, x2 and y2 the last
+              occupied column and row
+  valid       bool[K], False where the object is not to be seen
+  expression  str
+  size        (H, W)
+Others pass through. Ops change no array in place and may return views.
+"""
+
+from __future__ import annotations
+
+import abc
+from collections.abc import Mapping
+from typing import Any
+
+Example = Mapping[str, Any]
+Size = tuple[int, int]
+Seed = tuple[int, ...]
+
+
+class Op(abc.ABC):
+  """A frozen dataclass whose fields are its settings.
+
+  Random numbers come from the seed alone: the same example and seed give the
+  same result.
+  """
+
+  @abc.abstractmethod
+  def __call__(self, example: Example, seed: Seed) -> dict[str, Any]:
+    """The transformed example; the given one stays as it is."""
+
+  def output_size(self, size: Size, seed: Seed) -> Size:
+    """(height, width) that the call with this seed would give."""
+    del seed
+    return size
