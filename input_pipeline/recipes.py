@@ -1,0 +1,254 @@
+"""How each data set is sampled and transformed, in training and evaluation.
+
+The official SgMg pipelines. Where they are plainly wrong (sentences swapped
+inside words, grey levels that wrap round, boxes one pixel off) the default is
+right; `Quirks` brings each error back for reproduction. Normalising pixels
+and boxes is left to the batch.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping
+from typing import Any, Final
+
+import numpy as np
+from sgmg_jax.input_pipeline import clip_sampler, seeds
+from sgmg_jax.input_pipeline.ops import (
+  base,
+  boxes,
+  captions,
+  flip,
+  photometric,
+  pseudo_video,
+  resize,
+  resize_crop,
+)
+
+from sgmg_jax.errors import UserError
+
+IMAGES: Final = ("refcoco", "refcoco+", "refcocog")
+VIDEOS: Final = ("refer_ytvos", "refer_davis", "mevis")
+ACTORS: Final = ("a2d", "jhmdb")
+NAMES: Final = (*VIDEOS, *ACTORS, *IMAGES, "refshapes")
+
+_SHORTS = (288, 320, 352, 392, 416, 448, 480, 512)
+_VIDEO_SIZES = resize_crop.RandomResizeCrop(_SHORTS, 640)
+_IMAGE_SIZES = resize_crop.RandomResizeCrop(
+  tuple(range(480, 769, 32)),
+  800,
+  recrop_shorts=(296, 328, 360, 392, 416, 448, 480, 512),
+)
+
+
+@dataclasses.dataclass(frozen=True)
+class Quirks:
+  """Official errors of training to reproduce.
+
+  Attributes:
+    substring_caption_flip: a flip swaps left and right inside words too.
+    flipped_box_offset: a flip moves boxes one pixel to the right of the
+      mask, and those of invalid frames to the right edge.
+    photometric_wraparound: grey levels outside 0..255 wrap round.
+  """
+
+  substring_caption_flip: bool = False
+  flipped_box_offset: bool = False
+  photometric_wraparound: bool = False
+
+
+@dataclasses.dataclass(frozen=True)
+class Recipe:
+  """From an expression to an example.
+
+  A sample's seed is any tuple of integers. Op i draws from (*seed, i), the
+  choice of frames from (*seed, -1).
+
+  Attributes:
+    sampler: which clips there are, and their frames.
+    ops: in order.
+    resample: whether a sample whose object is valid in no frame is replaced
+      by another; never in evaluation.
+  """
+
+  sampler: clip_sampler.Sampler
+  ops: tuple[base.Op, ...]
+  resample: bool
+
+  def clip(
+    self, sample: clip_sampler.Sample, length: int, seed: base.Seed
+  ) -> clip_sampler.Clip:
+    """Frames of a sample of a video of `length` frames."""
+    return self.sampler.clip(sample, length, seeds.generator(*seed, -1))
+
+  def apply(self, example: base.Example, seed: base.Seed) -> dict[str, Any]:
+    """All ops; see `ops.base` for the keys. `boxes` and `valid` are made."""
+    for i, op in enumerate(self.ops):
+      example = op(example, (*seed, i))
+    return dict(example)
+
+  def output_size(self, size: base.Size, seed: base.Seed) -> base.Size:
+    """(height, width) that `apply` with this seed gives such frames."""
+    for i, op in enumerate(self.ops):
+      size = op.output_size(size, (*seed, i))
+    return size
+
+  def accepts(self, example: base.Example) -> bool:
+    """Whether a transformed example is used, not another drawn for it."""
+    return not self.resample or bool(np.any(example["valid"]))
+
+
+def get(
+  name: str,
+  phase: str,
+  *,
+  num_frames: int = 5,
+  quirks: Quirks | None = None,
+  pseudo_video: bool = False,
+  normalise_eval_captions: bool = False,
+  sizes: Mapping[str, Any] | None = None,
+) -> Recipe:
+  """The recipe of a data set.
+
+  Args:
+    name: one of `NAMES`; own data is "refer_ytvos".
+    phase: "train" or "eval".
+    num_frames: T. Whole videos have their own.
+    quirks: to reproduce in training.
+    pseudo_video: makes clips of images, in training.
+    normalise_eval_captions: lower-cases sentences also where the official
+      evaluation takes them as they are (`VIDEOS`).
+    sizes: fields of the resizing op to change, such as {"longest": 320}; of
+      `RandomResizeCrop` in training, of `Resize` in evaluation.
+
+  Raises:
+    UserError: no such data set, phase or size; or no such recipe.
+  """
+  if name not in NAMES:
+    raise UserError(
+      f"data set {name!r} is unknown, expected one of {', '.join(NAMES)}"
+    )
+  if phase not in ("train", "eval"):
+    raise UserError(f"phase {phase!r}: expected 'train' or 'eval'")
+  if pseudo_video and (name not in IMAGES or phase != "train"):
+    raise UserError(
+      f"pseudo_video: {name} ({phase}) has no images to train on, expected "
+      f"one of {', '.join(IMAGES)}"
+    )
+  if phase == "eval":
+    return _evaluation(name, num_frames, normalise_eval_captions, sizes)
+  quirks = quirks or Quirks()
+  if pseudo_video:
+    return _pseudo_video(num_frames, quirks, sizes)
+  if name in VIDEOS:
+    return _videos(name, num_frames, quirks, sizes)
+  if name == "a2d":
+    return _a2d(num_frames, quirks, sizes)
+  if name in IMAGES:
+    return _images(quirks, sizes)
+  if name == "refshapes":
+    return _refshapes()
+  raise UserError(f"{name} is for evaluation only, expected phase 'eval'")
+
+
+def _evaluation(name, num_frames, normalise_captions, sizes):
+  if name == "refshapes":
+    return dataclasses.replace(_refshapes(), resample=False)
+  whole = name in VIDEOS
+  if whole:
+    sampler = clip_sampler.WholeVideos()
+  else:
+    sampler = clip_sampler.Windows(1 if name in IMAGES else num_frames)
+  ops = [
+    boxes.BoxesFromMasks(continuous=name in IMAGES),
+    _resized(resize.Resize(360, None if whole else 640), sizes),
+  ]
+  if name in ACTORS or (whole and normalise_captions):
+    ops.insert(0, captions.NormaliseCaption())
+  return Recipe(sampler, tuple(ops), resample=False)
+
+
+def _videos(name, num_frames, quirks, sizes):
+  # Ref-DAVIS17 never runs backwards.
+  davis = name == "refer_davis"
+  sampler = clip_sampler.SpreadClips(
+    num_frames, reverse=0.0 if davis else 0.3, lone_anchor=not davis
+  )
+  ops = (
+    captions.NormaliseCaption(),
+    boxes.BoxesFromMasks(),
+    _resized(_VIDEO_SIZES, sizes),
+    _flip(quirks),
+    _photometric(quirks),
+  )
+  return Recipe(sampler, ops, resample=True)
+
+
+def _a2d(num_frames, quirks, sizes):
+  ops = (
+    captions.NormaliseCaption(),
+    boxes.BoxesFromMasks(),
+    _flip(quirks),
+    _photometric(quirks),
+    _resized(_VIDEO_SIZES, sizes),
+  )
+  return Recipe(clip_sampler.AnnotatedClips(num_frames), ops, resample=True)
+
+
+def _images(quirks, sizes):
+  ops = (
+    # As the annotated boxes, which name edges: their flip needs no fix.
+    boxes.BoxesFromMasks(continuous=True),
+    flip.RandomFlip(
+      substring_caption=quirks.substring_caption_flip,
+      placeholder="[TMP]",
+      continuous_boxes=True,
+    ),
+    _resized(_IMAGE_SIZES, sizes),
+  )
+  return Recipe(clip_sampler.Windows(1), ops, resample=True)
+
+
+def _pseudo_video(num_frames, quirks, sizes):
+  ops = (
+    pseudo_video.PseudoVideo(num_frames),
+    boxes.BoxesFromMasks(),
+    pseudo_video.DropSlim(),
+    _flip(quirks),
+    _photometric(quirks),
+    _resized(_VIDEO_SIZES, sizes),
+    boxes.ZeroEmptyBoxes(),
+  )
+  return Recipe(clip_sampler.Windows(1), ops, resample=True)
+
+
+def _refshapes():
+  # Whole and unchanged: sentences speak of first and last, of colours, and
+  # of a motion that the clip shows from beginning to end.
+  ops = (boxes.BoxesFromMasks(),)
+  return Recipe(clip_sampler.WholeVideos(), ops, resample=True)
+
+
+def _flip(quirks):
+  return flip.RandomFlip(
+    substring_caption=quirks.substring_caption_flip,
+    continuous_boxes=quirks.flipped_box_offset,
+  )
+
+
+def _photometric(quirks):
+  return photometric.RandomPhotometric(wrap=quirks.photometric_wraparound)
+
+
+def _resized(op, sizes):
+  sizes = {
+    field: tuple(value) if isinstance(value, list) else value
+    for field, value in (sizes or {}).items()
+  }
+  fields = [field.name for field in dataclasses.fields(op)]
+  for name in sizes:
+    if name not in fields:
+      raise UserError(
+        f"sizes.{name}: no such field, expected one of {', '.join(fields)}"
+      )
+  return dataclasses.replace(op, **sizes)
