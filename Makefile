@@ -49,5 +49,5 @@ $(VENV)/.demo: $(VENV)/bin/python setup.cfg constraints.txt
 
 $(VENV)/.test: $(VENV)/bin/python setup.cfg constraints.txt
 	@echo "Setting up $(VENV) for tests (once, some minutes)"
-	$(PIP) --constraint constraints.txt --editable ".[convert,dev]"
+	$(PIP) --constraint constraints.txt --editable ".[convert,data,dev]"
 	touch $@ $(VENV)/.demo
