@@ -4,19 +4,21 @@ from __future__ import annotations
 
 import dataclasses
 import os
-import types
 from collections.abc import Mapping
 from typing import Any
 
 from sgmg_jax.input_pipeline import loader as loader_lib
 from sgmg_jax.input_pipeline import planner, recipes
-from sgmg_jax.input_pipeline.sources import registry
+from sgmg_jax.input_pipeline.sources import built, registry
 
 from sgmg_jax.errors import UserError
 
-_NONE: Mapping[str, Any] = types.MappingProxyType({})
 # Data sets that take another's recipe.
 _RECIPES = {"own": "refer_ytvos"}
+
+
+def _empty():
+  return dataclasses.field(default_factory=dict)
 
 
 def _freeze(value):
@@ -32,9 +34,9 @@ class Config:
   """What a pipeline is made of.
 
   Attributes:
-    root: folder that holds the data sets.
-    sets: (name, folder below `root`, how often it is listed) of each data
-      set, see `sources.registry`; they are concatenated.
+    root: folder that holds the data sets, raw or built.
+    sets: (name, folder below `root` of the raw data, how often it is listed)
+      of each data set, see `sources.registry`; they are concatenated.
     batch_size: clips in a global batch.
     num_frames: T.
     buckets: (height, width) that batches are padded to, multiples of 32;
@@ -57,10 +59,10 @@ class Config:
   batch_size: int
   num_frames: int
   buckets: tuple[tuple[int, int], ...]
-  options: Mapping[str, Mapping[str, Any]] = _NONE
+  options: Mapping[str, Mapping[str, Any]] = _empty()
   pseudo_video: bool = False
-  quirks: Mapping[str, bool] = _NONE
-  sizes: Mapping[str, Any] = _NONE
+  quirks: Mapping[str, bool] = _empty()
+  sizes: Mapping[str, Any] = _empty()
   num_threads: int = 1
   prefetch: int = 2
   on_error: str = "error"
@@ -110,11 +112,12 @@ def open_loader(config: Config, share: Share) -> loader_lib.Loader:
       ),
       sizes=config.sizes,
     )
+    if built.is_built(config.root, name):
+      path = config.root
+    else:
+      path = os.path.join(config.root, folder)
     source = registry.open_source(
-      name,
-      os.path.join(config.root, folder),
-      share.split,
-      **config.options.get(name, {}),
+      name, path, share.split, **config.options.get(name, {})
     )
     data_sets.append(
       loader_lib.DataSet(source, recipe, repeat=repeat, skip_errors=skip_errors)
