@@ -14,7 +14,15 @@ import sgmg_jax
 
 # Modules of this package: HELP, add_arguments(parser), run(args) -> int.
 # Imported one at a time, so that `sgmg convert` does not wait for training.
-COMMANDS: Final = ("segment", "demo", "train", "eval", "convert", "bench")
+COMMANDS: Final = (
+  "segment",
+  "demo",
+  "train",
+  "eval",
+  "convert",
+  "data",
+  "bench",
+)
 
 
 def main(argv: Sequence[str] | None = None) -> int:

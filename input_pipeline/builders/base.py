@@ -1,0 +1,271 @@
+"""One builder for every data set: a raw source stored frame by frame.
+
+TensorFlow Datasets writes a temporary folder and renames it when everything
+is complete, so a build that fails or is interrupted is never taken for one.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import functools
+import os
+import tempfile
+from collections.abc import Iterable, Iterator, Sequence
+from typing import Any, ClassVar
+
+import numpy as np
+import tensorflow_datasets as tfds
+import tqdm
+from etils import epath
+from sgmg_jax.input_pipeline.builders import records
+from sgmg_jax.input_pipeline.sources import base, built, built_index, registry
+
+from sgmg_jax.errors import UserError
+
+# Parts that TensorFlow Datasets sorts one after the other in memory before it
+# writes a split of over a gigabyte; each is an open file until then.
+_SORT_PARTS = 125
+_KEY_SPACE = 2**128
+
+
+@dataclasses.dataclass(frozen=True)
+class RawSplit:
+  """What opens a raw split, in this process or in a worker of Beam.
+
+  Attributes:
+    name, path, split: as for `registry.open_source`.
+    options: (name, value) of each.
+  """
+
+  name: str
+  path: str | None
+  split: str
+  options: tuple[tuple[str, Any], ...] = ()
+
+  # A worker reads many videos of a split.
+  @functools.cached_property
+  def source(self) -> base.Source:
+    return registry.open_source(
+      self.name, self.path, self.split, **dict(self.options)
+    )
+
+
+class Builder(tfds.core.GeneratorBasedBuilder, skip_registration=True):
+  """Stores one record per frame; subclasses say what and from where.
+
+  Attributes:
+    SPLITS: built if no others are asked for.
+    OTHER_SPLITS: further ones, with files that not everybody has.
+    RE_ENCODED: splits stored as JPEG though the source gives other files.
+    DESCRIPTION, HOMEPAGE, CITATION: of the data set.
+    indices: of the splits built, by name.
+  """
+
+  VERSION = tfds.core.Version("1.0.0")
+  RELEASE_NOTES: ClassVar[dict[str, str]] = {
+    "1.0.0": "One record per frame with masks of all objects, and an index."
+  }
+  SPLITS: ClassVar[tuple[str, ...]] = ()
+  OTHER_SPLITS: ClassVar[tuple[str, ...]] = ()
+  RE_ENCODED: ClassVar[tuple[str, ...]] = ()
+  DESCRIPTION: ClassVar[str] = ""
+  HOMEPAGE: ClassVar[str | None] = None
+  CITATION: ClassVar[str | None] = None
+  # Nothing is downloaded: there are no checksums to look for near the code.
+  code_path = None
+
+  def __init__(
+    self,
+    *,
+    splits: Sequence[str] = (),
+    options: dict[str, Any] | None = None,
+    beam: bool = False,
+    file_format: str = "array_record",
+    **kwargs: Any,
+  ):
+    """As any builder.
+
+    Args:
+      splits: to build, in place of `SPLITS`.
+      options: of the raw reader, such as {"version": 2}.
+      beam: whether Apache Beam runs the build. Its workers read the raw
+        files, by the same path.
+      file_format: another than array_record has no random access.
+      **kwargs: data_dir, config, version.
+    """
+    self._chosen = tuple(splits)
+    self._options = dict(options or {})
+    self._beam = beam
+    self.indices: dict[str, built_index.Index] = {}
+    self._index_files = _IndexFiles(self.indices)
+    super().__init__(file_format=file_format, **kwargs)
+
+  @property
+  def set_name(self) -> str:
+    """The data set's name, such as "refcoco+"."""
+    return self.builder_config.name if self.builder_config else self.name
+
+  def default_splits(self, path: epath.Path | None) -> tuple[str, ...]:
+    """Those to build when none are asked for; `path` holds the raw files."""
+    del path  # For subclasses.
+    return self.SPLITS
+
+  def _info(self) -> tfds.core.DatasetInfo:
+    return tfds.core.DatasetInfo(
+      builder=self,
+      description=self.DESCRIPTION,
+      features=tfds.features.FeaturesDict(
+        {
+          "video": tfds.features.Text(),
+          "frame": tfds.features.Text(),
+          "image": tfds.features.Image(
+            shape=(None, None, 3), doc="as in the raw data"
+          ),
+          "objects": tfds.features.Sequence(
+            {
+              "id": tfds.features.Scalar(np.int64),
+              "rle": tfds.features.Tensor(
+                shape=(), dtype=np.str_, doc="COCO run-length code of the mask"
+              ),
+            }
+          ),
+        }
+      ),
+      homepage=self.HOMEPAGE,
+      citation=self.CITATION,
+      disable_shuffling=True,
+      metadata=self._index_files,
+    )
+
+  def _split_generators(self, dl_manager: tfds.download.DownloadManager):
+    path = dl_manager.manual_dir if self.MANUAL_DOWNLOAD_INSTRUCTIONS else None
+    if path is not None and built.is_built(path, self.set_name):
+      raise UserError(
+        f"{path}: is a built {self.set_name}, expected the raw files"
+      )
+    generators = {}
+    # All are opened, hence checked, before any is stored.
+    for split in self._chosen or self.default_splits(path):
+      raw = RawSplit(
+        self.set_name,
+        None if path is None else os.fspath(path),
+        split,
+        tuple(self._options.items()),
+      )
+      index = built_index.make(raw.source)
+      self.indices[split] = index
+      generators[split] = self._generate_examples(raw, index)
+    return generators
+
+  def _generate_examples(self, raw: RawSplit, index: built_index.Index):
+    re_encoded = index.split in self.RE_ENCODED
+    encode = records.as_jpeg if re_encoded else records.as_stored
+    if self._beam:
+      return _beam_examples(raw, index, encode)
+    return _examples(raw.source, index, encode)
+
+  def _example_writer(self):
+    return _Writer(self.info.file_format)
+
+
+def _videos(index: built_index.Index):
+  """(entry, object ids needed by frame index) of each video."""
+  needed: dict[str, dict[int, set[int]]] = {}
+  for (video, frame), ids in records.needed_objects(index).items():
+    needed.setdefault(video, {})[frame] = ids
+  for stored in index.videos:
+    yield stored, needed.get(stored.video.name, {})
+
+
+def _examples(
+  source: base.Source, index: built_index.Index, encode: records.Encode
+) -> Iterator[tuple[int, records.Record]]:
+  title = f"{index.name} {index.split}"
+  with tqdm.tqdm(total=index.num_records, desc=title, unit="frame") as bar:
+    for stored, needed in _videos(index):
+      for number, record in records.of_video(source, stored, needed, encode):
+        yield _sort_key(number, index.num_records), record
+        bar.update()
+
+
+def _sort_key(number: int, total: int) -> int:
+  """Rises with `number` over the whole space of keys.
+
+  Numbers themselves lie at its lower end, where the sort would take the whole
+  split for one part and load it into memory.
+  """
+  part = number * _SORT_PARTS // total
+  return part * (_KEY_SPACE // _SORT_PARTS) + number
+
+
+def _beam_examples(
+  raw: RawSplit, index: built_index.Index, encode: records.Encode
+):
+  """A Beam transform that gives the same; videos are read in parallel."""
+  beam = import_beam()
+  read = functools.partial(_read_video, encode)
+  # A fresh one: a source that is open here is not sent to the workers.
+  raw = dataclasses.replace(raw)
+  entries = [(raw, *entry) for entry in _videos(index)]
+  return beam.Create(entries) | beam.FlatMap(read)
+
+
+def _read_video(encode, entry):
+  raw, stored, needed = entry
+  source = _worker_split(raw).source
+  # Beam itself spreads the numbers over the record files, in their order.
+  yield from records.of_video(source, stored, needed, encode)
+
+
+@functools.lru_cache(maxsize=4)
+def _worker_split(raw: RawSplit) -> RawSplit:
+  """One for all that are equal, so that each is opened once a process."""
+  return raw
+
+
+def import_beam():
+  """The module apache_beam.
+
+  Raises:
+    UserError: it is not installed.
+  """
+  try:
+    import apache_beam
+  except ImportError as e:
+    raise UserError(
+      "--beam needs Apache Beam: pip install apache-beam (apache-beam[gcp] "
+      f"for Dataflow); {e}"
+    ) from e
+  return apache_beam
+
+
+class _IndexFiles(tfds.core.Metadata):
+  """Writes the index of each split into the folder of the build."""
+
+  def __init__(self, indices: dict[str, built_index.Index]):
+    super().__init__()
+    self._indices = indices
+
+  def save_metadata(self, data_dir):
+    for split, index in self._indices.items():
+      path = epath.Path(data_dir) / built_index.file_name(split)
+      path.write_text(built_index.to_json(index))
+
+  def load_metadata(self, data_dir):
+    """Nothing: `BuiltSource` reads the index of the split that it opens."""
+
+
+class _Writer(tfds.core.ExampleWriter):
+  """Writes record files; to remote folders by way of a local file.
+
+  ArrayRecord writes local files only.
+  """
+
+  def write(self, path: epath.PathLike, examples: Iterable[Any]):
+    if "://" not in os.fspath(path):
+      return super().write(path, examples)
+    with tempfile.TemporaryDirectory(prefix="sgmg-build-") as folder:
+      local = epath.Path(folder) / epath.Path(path).name
+      written = super().write(local, examples)
+      local.copy(path, overwrite=True)
+    return written

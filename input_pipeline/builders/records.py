@@ -1,0 +1,123 @@
+"""What becomes of a split: one record for each frame, in the index's order."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import numpy as np
+import PIL.Image
+from pycocotools import mask as coco_mask
+from sgmg_jax.input_pipeline.sources import base, built_index
+
+from sgmg_jax.errors import UserError
+
+# (source, video name, index) -> the image file to store.
+Encode = Callable[[base.Source, str, int], bytes]
+Record = dict[str, Any]
+
+_JPEG_QUALITY = 95
+
+
+def as_stored(source: base.Source, video: str, index: int) -> bytes:
+  """The source's own file, byte for byte."""
+  return source.encoded_frame(video, index)
+
+
+def as_jpeg(source: base.Source, video: str, index: int) -> bytes:
+  """A JPEG of quality 95, for frames of a video file.
+
+  Colours at half the resolution lose little: those of the video have no more.
+  """
+  file = io.BytesIO()
+  frame = PIL.Image.fromarray(source.read_frames(video, [index])[0])
+  frame.save(file, "JPEG", quality=_JPEG_QUALITY)
+  return file.getvalue()
+
+
+def needed_objects(index: built_index.Index) -> dict[tuple[str, int], set[int]]:
+  """Object ids that must be in a frame, by (video, frame index).
+
+  Where an expression has its ground truth in one frame alone, that frame must
+  have its objects; otherwise an object may be out of sight.
+  """
+  needed: dict[tuple[str, int], set[int]] = {}
+  for e in index.expressions:
+    if e.frame is not None and e.object_ids:
+      needed.setdefault((e.video, e.frame), set()).update(e.object_ids)
+  return needed
+
+
+def of_video(
+  source: base.Source,
+  stored: built_index.StoredVideo,
+  needed: dict[int, set[int]],
+  encode: Encode = as_stored,
+) -> Iterator[tuple[int, Record]]:
+  """(number, record) of each frame of a video.
+
+  Args:
+    source: the raw split.
+    stored: the video's entry in the index.
+    needed: object ids that must be in a frame, by its index.
+    encode: gives the image file.
+
+  Raises:
+    UserError: a frame or mask is missing, unreadable or of another size than
+      the video's first frame; or a frame that must show an object does not.
+  """
+  video = stored.video
+  beyond = [i for i in needed if not 0 <= i < len(video.frames)]
+  if beyond:
+    raise UserError(
+      f"{source.name} {source.split} video {video.name!r}: ground truth for "
+      f"frame {beyond[0]}, but it has {len(video.frames)} frames"
+    )
+  for i, frame in enumerate(video.frames):
+    what = f"{source.name} {source.split} video {video.name!r} frame {frame!r}"
+    image = encode(source, video.name, i)
+    _check_size("image", _size(image, what), video.size, what)
+    ids, runs = [], []
+    if stored.annotated is None or i in stored.annotated:
+      objects = source.objects(video.name, i)
+      missing = needed.get(i, set()) - objects.keys()
+      if missing:
+        raise UserError(
+          f"{what}: ground truth lacks object {min(missing)} that an "
+          f"expression refers to, it has {sorted(objects)}"
+        )
+      for object_id, mask in sorted(objects.items()):
+        _check_size("mask", mask.shape, video.size, what)
+        ids.append(object_id)
+        runs.append(_runs(mask))
+    yield (
+      stored.first_record + i,
+      {
+        "video": video.name,
+        "frame": frame,
+        "image": image,
+        "objects": {"id": ids, "rle": runs},
+      },
+    )
+
+
+def _runs(mask: np.ndarray) -> bytes:
+  """COCO run-length code of bool[H, W]."""
+  return coco_mask.encode(np.asfortranarray(mask.view(np.uint8)))["counts"]
+
+
+def _size(image: bytes, what: str) -> tuple[int, int]:
+  try:
+    with PIL.Image.open(io.BytesIO(image)) as header:
+      return header.size[::-1]
+  except (OSError, SyntaxError, ValueError) as e:
+    raise UserError(f"{what}: not a readable image ({e})") from e
+
+
+def _check_size(part, size, expected, what) -> None:
+  if tuple(size) != tuple(expected):
+    raise UserError(
+      f"{what}: {part} of {size[0]}x{size[1]} pixels, expected "
+      f"{expected[0]}x{expected[1]} as the video's first frame"
+    )

@@ -1,0 +1,39 @@
+"""`sgmg data COMMAND …`: build, check, look at data sets."""
+
+from __future__ import annotations
+
+import argparse
+import importlib
+import types
+from typing import Final
+
+HELP = "build, check and look at data sets"
+
+# Modules data_<name>.py beside this one: HELP, add_arguments(parser),
+# run(args) -> int, as in `main.py`.
+COMMANDS: Final = ("build", "doctor", "show", "example")
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+  commands = parser.add_subparsers(
+    dest="data_command", metavar="COMMAND", required=True
+  )
+  for name in COMMANDS:
+    command = _command(name)
+    command.add_arguments(
+      commands.add_parser(
+        name,
+        help=command.HELP,
+        description=command.HELP,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        allow_abbrev=False,
+      )
+    )
+
+
+def run(args: argparse.Namespace) -> int:
+  return _command(args.data_command).run(args)
+
+
+def _command(name: str) -> types.ModuleType:
+  return importlib.import_module(f"sgmg_jax.cli.data_{name}")

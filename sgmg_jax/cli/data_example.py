@@ -1,0 +1,79 @@
+"""`sgmg data example`: own data to copy from."""
+
+from __future__ import annotations
+
+import argparse
+import pathlib
+import shlex
+
+from sgmg_jax import errors
+
+HELP = "write a small example of own data, in the expected layout"
+
+EPILOG = """\
+example:
+  sgmg data example my_data
+
+Writes a few synthetic clips with masks and sentences in the layout of
+Ref-YouTube-VOS: replace them by yours. docs/own_data.md explains each file.
+"""
+
+_CLOSING = """\
+{folder}: {clips} clips to train on, {valid} to validate with. Next:
+  look at   {folder}/meta_expressions/train/meta_expressions.json
+            {folder}/train/JPEGImages, {folder}/train/Annotations
+  check     sgmg data doctor {folder} --counts off
+  see       sgmg data show own {folder} --out sheet.png
+  store     sgmg data build own --manual_dir {folder} --data_dir data"""
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+  parser.epilog = EPILOG
+  parser.add_argument(
+    "folder", metavar="FOLDER", type=pathlib.Path, help="new folder to write"
+  )
+  parser.add_argument(
+    "--clips", type=int, default=4, help="in split train (default: 4)"
+  )
+  parser.add_argument(
+    "--valid", type=int, default=2, help="in split valid (default: 2)"
+  )
+  parser.add_argument(
+    "--frames", type=int, default=8, help="of a clip (default: 8)"
+  )
+  parser.add_argument(
+    "--size",
+    type=int,
+    nargs=2,
+    default=(180, 320),
+    metavar=("HEIGHT", "WIDTH"),
+    help="pixels (default: 180 320)",
+  )
+
+
+def run(args: argparse.Namespace) -> int:
+  from sgmg_jax.input_pipeline.refshapes import ytvos_writer
+
+  for name in ("clips", "valid", "frames"):
+    if getattr(args, name) < 1:
+      raise errors.UserError(f"--{name} {getattr(args, name)}: expected >= 1")
+  if args.folder.exists():
+    raise errors.UserError(f"{args.folder}: exists, expected a new folder")
+  height, width = args.size
+  for split, count in (("train", args.clips), ("val", args.valid)):
+    try:
+      ytvos_writer.write_ytvos(
+        args.folder,
+        split,
+        range(count),
+        num_frames=args.frames,
+        height=height,
+        width=width,
+      )
+    except OSError as e:
+      raise errors.UserError(
+        f"{args.folder}: cannot be written ({e.strerror})"
+      ) from e
+  folder = shlex.quote(str(args.folder))
+  print(_CLOSING.format(folder=folder, clips=args.clips, valid=args.valid))
+  return 0
