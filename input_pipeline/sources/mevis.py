@@ -9,7 +9,9 @@
 
 Splits are train, valid_u and valid, whose ground truth is not public. A
 sentence refers to one or several objects, in version 2 also to none.
-Annotation ids are unique over all videos and serve as object ids.
+Annotation ids are unique over all videos of a split and serve as object ids;
+those that no sentence refers to belong to no video and are never read. Masks
+of two objects may overlap.
 """
 
 from __future__ import annotations

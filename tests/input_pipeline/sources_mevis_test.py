@@ -142,6 +142,18 @@ def test_no_target_in_version_1(copy):
     MeViS(copy, "train")
 
 
+@pytest.mark.parametrize("split", ["train", "valid_u"])
+def test_no_object_at_all(copy, split):
+  def change(content):
+    for video in content["videos"].values():
+      for expression in video["expressions"].values():
+        del expression["anno_id"]
+
+  _rewrite(copy / split / "meta_expressions.json", change)
+  with pytest.raises(UserError, match="_000000' expression '0': .*`anno_id`"):
+    MeViS(copy, split)
+
+
 def test_options_and_missing_files(root, copy):
   with pytest.raises(UserError, match="split 'val'"):
     MeViS(root, "val")

@@ -161,6 +161,20 @@ def test_train_expression_without_object(copy):
     ReferYTVOS(copy, "train")
 
 
+def test_train_without_any_object(copy):
+  path = copy / "meta_expressions/train/meta_expressions.json"
+
+  def change(content):
+    for video in content["videos"].values():
+      for expression in video["expressions"].values():
+        del expression["obj_id"]
+
+  _edit(path, change)
+  for reader in (ReferYTVOS, OwnData):
+    with pytest.raises(UserError, match="'train_000000' expression '0'.*obj_i"):
+      reader(copy, "train")
+
+
 @pytest.fixture
 def broken(copy):
   """The train split and the first frame's image and label map."""
