@@ -68,7 +68,7 @@ def make_plan(root: pathlib.Path, *, fast: bool) -> plan.Plan:
   log = result.findings
   texts = root / "text_annotations"
   subsets = _read_videoset(root / "Release" / "videoset.csv", log)
-  missed = _read_missed(texts / "a2d_missed_videos.txt", log)
+  missed = _read_missed(texts / "a2d_missed_videos.txt", subsets, log)
   rows = files.read_csv(texts / "a2d_annotation.txt", log)
   result.sentences = _read_sentences(
     rows, subsets, missed, log, texts / "a2d_annotation.txt"
@@ -134,8 +134,18 @@ def _read_videoset(path, log) -> dict[str, str]:
   return subsets
 
 
-def _read_missed(path, log) -> set[str]:
-  return {row[0] for row in files.read_csv(path, log)}
+def _read_missed(path, subsets, log) -> set[str]:
+  """Videos without annotations."""
+  missed = {row[0] for row in files.read_csv(path, log)}
+  for video in sorted(missed - subsets.keys()) if subsets else ():
+    log.add(
+      "reference-unknown",
+      "not in videoset.csv",
+      file=path,
+      video=video,
+      severity="warning",
+    )
+  return missed
 
 
 def _read_sentences(rows, subsets, missed, log, path) -> list[plan.Sentence]:

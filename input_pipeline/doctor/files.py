@@ -8,6 +8,7 @@ import hashlib
 import io
 import json
 import pathlib
+from collections.abc import Mapping
 from typing import Any, Final
 
 import numpy as np
@@ -100,6 +101,19 @@ def read_json(
     names = {dict: "an object", list: "a list"}
     log.add("malformed", f"expected {names[kind]}", file=path)
   return None
+
+
+def are_records(value: Any, fields: Mapping[str, Any]) -> bool:
+  """Whether a JSON value is a list of objects with these fields.
+
+  Args:
+    fields: type (or union of types) by name.
+  """
+  return isinstance(value, list) and all(
+    isinstance(record, dict)
+    and all(isinstance(record.get(name), kind) for name, kind in fields.items())
+    for record in value
+  )
 
 
 def read_csv(path: pathlib.Path, log: findings.Findings) -> list[list[str]]:

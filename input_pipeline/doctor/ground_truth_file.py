@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import pathlib
-from typing import Any
+from typing import Any, Final
 
 from sgmg_jax.input_pipeline.doctor import files, findings, run_lengths
+
+_IMAGE: Final = {"id": str, "height": int, "width": int}
+_ANNOTATION: Final = {"image_id": str, "segmentation": dict}
 
 
 def read(
@@ -22,8 +25,8 @@ def read(
   if content is None:
     return None
   images, annotations = content.get("images"), content.get("annotations")
-  if not _have(images, "id", "height", "width") or not _have(
-    annotations, "image_id", "segmentation"
+  if not files.are_records(images, _IMAGE) or not files.are_records(
+    annotations, _ANNOTATION
   ):
     log.add("malformed", "expected COCO images and annotations", file=path)
     return None
@@ -76,10 +79,3 @@ def check_ids(
       f"{len(unknown)} images are not evaluated: {files.some(unknown)}",
       file=path,
     )
-
-
-def _have(entries: Any, *keys: str) -> bool:
-  return isinstance(entries, list) and all(
-    isinstance(entry, dict) and all(key in entry for key in keys)
-    for entry in entries
-  )

@@ -14,7 +14,6 @@ from __future__ import annotations
 import dataclasses
 import functools
 import pathlib
-import zlib
 from collections import defaultdict
 from typing import Any, Final
 
@@ -70,10 +69,11 @@ def make_plan(root: pathlib.Path, *, fast: bool) -> plan.Plan:
   by_video = defaultdict(list)
   for sample in samples:
     by_video[sample.video].append(sample)
-  _check_rows(rows, by_video, log, root / "jhmdb_annotation.txt")
+  if rows is not None:
+    _check_rows(rows, by_video, log, root / "jhmdb_annotation.txt")
   result.counts[_SPLIT] = {
     "videos": len(by_video),
-    "rows": len(rows),
+    "rows": sum(map(len, (rows or {}).values())),
     "samples": len(samples),
     "actions": len({sample.image.parent.parent for sample in samples}),
   }
@@ -133,35 +133,38 @@ def _below(root: pathlib.Path, stored: str) -> pathlib.Path:
   return root.joinpath(*pathlib.PurePosixPath(stored).parts[1:])
 
 
-def _read_rows(path, log) -> dict[str, list[str]]:
-  """Sentences by video; readers need only the list of samples."""
+def _read_rows(path, log) -> dict[str, list[str]] | None:
+  """Sentences by video; None if there is no such file, which readers need not.
+
+  Its first row is a header.
+  """
   if not path.exists():
     log.add("file-missing", "no such file", file=path, severity="warning")
-    return {}
+    return None
   rows = defaultdict(list)
-  for number, row in enumerate(files.read_csv(path, log)[1:], 2):
-    if len(row) == 2:
-      rows[row[0]].append(row[1])
-    else:
+  for number, row in enumerate(files.read_csv(path, log), 1):
+    if len(row) != 2:
       log.add(
         "malformed", f"line {number}: {len(row)} columns, not 2", file=path
       )
+    elif number > 1:
+      rows[row[0]].append(row[1])
   return rows
 
 
 def _check_rows(rows, by_video, log, path) -> None:
-  for video, group in by_video.items() if rows else ():
+  """Every evaluated video has its sentence there."""
+  for video, group in by_video.items():
     texts = {" ".join(text.split()) for text in rows.get(video, ())}
-    for sample in group:
-      if " ".join(sample.text.split()) not in texts:
-        log.add(
-          "reference-unknown",
-          f"has not the sentence {sample.text!r} of {jhmdb.SAMPLES_FILE}",
-          file=path,
-          video=video,
-          severity="warning",
-        )
-        break
+    missing = [s.text for s in group if " ".join(s.text.split()) not in texts]
+    if missing:
+      log.add(
+        "reference-unknown",
+        f"has not the sentence {missing[0]!r} of {jhmdb.SAMPLES_FILE}",
+        file=path,
+        video=video,
+        severity="warning",
+      )
 
 
 def _check_group(video, group, log, path) -> None:
@@ -244,7 +247,8 @@ def _read_masks(sample, log, *, fast: bool) -> np.ndarray | None:
     content: dict[str, Any] = scipy.io.loadmat(
       sample.masks, variable_names=["part_mask"]
     )
-  except (OSError, ValueError, TypeError, zlib.error, NotImplementedError) as e:
+  # A damaged file raises nearly anything.
+  except Exception as e:
     log.add("mask-corrupt", f"not a MATLAB file ({e})", **where)
     return None
   masks = content.get("part_mask")

@@ -32,6 +32,16 @@ LOOKED_FOR: Final = (
   "refcoco*/instances_refcoco*_*.json",
 )
 _CHUNK: Final = 32
+_IMAGE: Final = {"id": int, "file_name": str, "height": int, "width": int}
+_ANNOTATION: Final = {
+  "id": int,
+  "image_id": int,
+  "category_id": int,
+  "segmentation": list | dict,
+  "bbox": list,
+  "area": int | float,
+  "iscrowd": int,
+}
 # What builds objects of classes, or calls functions.
 _CALLS: Final = {"GLOBAL", "STACK_GLOBAL", "INST", "OBJ", "NEWOBJ", "REDUCE"}
 
@@ -132,16 +142,12 @@ def _read_coco(path, log) -> dict[str, Any] | None:
   if missing:
     log.add("malformed", f"no {', '.join(missing)}", file=path)
     return None
-  for key, fields in (
-    ("images", ("id", "file_name", "height", "width")),
-    ("annotations", ("id", "image_id", "segmentation", "bbox", "iscrowd")),
-  ):
-    entries = content[key]
-    if not isinstance(entries, list) or not all(
-      isinstance(e, dict) and all(f in e for f in fields) for e in entries
-    ):
+  for key, fields in (("images", _IMAGE), ("annotations", _ANNOTATION)):
+    if not files.are_records(content[key], fields):
       log.add(
-        "malformed", f"{key}: expected {', '.join(fields)} in each", file=path
+        "malformed",
+        f"{key}: expected {', '.join(fields)} in each, of their types",
+        file=path,
       )
       return None
   return content
@@ -183,8 +189,8 @@ def _check_stored(content, path, log) -> bool:
   """Whether a converted file has one image and annotation a sentence."""
   images, annotations = content["images"], content["annotations"]
   if (
-    not all("original_id" in entry for entry in images + annotations)
-    or not all(isinstance(image.get("caption"), str) for image in images)
+    not files.are_records(images, {"caption": str, "original_id": int})
+    or not files.are_records(annotations, {"original_id": int})
     or [i["id"] for i in images] != [a["image_id"] for a in annotations]
   ):
     log.add(
@@ -278,13 +284,13 @@ def _check_annotation(annotation, image, log, severity, where) -> bool:
     )
     return False
   if not all(
-    isinstance(p, list) and len(p) >= 6 and len(p) % 2 == 0 for p in polygons
+    _are_numbers(p) and len(p) >= 6 and len(p) % 2 == 0 for p in polygons
   ):
     log.add(
       "mask-shape", "expected polygons of three points x, y or more", **where
     )
     return False
-  if not isinstance(box, list) or len(box) != 4:
+  if not _are_numbers(box) or len(box) != 4:
     log.add("mask-shape", f"bbox {box}, expected x, y, w, h", **where)
   else:
     x, y, width, height = box
@@ -298,6 +304,12 @@ def _check_annotation(annotation, image, log, severity, where) -> bool:
         **where,
       )
   return True
+
+
+def _are_numbers(value) -> bool:
+  return isinstance(value, list) and all(
+    isinstance(number, int | float) for number in value
+  )
 
 
 def _check_images(chunk, folder, *, fast: bool) -> plan.Outcome:

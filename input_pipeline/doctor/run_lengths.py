@@ -68,7 +68,9 @@ def runs(counts: str | list[int]) -> np.ndarray:
   """
   if isinstance(counts, list):
     return np.asarray(counts, np.int64)
-  symbols = np.frombuffer(counts.encode("utf-8"), np.uint8).astype(int) - 48
+  # What is not ASCII becomes bytes that no code has.
+  data = counts.encode("utf-8", "surrogatepass")
+  symbols = np.frombuffer(data, np.uint8).astype(int) - 48
   last = symbols & 32 == 0
   if not len(symbols) or symbols.min() < 0 or symbols.max() > 63:
     raise Malformed("mask-corrupt", "not a run-length code")

@@ -6,6 +6,7 @@ import argparse
 import json
 import os
 import pathlib
+import sys
 
 HELP = "check data sets: missing, broken, mismatched, duplicate, leaking"
 
@@ -86,7 +87,10 @@ def run(args: argparse.Namespace) -> int:
     policy=args.counts,
     workers=args.workers,
   )
-  print(table.render(report))
+  # Sentences and names may hold what the terminal cannot show.
+  encoding = sys.stdout.encoding or "utf-8"
+  text = table.render(report).encode(encoding, "backslashreplace")
+  print(text.decode(encoding))
   if args.report:
     _write(args.report, page.render(report, args.examples))
   if args.json:

@@ -325,6 +325,12 @@ def jhmdb_corrupt_mat(root):
   return cut(first(root, "puppet_mask/*/*/puppet_mask.mat"))
 
 
+def jhmdb_other_file_as_mat(root):
+  path = first(root, "puppet_mask/*/*/puppet_mask.mat")
+  path.write_text("<html>404</html>")
+  return path
+
+
 def jhmdb_no_samples(root):
   path = root / "jhmdb_sentences_samples_metadata.json"
   path.unlink()
@@ -413,6 +419,13 @@ def refcoco_other_size(root):
   return path
 
 
+def refcoco_box_of_text(root):
+  def change(content):
+    content["annotations"][0]["bbox"] = "left"
+
+  return edit(root / "refcoco" / "instances.json", change)
+
+
 def refcoco_conversion_differs(root):
   from sgmg_jax.input_pipeline.convert import refcoco
 
@@ -476,6 +489,7 @@ ERRORS = {
     jhmdb_mat_other_values: "mask-values",
     jhmdb_mat_mirrored: "mask-differs",
     jhmdb_corrupt_mat: "mask-corrupt",
+    jhmdb_other_file_as_mat: "mask-corrupt",
     jhmdb_no_samples: "file-missing",
     jhmdb_frame_beyond_masks: "frame-index",
   },
@@ -487,6 +501,7 @@ ERRORS = {
     refcoco_crowd_in_val: "annotation-crowd",
     refcoco_missing_image: "frame-missing",
     refcoco_other_size: "frame-size",
+    refcoco_box_of_text: "malformed",
     refcoco_conversion_differs: "conversion-differs",
   },
 }
@@ -582,6 +597,20 @@ class TestWarnings:
     shutil.copy(one / "00000.jpg", other / "00005.jpg")
     (found,) = self.check(root, "frame-duplicate")
     assert {found.video} <= {one.name, other.name}
+
+  def test_black_frame_of_many_videos(self):
+    frames = [
+      plan.Frame("train", f"v{i:04d}", f"{i}.jpg", b"black")
+      for i in range(1000)
+    ]
+    (found,) = duplicates.check(frames)
+    assert found.code == "frame-duplicate" and "994 more" in found.message
+
+  def test_still_part_of_a_video(self):
+    frames = [plan.Frame("train", "v", f"{i}.jpg", b"same") for i in range(4)]
+    (found,) = duplicates.check(frames)
+    assert (found.code, found.severity) == ("frame-repeated", "info")
+    assert found.message.startswith("3 frames")
 
   def test_rotated_frame(self, copy):
     root = copy("refer_ytvos")
