@@ -38,9 +38,7 @@ figcaption { font-size: .9em; }
 
 def render(report: examination.Report, examples: int) -> str:
   """The page, with so many examples of each data set."""
-  every = report.all_findings()
-  errors, warnings = every.number("error"), every.number("warning")
-  verdict = f"{errors} errors, {warnings} warnings"
+  verdict = table.verdict(report)
   body = [f"<h1>Data doctor: {verdict}</h1>"]
   if report.fast:
     body.append("<p>Fast: nothing was decoded or compared by content.</p>")

@@ -65,6 +65,12 @@ def leak_title(report: examination.Report) -> str:
   return f"Between training and evaluation data, {by}"
 
 
+def verdict(report: examination.Report) -> str:
+  """The last line: "2 errors, 1 warning"."""
+  every = report.all_findings()
+  return ", ".join(_number(every.number(s), s) for s in ("error", "warning"))
+
+
 def summary(counted: dict[str, dict[str, int]]) -> str:
   """What was found, one line a split: "train: 3,471 videos"."""
   return "\n".join(
@@ -85,11 +91,7 @@ def render(report: examination.Report) -> str:
     lines.append("")
   lines.append(leak_title(report))
   lines += _render_row(leak_row(report))
-  every = report.all_findings()
-  lines += [
-    "",
-    f"{every.number('error')} errors, {every.number('warning')} warnings",
-  ]
+  lines += ["", verdict(report)]
   if report.fast:
     lines[-1] += " (--fast: nothing was decoded or compared by content)"
   return "\n".join(lines)

@@ -28,7 +28,6 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
   from sgmg_jax.input_pipeline.doctor import counts, examination
 
   parser.epilog = EPILOG
-  parser.formatter_class = argparse.RawDescriptionHelpFormatter
   parser.add_argument(
     "paths",
     nargs="+",
