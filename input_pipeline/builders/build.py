@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
+import importlib.util
 import io
 import os
 import re
@@ -54,8 +55,8 @@ def build(
       to build with it; None builds in this process.
 
   Raises:
-    UserError: an unknown set, it is built already, no such folder, or
-      anything wrong with the raw files.
+    UserError: an unknown set, it is built already, no such folder, no
+      TensorFlow, or anything wrong with the raw files.
   """
   if name not in sets.BUILDERS:
     raise UserError(
@@ -73,6 +74,12 @@ def build(
     raise UserError(
       f"manual_dir {manual_dir}: no such folder, expected the files of {name}; "
       + " ".join(builder_class.MANUAL_DOWNLOAD_INSTRUCTIONS.split())
+    )
+  # It reaches for TensorFlow late, in the middle of a large build.
+  if importlib.util.find_spec("tensorflow") is None:
+    raise UserError(
+      "building a data set needs TensorFlow: pip install 'sgmg_jax[data]'; "
+      "training can also read the downloaded files"
     )
   config = {"config": name} if builder_class.BUILDER_CONFIGS else {}
   settings = {}

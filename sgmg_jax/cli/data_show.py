@@ -92,9 +92,10 @@ def run(args: argparse.Namespace) -> int:
       frames = [names[i] for i in clip.frames]
       # Pseudo-videos are made of one image.
       frames *= len(example["frames"]) // len(frames)
-      clips.append(
-        clip_sheet.draw_clip(example, expression.text, expression.key, frames)
-      )
+      name = expression.key
+      if not recipe.accepts(example):
+        name += ", never visible: training draws another clip"
+      clips.append(clip_sheet.draw_clip(example, expression.text, name, frames))
     title = (
       f"{args.name} {args.split}, {args.phase}: {count} of "
       f"{len(data_set.samples)} clips, seed {args.seed}"

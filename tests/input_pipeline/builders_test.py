@@ -17,6 +17,7 @@ from sgmg_jax.input_pipeline.builders import base as builders_base
 from sgmg_jax.input_pipeline.builders import build
 from sgmg_jax.input_pipeline.sources import built, registry
 from tensorflow_datasets.core import shuffle
+from tensorflow_datasets.core.utils import shard_utils
 
 from sgmg_jax.cli import main
 from sgmg_jax.errors import UserError
@@ -266,6 +267,24 @@ def test_large_splits_are_sorted_in_parts():
   assert len(parts) > 100 and max(parts.values()) < 2 * total / len(parts)
   # Each is an open file.
   assert len(parts) < 200
+
+
+def test_many_record_files_keep_the_order(miniatures, tmp_path, monkeypatch):
+  monkeypatch.setattr(shuffle, "MAX_MEM_BUFFER_SIZE", 1000)
+  monkeypatch.setattr(
+    shard_utils.ShardConfig, "get_number_shards", lambda *_, **__: 3
+  )
+  path = miniatures.make_own(tmp_path)
+  build.build("own", path, tmp_path / "data", splits=["train"])
+  shards = list((tmp_path / "data/own/1.0.0").glob("own-train.array_record-*"))
+  assert len(shards) == 3
+  raw = registry.open_source("own", path, "train")
+  stored = registry.open_source("own", tmp_path / "data", "train")
+  for video in {e.video for e in raw.expressions}:
+    for index in range(len(raw.video(video).frames)):
+      assert stored.encoded_frame(video, index) == raw.encoded_frame(
+        video, index
+      )
 
 
 def test_remote_files_are_written_by_way_of_a_local_one(monkeypatch, tmp_path):
