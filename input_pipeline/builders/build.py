@@ -8,6 +8,7 @@ import importlib.util
 import io
 import os
 import re
+import tempfile
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -106,10 +107,14 @@ def build(
     )
   tfds.disable_progress_bar()
   try:
-    # It announces downloads, of which there are none.
-    with contextlib.redirect_stdout(io.StringIO()):
+    # It announces downloads and makes a folder for them; there are none.
+    with (
+      contextlib.redirect_stdout(io.StringIO()),
+      tempfile.TemporaryDirectory(prefix="sgmg-build-") as downloads,
+    ):
       builder.download_and_prepare(
-        download_config=tfds.download.DownloadConfig(**settings)
+        download_dir=downloads,
+        download_config=tfds.download.DownloadConfig(**settings),
       )
   except OSError as e:
     raise UserError(f"{folder}: cannot build {name} ({e})") from e
