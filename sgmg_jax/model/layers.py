@@ -27,8 +27,6 @@ xavier_uniform: Initializer = nn.initializers.xavier_uniform()
 torch_kernel_init: Initializer = nn.initializers.variance_scaling(
   1 / 3, "fan_in", "uniform"
 )
-# PyTorch's "truncated normal 0.02" cuts at -2 and 2, a hundred deviations off.
-swin_kernel_init: Initializer = nn.initializers.normal(0.02)
 
 
 def torch_bias_init(fan_in: int) -> Initializer:

@@ -59,8 +59,8 @@ VARIANTS = {
   ),
   "mini": Variant(
     embed_dim=32,
-    depths=(1, 1, 2, 1),
-    swin_heads=(1, 2, 4, 8),
+    depths=(2, 2, 2, 1),
+    swin_heads=(4, 8, 8, 8),
     drop_path=0.0,
     width=64,
     num_heads=4,

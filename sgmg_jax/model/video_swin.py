@@ -35,6 +35,37 @@ def relative_position_index() -> np.ndarray:
   return (d * (2 * WINDOW[1] - 1) + h) * (2 * WINDOW[2] - 1) + w
 
 
+# (frame, row, column) that a head starts by looking at.
+_BESIDE = tuple(
+  (0, y, x)
+  for y, x in (
+    *((0, -1), (0, 1), (-1, 0), (1, 0)),
+    *((-1, -1), (1, 1), (-1, 1), (1, -1)),
+  )
+)
+_IN_TIME = (*_BESIDE[:4], *((t, 0, 0) for t in (-1, 1, -2, 2)))
+
+
+def neighbour_bias(key, shape, dtype=jnp.float32, *, in_time: bool):
+  """First values [(2D-1)(2H-1)(2W-1), M] of a position table: every head
+  looks at one neighbour of the query, as the taps of a convolution do.
+
+  For training from scratch; a pretrained backbone replaces them. With the
+  usual values near 0, which attend to the whole window alike, small models
+  told no textures apart after thousands of steps (the idea is that of
+  ConViT, d'Ascoli et al., 2021). With `in_time` the fifth to eighth head
+  look at other frames instead of the diagonal neighbours.
+  """
+  grid = np.meshgrid(*(np.arange(1 - n, n) for n in WINDOW), indexing="ij")
+  delta = np.stack(grid, -1).reshape(-1, 1, 3)
+  neighbours = _IN_TIME if in_time else _BESIDE
+  taps = np.array([neighbours[m % 8] for m in range(shape[1])])
+  bias = np.maximum(-1.5 * np.sum((delta - taps) ** 2, -1), -12.0)
+  # Heads that look at the same neighbour must differ.
+  noise = 0.1 * jax.random.normal(key, shape, dtype)
+  return jnp.asarray(bias, dtype) + noise
+
+
 def window_and_shift(size: tuple[int, ...]):
   """Window and shift per dimension for a map of `size` (D, H, W): where the
   map fits into the window, the window shrinks and does not shift."""
@@ -133,6 +164,7 @@ class WindowAttention(nn.Module):
   """Parameters of `window_attention`; `window` is the one in use."""
 
   num_heads: int
+  in_time: bool = False
   dtype: Any = jnp.float32
   param_dtype: Any = jnp.float32
 
@@ -142,7 +174,7 @@ class WindowAttention(nn.Module):
     rows = np.prod([2 * w - 1 for w in WINDOW])
     table = self.param(
       "relative_position_bias_table",
-      layers.swin_kernel_init,
+      functools.partial(neighbour_bias, in_time=self.in_time),
       (rows, self.num_heads),
       self.param_dtype,
     )
@@ -153,7 +185,7 @@ class WindowAttention(nn.Module):
     affine = functools.partial(
       layers.Affine,
       c,
-      kernel_init=layers.swin_kernel_init,
+      kernel_init=layers.xavier_uniform,
       dtype=self.dtype,
       param_dtype=self.param_dtype,
     )
@@ -207,7 +239,7 @@ class Block(nn.Module):
     region = _region_ids(padded, window, shift) if any(shift) else None
     if any(shift):
       x = jnp.roll(x, [-s for s in shift], (1, 2, 3))
-    x = WindowAttention(self.num_heads, name="attn", **types)(
+    x = WindowAttention(self.num_heads, self.shifted, name="attn", **types)(
       _to_windows(x, window), region, key_valid
     )
     x = _from_windows(x, window, padded)
@@ -235,7 +267,7 @@ class SwinMlp(nn.Module):
     c = x.shape[-1]
     affine = functools.partial(
       layers.Affine,
-      kernel_init=layers.swin_kernel_init,
+      kernel_init=layers.xavier_uniform,
       dtype=self.dtype,
       param_dtype=self.param_dtype,
     )
@@ -263,7 +295,7 @@ class PatchMerging(nn.Module):
     return layers.Dense(
       2 * c,
       use_bias=False,
-      kernel_init=layers.swin_kernel_init,
+      kernel_init=layers.xavier_uniform,
       name="reduction",
       **types,
     )(layers.LayerNorm(name="norm", **types)(x))
