@@ -91,6 +91,8 @@ class LayerPredictions:
 class Targets:
   """Ground truth of a batch, one object per clip.
 
+  Where only K of a clip's frames are annotated, T is K here.
+
   Attributes:
     boxes: float[B, T, 4], (cx, cy, w, h) over the clip's unpadded size.
     masks: bool[B, T, H, W] at padded size (a multiple of 32).
@@ -117,6 +119,7 @@ class Batch:
     tokens: int[B * E, L].
     token_valid: bool[B * E, L].
     targets: `Targets` with leading dimension B * E.
+    annotated: int[B, K], the frames that `targets` are about; None: all T.
   """
 
   frames: Array
@@ -125,6 +128,7 @@ class Batch:
   tokens: Array
   token_valid: Array
   targets: Targets
+  annotated: Array | None = None
 
 
 def take_query(values: Array, query: Array, axis: int = 2) -> Array:

@@ -29,6 +29,31 @@ def repeat_video(video: types.VideoFeatures, count: int) -> types.VideoFeatures:
   )
 
 
+def encode_frames(
+  model: sgmg.SgMg, frames, pixel_valid, size, annotated=None, *, train=False
+) -> types.VideoFeatures:
+  """`SgMg.encode_video` of which only the annotated frames go on.
+
+  The backbone, which mixes frames, sees the whole clip; what follows works
+  frame by frame.
+
+  Args:
+    model: bound, as `apply(method=encode_frames)` passes it.
+    frames, pixel_valid, size: as of `SgMg.encode_video`.
+    annotated: int[B, K]; None: all T frames.
+    train: whether branches are dropped.
+
+  Returns:
+    Features of K frames.
+  """
+  if annotated is None:
+    return model.encode_video(frames, pixel_valid, size, train=train)
+  stages = model.backbone_0(frames.astype(model.dtype), train=train)
+  index = lambda x: annotated.reshape(*annotated.shape, *(1,) * (x.ndim - 2))
+  stages = [jnp.take_along_axis(x, index(x), 1) for x in stages]
+  return model.project(stages, pixel_valid, size, annotated.shape[1])
+
+
 def losses(
   model: sgmg.SgMg,
   params: types.Params,
@@ -63,7 +88,12 @@ def losses(
     )
 
   video = apply(
-    "encode_video", batch.frames, batch.pixel_valid, batch.size, train=True
+    encode_frames,
+    batch.frames,
+    batch.pixel_valid,
+    batch.size,
+    batch.annotated,
+    train=True,
   )
   video = repeat_video(video, batch.tokens.shape[0] // batch.frames.shape[0])
   text = apply(
