@@ -1,5 +1,32 @@
 """What config files share."""
 
+from ml_collections import ConfigDict
+
+# Padded sizes of training batches, each compiled when first met. What comes
+# out of the transforms (short side up to 512 and long side up to 640 pixels;
+# images up to 768 and 800) is padded to the smallest that holds it, by 23% on
+# average for 16:9 videos. Very wide videos end up a pixel above the limit:
+# the last two.
+VIDEO_BUCKETS = (
+  (320, 512),
+  (416, 512),
+  (384, 640),
+  (512, 640),
+  (640, 512),
+  (352, 672),
+  (672, 352),
+)
+IMAGE_BUCKETS = (
+  (512, 576),
+  (512, 768),
+  (704, 512),
+  (640, 800),
+  (800, 640),
+  (800, 800),
+  (416, 832),
+  (832, 416),
+)
+
 
 def parse_arg(arg, **defaults):
   """Settings from the text behind the colon of `--config=file.py:text`.
@@ -28,3 +55,136 @@ def parse_arg(arg, **defaults):
     else:
       settings[key] = kind(value)
   return settings
+
+
+def paper(*, name, sets, num_frames, batch_size, buckets, model):
+  """What the stages of the paper have in common (SgMg, ICCV 2023, section
+  4.2; two GPUs). A stage sets `total_epochs`, `schedule` and the text
+  encoder's group.
+
+  Args:
+    name: of the checkpoint that the run leaves behind.
+    sets: (name, folder below data.root, how often it is listed) of each data
+      set.
+    num_frames: of a clip.
+    batch_size: clips in a step, over all devices.
+    buckets: padded sizes.
+    model: variant.
+  """
+  config = ConfigDict()
+  config.seed = 0
+  # The run ends with the last epoch, or before if this is less; 0 epochs: no
+  # limit.
+  config.total_steps = 10_000_000
+  config.total_epochs = 0
+
+  # Clips and sentences.
+  config.data = ConfigDict()
+  config.data.kind = "sets"
+  config.data.split = "train"
+  config.data.root = "data"
+  config.data.sets = sets
+  config.data.num_frames = num_frames
+  config.data.batch_size = batch_size
+  config.data.buckets = buckets
+  # Of the readers, by data set.
+  config.data.options = ConfigDict()
+  # Whether images become clips.
+  config.data.pseudo_video = False
+  # Errors of the released pipeline, off unless it is to be reproduced.
+  config.data.quirks = ConfigDict(
+    dict(
+      substring_caption_flip=False,
+      flipped_box_offset=False,
+      photometric_wraparound=False,
+    )
+  )
+  # Other sizes for the resizing transform.
+  config.data.sizes = ConfigDict()
+  config.data.num_threads = 8
+  config.data.prefetch = 2
+  # Records that cannot be read: "error" ends the run, "skip" takes others.
+  config.data.on_error = "error"
+  config.data.max_errors = 100
+  # tf.data services that load instead, such as ("host:5050",).
+  config.data.service = ()
+  config.tokenizer = ConfigDict()
+  # A folder or a hub name; empty: learn one from sentences of this many
+  # RefShapes clips.
+  config.tokenizer.source = "FacebookAI/roberta-base"
+  config.tokenizer.vocab_clips = 0
+  config.tokenizer.max_tokens = 64
+
+  # Logs and checkpoints.
+  config.log_every = 50
+  config.checkpoint_every = 2000
+  config.keep_checkpoints = 2
+
+  # Model. Sizes may be overridden here: config.model.width = 64.
+  config.model = ConfigDict(dict(name=model))
+  # A native checkpoint, whole or part, to start from.
+  config.init_from = ""
+  config.reinitialise = ()
+  # The released code leaves the dropout of a frozen text encoder on.
+  config.frozen_text_dropout = False
+
+  # Optimiser.
+  config.optimizer = ConfigDict()
+  config.optimizer.groups = ()
+  config.optimizer.weight_decay = 5e-4
+  config.optimizer.grad_clip = 0.1
+  config.schedule = ConfigDict()
+  config.schedule.learning_rate = 5e-5
+  config.schedule.warmup_steps = 0
+  config.schedule.drop_steps = ()
+  # In epochs, beside those in steps.
+  config.schedule.drop_epochs = ()
+  config.schedule.drop_factor = 0.1
+  config.ema_decay = 0.0
+
+  # The checkpoint that the run leaves behind, also written along the way.
+  config.eval = ConfigDict(dict(every=10_000))
+  config.export = ConfigDict()
+  config.export.name = name
+  # Weights trained on a data set come under its terms.
+  config.export.licence = "see the data sets' terms"
+  config.export.dtype = "float32"
+  config.export.preprocess = ConfigDict(
+    dict(short_side=360, long_side=640, window=36)
+  )
+  return config
+
+
+def groups(text):
+  """Multipliers of the learning rate; `text` of the text encoder, None
+  freezes it."""
+  return (("backbone_0/.*", 0.5), ("text_encoder/.*", text), (".*", 1.0))
+
+
+def shrink(config):
+  """A smoke test of a stage on miniature data, on a CPU."""
+  config.total_steps = 3
+  config.total_epochs = 0
+  config.data.num_frames = min(2, config.data.num_frames)
+  config.data.num_threads = 2
+  config.data.buckets = ((160, 224), (224, 160))
+  config.data.sizes = ConfigDict(
+    dict(
+      shorts=(144, 160),
+      recrop_shorts=(144, 160),
+      longest=224,
+      crop_shorts=(160, 200),
+      min_side=144,
+      max_side=200,
+    )
+  )
+  config.tokenizer.source = ""
+  config.tokenizer.vocab_clips = 50
+  config.log_every = 1
+  config.checkpoint_every = 2
+  config.schedule.drop_epochs = ()
+  config.schedule.drop_steps = (2,)
+  config.eval.every = 3
+  config.export.preprocess.short_side = 144
+  config.export.preprocess.long_side = 320
+  config.export.preprocess.window = 8

@@ -45,9 +45,12 @@ def get_config(arg=None):
   config = ConfigDict()
   config.seed = 0
   config.total_steps = stage["steps"]
+  # RefShapes has no end, hence no epochs.
+  config.total_epochs = 0
 
   # Clips and sentences.
   config.data = ConfigDict()
+  config.data.kind = "refshapes"
   config.data.split = "train"
   config.data.batch_size = stage["clips"]
   config.data.expressions_per_clip = 4
@@ -94,6 +97,7 @@ def get_config(arg=None):
   config.schedule.drop_steps = tuple(
     int(share * config.total_steps) for share in (0.75, 0.92)
   )
+  config.schedule.drop_epochs = ()
   config.schedule.drop_factor = 0.1
   # Moving average of the parameters, evaluated and exported; 0 is off.
   config.ema_decay = 0.998

@@ -1,27 +1,163 @@
-"""From clips made by the input pipeline to batches on the device."""
+"""From clips made by the input pipeline to batches on the device.
+
+A run reads either RefShapes clips with several sentences each
+(`RefShapesData`) or any mixture of data sets (`PipelineData`). Both are
+iterators of `types.Batch` that can tell and restore their position.
+"""
 
 from __future__ import annotations
 
+import dataclasses
 import functools
+import json
 from collections.abc import Iterator
-from typing import Any
+from typing import Any, Protocol
 
 import jax
-import jax.numpy as jnp
 import numpy as np
+from ml_collections import ConfigDict
 
 from sgmg_jax import types
 from sgmg_jax.checkpoints import tokenizer as tokenizer_lib
+from sgmg_jax.errors import UserError
 from sgmg_jax.inference import preprocess
-from sgmg_jax.input_pipeline import refshapes_batches
+from sgmg_jax.input_pipeline import batch as batch_lib
+from sgmg_jax.input_pipeline import pipeline, refshapes_batches
 
 _normalise = jax.jit(preprocess.normalise)
 
 
+class TrainingData(Protocol):
+  """What the loop takes batches from.
+
+  Attributes:
+    batch_size: clips in a global batch.
+    shapes: (height, width) of the frames of any batch.
+    steps_per_epoch: None where there are no epochs.
+    position: JSON, where the next batch starts.
+  """
+
+  batch_size: int
+  steps_per_epoch: float | None
+  shapes: tuple[tuple[int, int], ...]
+  position: dict[str, Any]
+
+  def restore(self, position: dict[str, Any], step: int) -> None:
+    """Goes to a saved position, after `step` batches.
+
+    Raises:
+      UserError: it belongs to other data.
+    """
+
+  def start(
+    self, tokenizer: Any, sharding: jax.sharding.Sharding
+  ) -> Iterator[types.Batch]:
+    """Batches from the position on; `sharding` is by their first axis."""
+
+
+class RefShapesData:
+  """RefShapes clips, several sentences each; see `refshapes_batches`."""
+
+  def __init__(
+    self,
+    spec: refshapes_batches.BatchSpec,
+    *,
+    max_tokens: int,
+    num_workers: int,
+    prefetch: int,
+  ):
+    self._spec, self._max_tokens = spec, max_tokens
+    self._loader = dict(num_workers=num_workers, prefetch=prefetch)
+    self._step = 0
+    self.batch_size = spec.batch_size
+    self.shapes = (spec.bucket,)
+    self.steps_per_epoch = None
+    # As JSON gives it back. Batches depend on the step beside this.
+    self.position = json.loads(json.dumps(dataclasses.asdict(spec)))
+
+  def restore(self, position, step):
+    changed = [k for k, v in self.position.items() if position.get(k) != v]
+    if changed:
+      name = changed[0]
+      raise UserError(
+        f"the run was started with data.{name} = {position.get(name)!r}, not "
+        f"{self.position[name]!r}: use another workdir (and init_from to start "
+        "from its model)"
+      )
+    self._step = step
+
+  def start(self, tokenizer, sharding):
+    clips = refshapes_batches.batches(
+      self._spec, start=self._step, **self._loader
+    )
+    for batch in clips:
+      yield to_batch(batch, tokenizer, self._max_tokens, sharding)
+
+
+class PipelineData:
+  """Any mixture of data sets; see `pipeline`."""
+
+  def __init__(self, pipe: pipeline.Pipeline, *, max_tokens: int):
+    self._pipe, self._max_tokens = pipe, max_tokens
+    self.batch_size = pipe.global_batch_size
+    self.shapes = pipe.shapes
+    self.steps_per_epoch = pipe.num_samples / pipe.global_batch_size
+
+  @property
+  def position(self) -> dict[str, Any]:
+    return self._pipe.position()
+
+  def restore(self, position, step):
+    del step  # The position knows.
+    self._pipe.restore(position)
+
+  def start(self, tokenizer, sharding):
+    try:
+      for batch in self._pipe:
+        yield to_batch(batch, tokenizer, self._max_tokens, sharding)
+    finally:
+      self._pipe.close()
+
+
+def open_data(config: ConfigDict) -> TrainingData:
+  """The data that a config speaks of.
+
+  Raises:
+    UserError: there is no such data.
+  """
+  settings = config.data.to_dict()
+  kind = settings.pop("kind")
+  max_tokens = config.tokenizer.max_tokens
+  if kind == "refshapes":
+    spec = refshapes_batches.BatchSpec(**settings, seed=config.seed)
+    return RefShapesData(spec, max_tokens=max_tokens, **config.loader)
+  if kind != "sets":
+    raise UserError(f"data.kind: expected refshapes or sets, got {kind!r}")
+  split = settings.pop("split")
+  pipe = pipeline.create(
+    pipeline.Config(**settings),
+    split,
+    jax.process_index(),
+    jax.process_count(),
+    config.seed,
+    train=True,
+  )
+  return PipelineData(pipe, max_tokens=max_tokens)
+
+
 def to_batch(
-  clips: refshapes_batches.ClipBatch, tokenizer: Any, max_tokens: int
+  clips: batch_lib.ClipBatch,
+  tokenizer: Any,
+  max_tokens: int,
+  sharding: jax.sharding.Sharding,
 ) -> types.Batch:
   """Tokenizes and normalises; frames travel as bytes.
+
+  Args:
+    clips: of this process.
+    tokenizer: of the model.
+    max_tokens: static length of sentences.
+    sharding: of all arrays, by their first axis.
 
   Raises:
     UserError: an expression longer than `max_tokens`.
@@ -29,63 +165,17 @@ def to_batch(
   tokens, token_valid = tokenizer_lib.encode(
     tokenizer, clips.expressions, max_tokens
   )
-  frames, pixel_valid = _normalise(clips.frames, clips.size)
+  put = functools.partial(jax.make_array_from_process_local_data, sharding)
+  size = put(clips.size)
+  frames, pixel_valid = _normalise(put(clips.frames), size)
   return types.Batch(
     frames=frames,
     pixel_valid=pixel_valid,
-    size=jnp.asarray(clips.size),
-    tokens=jnp.asarray(tokens),
-    token_valid=jnp.asarray(token_valid),
+    size=size,
+    tokens=put(np.asarray(tokens)),
+    token_valid=put(np.asarray(token_valid)),
     targets=types.Targets(
-      boxes=jnp.asarray(clips.boxes),
-      masks=jnp.asarray(clips.masks),
-      valid=jnp.asarray(clips.valid),
+      boxes=put(clips.boxes), masks=put(clips.masks), valid=put(clips.valid)
     ),
-  )
-
-
-def batches(
-  spec: refshapes_batches.BatchSpec,
-  tokenizer: Any,
-  *,
-  start: int,
-  max_tokens: int,
-  num_workers: int,
-  prefetch: int,
-  sharding: jax.sharding.Sharding | None = None,
-) -> Iterator[types.Batch]:
-  """Batches `start`, `start + 1`, ...; see `refshapes_batches.batches`.
-
-  `sharding` is that of every array, by its first axis.
-  """
-  clips = refshapes_batches.batches(
-    spec, start=start, num_workers=num_workers, prefetch=prefetch
-  )
-  for batch in clips:
-    yield jax.device_put(to_batch(batch, tokenizer, max_tokens), sharding)
-
-
-def example_shapes(
-  spec: refshapes_batches.BatchSpec,
-  max_tokens: int,
-  sharding: jax.sharding.Sharding | None = None,
-) -> types.Batch:
-  """The shapes of every batch, to compile before the first one is made."""
-  b, e, t = spec.batch_size, spec.expressions_per_clip, spec.num_frames
-  h, w = (
-    -(-side // refshapes_batches.PAD_MULTIPLE) * refshapes_batches.PAD_MULTIPLE
-    for side in (spec.height, spec.width)
-  )
-  shape = functools.partial(jax.ShapeDtypeStruct, sharding=sharding)
-  return types.Batch(
-    frames=shape((b, t, h, w, 3), np.float32),
-    pixel_valid=shape((b, h, w), bool),
-    size=shape((b, 2), np.int32),
-    tokens=shape((b * e, max_tokens), np.int32),
-    token_valid=shape((b * e, max_tokens), bool),
-    targets=types.Targets(
-      boxes=shape((b * e, t, 4), np.float32),
-      masks=shape((b * e, t, h, w), bool),
-      valid=shape((b * e, t), bool),
-    ),
+    annotated=None if clips.annotated is None else put(clips.annotated),
   )

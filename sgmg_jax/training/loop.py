@@ -6,10 +6,10 @@ bit for bit, what an uninterrupted run gives.
 
 from __future__ import annotations
 
-import dataclasses
 import functools
 import json
 import logging
+import math
 import os
 import pathlib
 import re
@@ -20,6 +20,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
+import optax
 from clu import parameter_overview
 from ml_collections import ConfigDict
 
@@ -27,7 +28,6 @@ from sgmg_jax import types
 from sgmg_jax.checkpoints import native
 from sgmg_jax.checkpoints import tokenizer as tokenizer_lib
 from sgmg_jax.errors import UserError
-from sgmg_jax.input_pipeline import refshapes_batches
 from sgmg_jax.input_pipeline.refshapes import vocabulary
 from sgmg_jax.model import sgmg, variants
 from sgmg_jax.training import (
@@ -88,29 +88,74 @@ def _init_params(
   return jax.tree_util.tree_map_with_path(choose, params, loaded)
 
 
-def _check_position(
-  saved: dict[str, Any], expected: dict[str, Any], workdir: str | os.PathLike
-) -> None:
-  """Refuses to go on with other data than the run began with."""
-  changed = [k for k, v in expected.items() if saved.get(k) != v]
-  if changed:
-    raise UserError(
-      f"{workdir} was started with data.{changed[0]} = "
-      f"{saved.get(changed[0])!r}, not {expected[changed[0]]!r}: use another "
-      "workdir (and init_from to start from its model)"
+def plan_length(
+  config: ConfigDict, steps_per_epoch: float | None
+) -> tuple[int, optax.Schedule]:
+  """Steps in all, and the learning rate's schedule; epochs become steps.
+
+  Raises:
+    UserError: epochs of data that have none.
+  """
+  total_steps, schedule = config.total_steps, config.schedule.to_dict()
+  drop_epochs = schedule.pop("drop_epochs")
+  if config.total_epochs or drop_epochs:
+    if not steps_per_epoch:
+      raise UserError(
+        "total_epochs, schedule.drop_epochs: these data have no epochs; give "
+        "total_steps and schedule.drop_steps"
+      )
+    schedule["drop_steps"] = (
+      *schedule["drop_steps"],
+      *(round(epoch * steps_per_epoch) for epoch in drop_epochs),
     )
+  if config.total_epochs:
+    total_steps = min(
+      total_steps, math.ceil(config.total_epochs * steps_per_epoch)
+    )
+  return total_steps, optimizer.step_decay(**schedule)
+
+
+class _Compiled:
+  """The jitted step, compiled once for every shape of batch it meets.
+
+  Attributes:
+    seconds: spent compiling since last asked for.
+  """
+
+  def __init__(self, step: Any, num_shapes: int):
+    self._jitted = jax.jit(step, donate_argnums=0)
+    self._programs: dict[tuple[int, ...], Any] = {}
+    self._num_shapes = num_shapes
+    self.seconds = 0.0
+
+  def __call__(self, state, batch):
+    shape = batch.frames.shape
+    if shape not in self._programs:
+      started = time.time()
+      self._programs[shape] = self._jitted.lower(state, batch).compile()
+      took = time.time() - started
+      self.seconds += took
+      _logger.info(
+        "compiled the step for batches of %s (%d of at most %d) in %.1f s",
+        "x".join(map(str, shape)),
+        len(self._programs),
+        self._num_shapes,
+        took,
+      )
+    return self._programs[shape](state, batch)
 
 
 def train(config: ConfigDict, workdir: str | os.PathLike) -> dict[str, float]:
   """Trains, evaluates and exports as the config says.
 
   Args:
-    config: see `configs/refshapes.py`.
+    config: see `configs/`.
     workdir: folder of the run: `checkpoints/`, `metrics.jsonl`, TensorBoard
       events, `config.json`, `tokenizer/`, and the exported `model/`.
 
   Returns:
-    The last evaluation, see `evaluate.evaluate_refshapes`.
+    The last evaluation, see `evaluate.evaluate_refshapes`; empty where the
+    data are not RefShapes.
 
   Raises:
     UserError: the config does not fit the model or the workdir.
@@ -123,13 +168,10 @@ def train(config: ConfigDict, workdir: str | os.PathLike) -> dict[str, float]:
   # Model, tokenizer and data.
   variant = variants.get_variant(**config.model)
   model = sgmg.SgMg(variant)
-  spec = refshapes_batches.BatchSpec(**config.data, seed=config.seed)
-  frame = dict(height=spec.height, width=spec.width)
-  # As JSON gives it back.
-  position = json.loads(json.dumps(dataclasses.asdict(spec)))
+  source = data.open_data(config)
   checkpointer = checkpoint.Checkpointer(folder, keep=config.keep_checkpoints)
   if checkpointer.latest_step is not None:
-    _check_position(checkpointer.read_position(), position, folder)
+    source.restore(checkpointer.read_position(), checkpointer.latest_step)
   (folder / "config.json").write_text(config_json + "\n")
   tokenizer = _get_tokenizer(
     folder / "tokenizer",
@@ -145,7 +187,7 @@ def train(config: ConfigDict, workdir: str | os.PathLike) -> dict[str, float]:
   _logger.info(
     "parameters:\n%s", parameter_overview.get_parameter_overview(params)
   )
-  schedule = optimizer.step_decay(**config.schedule)
+  total_steps, schedule = plan_length(config, source.steps_per_epoch)
   groups = [tuple(group) for group in config.optimizer.groups]
   tx = optimizer.make_optimizer(
     params,
@@ -159,21 +201,13 @@ def train(config: ConfigDict, workdir: str | os.PathLike) -> dict[str, float]:
   if checkpointer.latest_step is not None:
     state = checkpointer.restore(state)
     _logger.info("going on from step %d", int(state.step))
-  mesh = data_parallel.make_mesh(spec.batch_size)
+  mesh = data_parallel.make_mesh(source.batch_size)
   state = jax.device_put(state, data_parallel.replicated(mesh))
   first = int(state.step)
   writer = metrics_lib.MetricWriter(folder, resume_step=first)
 
-  # The step, compiled before the first batch is needed.
-  batches = data.batches(
-    spec,
-    tokenizer,
-    start=first,
-    max_tokens=config.tokenizer.max_tokens,
-    num_workers=config.loader.num_workers,
-    prefetch=config.loader.prefetch,
-    sharding=data_parallel.split(mesh),
-  )
+  # The step; which shapes it meets is known, when it meets them is not.
+  batches = source.start(tokenizer, data_parallel.split(mesh))
   text_trained = any(jax.tree.leaves(trainable["text_encoder"]))
   train_step = step_lib.make_train_step(
     model,
@@ -184,18 +218,15 @@ def train(config: ConfigDict, workdir: str | os.PathLike) -> dict[str, float]:
     text_dropout=config.frozen_text_dropout or text_trained,
     axis=data_parallel.AXIS,
   )
-  train_step = data_parallel.shard_step(train_step, mesh)
-  started = time.time()
-  shapes = data.example_shapes(
-    spec, config.tokenizer.max_tokens, data_parallel.split(mesh)
-  )
-  train_step = (
-    jax.jit(train_step, donate_argnums=0).lower(state, shapes).compile()
+  train_step = _Compiled(
+    data_parallel.shard_step(train_step, mesh), len(source.shapes)
   )
   _logger.info(
-    "compiled the step for %d devices in %.1f s",
+    "%d devices; batches of %d clips in %d shapes: %s",
     mesh.size,
-    time.time() - started,
+    source.batch_size,
+    len(source.shapes),
+    ", ".join(f"{height}x{width}" for height, width in source.shapes),
   )
   predictor = evaluate.ClipPredictor(
     model, tokenizer, max_tokens=config.tokenizer.max_tokens
@@ -204,20 +235,23 @@ def train(config: ConfigDict, workdir: str | os.PathLike) -> dict[str, float]:
   def evaluate_and_export(step):
     # On one device: replicated parameters would do the same work on each.
     params = jax.device_put(state.best_params, mesh.devices.flat[0])
-    results = evaluate.evaluate_refshapes(
-      predictor.with_params(params),
-      split="val",
-      num_clips=config.eval.num_clips,
-      num_frames=config.eval.num_frames,
-      **frame,
-    )
-    writer.write_scalars(step, {f"val/{k}": v for k, v in results.items()})
-    _logger.info(
-      "step %d: val J&F %.1f, swapped %.1f",
-      step,
-      results["j_and_f"],
-      results["swapped"],
-    )
+    results = {}
+    if config.data.kind == "refshapes":
+      results = evaluate.evaluate_refshapes(
+        predictor.with_params(params),
+        split="val",
+        num_clips=config.eval.num_clips,
+        num_frames=config.eval.num_frames,
+        height=config.data.height,
+        width=config.data.width,
+      )
+      writer.write_scalars(step, {f"val/{k}": v for k, v in results.items()})
+      _logger.info(
+        "step %d: val J&F %.1f, swapped %.1f",
+        step,
+        results["j_and_f"],
+        results["swapped"],
+      )
     export.export(
       folder / "model",
       params,
@@ -236,34 +270,35 @@ def train(config: ConfigDict, workdir: str | os.PathLike) -> dict[str, float]:
   pending = []
   clock = time.time()
   try:
-    for step in range(first + 1, config.total_steps + 1):
+    for step in range(first + 1, total_steps + 1):
       state, metrics = train_step(state, next(batches))
       pending.append(metrics)
-      last = step == config.total_steps
+      last = step == total_steps
       save = last or step % config.checkpoint_every == 0
       # Also before a checkpoint: a broken state must not be saved.
       if save or step % config.log_every == 0:
         fetched = jax.device_get(pending)
         means = {k: np.mean([m[k] for m in fetched]) for k in fetched[0]}
         metrics_lib.raise_on_nan(step - len(pending) + 1, step, means)
-        rate = len(pending) / (time.time() - clock)
+        seconds = time.time() - clock - train_step.seconds
+        rate = len(pending) / seconds
         means |= {"learning_rate": schedule(step - 1), "steps_per_second": rate}
         writer.write_scalars(step, means)
         _logger.info(
           "step %d/%d: loss %.3f, %.2f steps/s",
           step,
-          config.total_steps,
+          total_steps,
           means["total"],
           rate,
         )
         pending = []
       if save:
-        checkpointer.save(state, position)
+        checkpointer.save(state, source.position)
       if last or step % config.eval.every == 0:
         results = evaluate_and_export(step)
       if not pending:
-        clock = time.time()
-    if first >= config.total_steps:
+        clock, train_step.seconds = time.time(), 0.0
+    if first >= total_steps:
       _logger.info("nothing left to do: %d steps are done", first)
       results = evaluate_and_export(first)
   finally:

@@ -1,0 +1,39 @@
+r"""SgMg on A2D-Sentences, from the RefCOCO weights (ICCV 2023, table 3).
+
+  sgmg train --config=configs/a2d.py --workdir=runs/a2d \
+      --config.data.root=/data --config.init_from=runs/refcoco/model
+
+Below data.root lies a2d_sentences/ as downloaded, or built by
+`sgmg data build`.
+
+5-frame clips of which one frame is annotated: the backbone sees all, the rest
+of the model that one. 4 clips a step (the paper: two on each of two GPUs),
+6 epochs, text encoder frozen. Smoke test on a miniature of the data:
+
+  sgmg train --config=configs/a2d.py:runlocal --workdir=/tmp/a2d \
+      --config.data.root=MINIATURE
+"""
+
+import common
+
+
+def get_config(arg=None):
+  arg = common.parse_arg(arg, runlocal=False, model="")
+  config = common.paper(
+    name="a2d",
+    sets=(("a2d", "a2d_sentences", 1),),
+    num_frames=5,
+    batch_size=4,
+    buckets=common.VIDEO_BUCKETS,
+    model=arg["model"] or ("mu" if arg["runlocal"] else "video_swin_t"),
+  )
+  config.total_epochs = 6
+  # Pre-trained scores are about other categories.
+  config.reinitialise = ("class_embed_.*",)
+  config.optimizer.groups = common.groups(text=None)
+  config.schedule.learning_rate = 5e-5
+  config.schedule.drop_epochs = (3, 5)
+  config.export.preprocess.window = 5
+  if arg["runlocal"]:
+    common.shrink(config)
+  return config

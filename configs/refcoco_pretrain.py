@@ -1,0 +1,37 @@
+r"""SgMg on RefCOCO, RefCOCO+ and RefCOCOg together: the paper's pre-training.
+
+  sgmg train --config=configs/refcoco_pretrain.py --workdir=runs/refcoco \
+      --config.data.root=/data
+
+Below data.root lies coco/ with train2014/, refcoco/, refcoco+/ and refcocog/
+as downloaded, or the sets built by `sgmg data build`.
+
+Single images, 4 a step (the paper: two on each of two GPUs), 12 epochs of
+321,327 sentences (964,000 steps), text encoder trained. Smoke test on a
+miniature of the data:
+
+  sgmg train --config=configs/refcoco_pretrain.py:runlocal \
+      --workdir=/tmp/refcoco --config.data.root=MINIATURE
+"""
+
+import common
+
+
+def get_config(arg=None):
+  arg = common.parse_arg(arg, runlocal=False, model="")
+  names = ("refcoco", "refcoco+", "refcocog")
+  config = common.paper(
+    name="refcoco-pretrain",
+    sets=tuple((name, "coco", 1) for name in names),
+    num_frames=1,
+    batch_size=4,
+    buckets=common.IMAGE_BUCKETS,
+    model=arg["model"] or ("mu" if arg["runlocal"] else "video_swin_t"),
+  )
+  config.total_epochs = 12
+  config.optimizer.groups = common.groups(text=0.1)
+  config.schedule.learning_rate = 2.5e-5
+  config.schedule.drop_epochs = (8, 10)
+  if arg["runlocal"]:
+    common.shrink(config)
+  return config

@@ -1,0 +1,62 @@
+r"""SgMg on Ref-YouTube-VOS: the paper's main training (ICCV 2023, table 1).
+
+From the pre-trained weights of `refcoco_pretrain.py`, 6 epochs:
+
+  sgmg train --config=configs/refer_ytvos.py --workdir=runs/refer_ytvos \
+      --config.data.root=/data --config.init_from=runs/refcoco/model
+
+From an ImageNet or Kinetics backbone alone, 9 epochs:
+
+  sgmg train --config=configs/refer_ytvos.py:scratch --workdir=runs/scratch \
+      --config.data.root=/data
+
+Below data.root lies refer_youtube_vos/ as downloaded, or built by
+`sgmg data build`. Other mixtures, by name:
+
+  mix=joint               and RefCOCO/+/g, images as clips
+  mix=joint_coco          RefCOCO/+/g alone, images as clips
+  mix=ytvos_joint_davis   and Ref-DAVIS17, five times over
+
+5-frame clips, 2 of them a step (the paper: one on each of two GPUs), text
+encoder frozen. Smoke test on a miniature of the data:
+
+  sgmg train --config=configs/refer_ytvos.py:runlocal --workdir=/tmp/ytvos \
+      --config.data.root=MINIATURE
+"""
+
+import common
+
+_YTVOS = ("refer_ytvos", "refer_youtube_vos", 1)
+_COCO = tuple((name, "coco", 1) for name in ("refcoco", "refcoco+", "refcocog"))
+_MIXTURES = {
+  "ytvos": (_YTVOS,),
+  "joint": (*_COCO, _YTVOS),
+  "joint_coco": _COCO,
+  "ytvos_joint_davis": (("refer_davis", "refer_davis", 5), _YTVOS),
+}
+
+
+def get_config(arg=None):
+  arg = common.parse_arg(
+    arg, runlocal=False, model="", mix="ytvos", scratch=False
+  )
+  if arg["mix"] not in _MIXTURES:
+    raise ValueError(f"mix={arg['mix']}: expected one of {sorted(_MIXTURES)}")
+  config = common.paper(
+    name="refer-ytvos",
+    sets=_MIXTURES[arg["mix"]],
+    num_frames=5,
+    batch_size=2,
+    buckets=common.VIDEO_BUCKETS,
+    model=arg["model"] or ("mu" if arg["runlocal"] else "video_swin_t"),
+  )
+  config.data.pseudo_video = arg["mix"].startswith("joint")
+  config.total_epochs = 9 if arg["scratch"] else 6
+  # Pre-trained scores are about single images.
+  config.reinitialise = () if arg["scratch"] else ("class_embed_.*",)
+  config.optimizer.groups = common.groups(text=None)
+  config.schedule.learning_rate = 5e-5
+  config.schedule.drop_epochs = (6, 8) if arg["scratch"] else (3, 5)
+  if arg["runlocal"]:
+    common.shrink(config)
+  return config

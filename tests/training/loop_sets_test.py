@@ -1,0 +1,122 @@
+"""The loop on a data set: resumable in the middle of an epoch."""
+
+import logging
+import pathlib
+import shutil
+
+import jax
+import numpy as np
+import pytest
+from jax.experimental.compilation_cache import compilation_cache
+from ml_collections import ConfigDict
+
+from sgmg_jax.checkpoints import native
+from sgmg_jax.cli import train
+from sgmg_jax.errors import UserError
+from sgmg_jax.training import checkpoint, loop, metrics
+
+pytestmark = pytest.mark.slow
+
+ROOT = pathlib.Path(__file__).parents[2]
+
+
+def _config(root, **changes):
+  config = train.load_config(
+    f"{ROOT}/configs/a2d.py:runlocal", [f"--config.data.root={root}"]
+  )
+  # Few blocks: nearly all the time here goes into compiling.
+  config.model = ConfigDict(
+    dict(
+      name="mu",
+      depths=(1, 1, 1, 1),
+      encoder_layers=1,
+      decoder_layers=1,
+      text_layers=1,
+      vocab_size=768,
+    )
+  )
+  config.data.batch_size = 2
+  config.data.update(changes)
+  return config
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _compile_once(tmp_path_factory):
+  """Both runs compile the same programs, and none for long."""
+  folder = str(tmp_path_factory.mktemp("cache"))
+  compilation_cache.reset_cache()
+  jax.config.update("jax_disable_most_optimizations", True)
+  jax.config.update("jax_compilation_cache_dir", folder)
+  jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.2)
+  yield
+  jax.config.update("jax_disable_most_optimizations", False)
+  jax.config.update("jax_compilation_cache_dir", None)
+  compilation_cache.reset_cache()
+
+
+@pytest.fixture(scope="module")
+def data(miniatures, tmp_path_factory):
+  folder = tmp_path_factory.mktemp("data")
+  miniatures.make_a2d(folder)
+  return folder
+
+
+@pytest.fixture(scope="module")
+def runs(data, tmp_path_factory):
+  """A run of three steps, and one that died after the second."""
+  folder = tmp_path_factory.mktemp("runs")
+  logger = logging.getLogger("sgmg_jax.training.loop")
+  messages = []
+  handler = logging.Handler()
+  handler.emit = lambda record: messages.append(record.getMessage())
+  logger.addHandler(handler)
+  logger.setLevel(logging.INFO)
+  loop.train(_config(data), folder / "straight")
+  logger.removeHandler(handler)
+  shutil.copytree(folder / "straight", folder / "resumed")
+  shutil.rmtree(folder / "resumed/checkpoints/3")
+  shutil.rmtree(folder / "resumed/model")
+  # Not what the straight run had: it must not matter.
+  loop.train(_config(data, num_threads=1, prefetch=4), folder / "resumed")
+  return folder / "straight", folder / "resumed", messages
+
+
+def test_resumes_bit_for_bit(runs):
+  one, two = (native.load(folder / "model").params for folder in runs[:2])
+  jax.tree.map(np.testing.assert_array_equal, one, two)
+  lines = [metrics.read_metrics(f / "metrics.jsonl") for f in runs[:2]]
+  assert [[m["step"] for m in run] for run in lines] == [[1, 2, 3]] * 2
+  assert lines[0][2]["total"] == lines[1][2]["total"] > 0
+
+
+def test_says_which_shapes_it_compiles(runs):
+  messages = "\n".join(runs[2])
+  assert "batches of 2 clips in 2 shapes: 160x224, 224x160" in messages
+  assert "of at most 2) in" in messages
+
+
+def test_the_checkpoint_holds_the_position(runs):
+  checkpointer = checkpoint.Checkpointer(runs[0], keep=2)
+  position = checkpointer.read_position()
+  checkpointer.close()
+  assert position["step"] == 3 and position["plan"]["batch_size"] == 2
+
+
+def test_other_data_in_the_same_folder_is_refused(runs, data):
+  with pytest.raises(UserError, match="saved with num_frames = 2, now 3"):
+    loop.train(_config(data, num_frames=3), runs[0])
+
+
+def test_epochs_become_steps(data):
+  config = _config(data)
+  config.total_epochs = 2
+  config.total_steps = 10**6
+  config.schedule.drop_steps = ()
+  config.schedule.drop_epochs = (1,)
+  total, schedule = loop.plan_length(config, 10.5)
+  assert total == 21
+  rate = config.schedule.learning_rate
+  assert float(schedule(9)) == pytest.approx(rate)
+  assert float(schedule(10)) == pytest.approx(rate / 10)
+  with pytest.raises(UserError, match="no epochs"):
+    loop.plan_length(config, None)
