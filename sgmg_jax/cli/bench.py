@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import argparse
 import dataclasses
+import importlib
 import json
 import os
 import pathlib
 import platform
+
+from sgmg_jax import errors
 
 HELP = "measure speed and memory on this machine"
 
@@ -16,30 +19,46 @@ examples:
   sgmg bench model
   sgmg bench model --variant video_swin_b --frames 36 --dtype bfloat16
   sgmg bench model --json figures.json
+  sgmg bench data
+  sgmg bench data --repeats 100 --json figures.json
 
-Medians of several passes with random weights; decoding of videos and writing
-of masks are not counted.
+Of the model: medians of several passes with random weights; decoding of videos
+and writing of masks are not counted. Of the data: the training pipeline on
+Ref-YouTube-VOS clips, from JPEG and PNG files to batches.
 """
+
+# Those of a `Setup`; each part takes some.
+_OPTIONS = (
+  "variant",
+  "frames",
+  "height",
+  "width",
+  "dtype",
+  "quality",
+  "repeats",
+)
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
   parser.epilog = EPILOG
-  parser.add_argument("what", choices=["model"], help="the whole model")
   parser.add_argument(
-    "--variant", default="video_swin_t", help="default: %(default)s"
+    "what",
+    choices=["model", "data"],
+    help="the whole model, or the training pipeline",
   )
-  for name, default in (("frames", 5), ("height", 360), ("width", 640)):
-    parser.add_argument(
-      f"--{name}", type=int, default=default, help="default: %(default)s"
-    )
+  # Each part has its own defaults.
+  parser.add_argument("--variant", help="of the model (video_swin_t)")
+  parser.add_argument("--frames", type=int, help="of a clip (5)")
+  parser.add_argument("--height", type=int, help="pixels (model 360, data 720)")
+  parser.add_argument("--width", type=int, help="pixels (model 640, data 1280)")
   parser.add_argument(
     "--dtype",
     choices=["float32", "bfloat16"],
-    default="float32",
-    help="of computation (default: %(default)s)",
+    help="of the model's computation (float32)",
   )
+  parser.add_argument("--quality", type=int, help="of the data's JPEG (90)")
   parser.add_argument(
-    "--repeats", type=int, default=5, help="passes (default: %(default)s)"
+    "--repeats", type=int, help="passes (5), or clips of data (40)"
   )
   parser.add_argument(
     "--json", type=pathlib.Path, metavar="FILE", help="write the figures here"
@@ -47,28 +66,40 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-  import jax
-
-  from sgmg_jax.bench import model
-
-  names = [field.name for field in dataclasses.fields(model.Setup)]
-  setup = model.Setup(**{name: getattr(args, name) for name in names})
-  figures = model.measure(setup)
+  part = importlib.import_module(f"sgmg_jax.bench.{args.what}")
+  names = [field.name for field in dataclasses.fields(part.Setup)]
+  given = {
+    name: getattr(args, name)
+    for name in _OPTIONS
+    if getattr(args, name) is not None
+  }
+  for name in given.keys() - set(names):
+    raise errors.UserError(f"--{name}: not an option of bench {args.what}")
+  setup = part.Setup(**given)
+  figures = part.measure(setup)
   report = {
     "setup": dataclasses.asdict(setup),
-    "machine": {
-      "device": jax.devices()[0].device_kind,
-      "processor": platform.processor() or platform.machine(),
-      "cores": os.cpu_count(),
-      "jax": jax.__version__,
-    },
+    "machine": _machine(args.what),
     "figures": figures,
   }
-  for part in ("machine", "setup", "figures"):
-    print(part)
-    for name, value in report[part].items():
+  for section, values in report.items():
+    print(section)
+    for name, value in values.items():
       shown = f"{value:.3f}" if isinstance(value, float) else value
-      print(f"  {name:22}{shown}")
+      print(f"  {name:30}{shown}")
   if args.json:
     args.json.write_text(json.dumps(report, indent=2) + "\n")
   return 0
+
+
+def _machine(what: str) -> dict[str, str | int | None]:
+  machine = {
+    "processor": platform.processor() or platform.machine(),
+    "cores": os.cpu_count(),
+  }
+  if what == "data":
+    return machine
+  import jax
+
+  device = jax.devices()[0].device_kind
+  return {"device": device} | machine | {"jax": jax.__version__}
