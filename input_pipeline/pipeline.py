@@ -70,9 +70,20 @@ def create(
 
 
 def tensorflow():
-  """The module, without accelerators."""
-  os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
-  import tensorflow as tf
+  """The module, without accelerators.
+
+  Raises:
+    UserError: it is not installed.
+  """
+  # It would report that it finds no GPU.
+  os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+  try:
+    import tensorflow as tf
+  except ImportError as error:
+    raise UserError(
+      f"batches of data sets need TensorFlow ({error}): pip install "
+      "'sgmg_jax[data]'"
+    ) from error
 
   for kind in ("GPU", "TPU"):
     tf.config.set_visible_devices([], kind)

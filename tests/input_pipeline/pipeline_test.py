@@ -240,6 +240,15 @@ def test_bad_settings_are_refused(root, change):
     _config(root, **change)
 
 
+def test_batches_out_of_order_are_noticed(root):
+  pipe = pipeline.create(_config(root), "train", seed=1)
+  pipe._iterator = pipe._start()
+  next(pipe._iterator)
+  with pytest.raises(UserError, match="out of order"):
+    next(pipe)
+  assert pipe.position()["step"] == 0
+
+
 @pytest.fixture(scope="module")
 def services():
   """Two services in processes of their own, their addresses."""
