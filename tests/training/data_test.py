@@ -1,0 +1,87 @@
+"""Every config's data, in miniature."""
+
+import pathlib
+
+import jax
+import numpy as np
+import pytest
+
+from sgmg_jax.cli import train
+from sgmg_jax.errors import UserError
+from sgmg_jax.training import data, data_parallel
+
+CONFIGS = pathlib.Path(__file__).parents[2] / "configs"
+WORDS = {}
+
+
+class Tokenizer:
+  """Numbers words as it meets them."""
+
+  pad_token_id = 0
+
+  def __call__(self, text, **kwargs):
+    del kwargs
+    words = text.split()
+    return {"input_ids": [WORDS.setdefault(w, len(WORDS) + 1) for w in words]}
+
+
+@pytest.fixture(scope="module")
+def root(miniatures, tmp_path_factory):
+  folder = tmp_path_factory.mktemp("data")
+  for name in ("refer_ytvos", "refer_davis", "a2d", "refcoco"):
+    getattr(miniatures, f"make_{name}")(folder)
+  return folder
+
+
+def _config(spec, root):
+  return train.load_config(f"{CONFIGS}/{spec}", [f"--config.data.root={root}"])
+
+
+@pytest.mark.parametrize(
+  "spec, num_annotated",
+  [
+    ("refer_ytvos.py:runlocal", None),
+    ("refer_ytvos.py:runlocal,mix=joint", None),
+    ("refer_ytvos.py:runlocal,mix=joint_coco", None),
+    ("refer_ytvos.py:runlocal,mix=ytvos_joint_davis", None),
+    ("refcoco_pretrain.py:runlocal", None),
+    ("a2d.py:runlocal", 1),
+  ],
+)
+def test_batches_of_every_config(root, spec, num_annotated):
+  config = _config(spec, root)
+  source = data.open_data(config)
+  mesh = data_parallel.make_mesh(1)
+  batches = source.start(Tokenizer(), data_parallel.split(mesh))
+  batch = next(batches)
+  batches.close()
+  b, t = config.data.batch_size, config.data.num_frames
+  k = num_annotated or t
+  assert batch.frames.shape[2:4] in source.shapes
+  assert batch.frames.shape[:2] == (b, t)
+  assert batch.frames.dtype == np.float32
+  assert batch.tokens.shape == (b, config.tokenizer.max_tokens)
+  assert batch.token_valid.any(1).all()
+  assert batch.targets.masks.shape == (b, k, *batch.frames.shape[2:4])
+  assert (batch.annotated is None) == (num_annotated is None)
+  assert source.position["step"] == 1
+  assert source.steps_per_epoch > 1
+  for leaf in jax.tree.leaves(batch):
+    assert leaf.shape[0] == b
+
+
+def test_davis_is_listed_five_times(root):
+  source = data.open_data(
+    _config("refer_ytvos.py:runlocal,mix=ytvos_joint_davis", root)
+  )
+  listed = {name: times for name, _, times in source.position["plan"]["data"]}
+  assert listed == {"refer_davis train": 5, "refer_ytvos train": 1}
+
+
+def test_missing_data_are_named(tmp_path):
+  with pytest.raises(UserError, match="refer_youtube_vos"):
+    data.open_data(_config("refer_ytvos.py:runlocal", tmp_path))
+  config = _config("refer_ytvos.py:runlocal", tmp_path)
+  config.data.kind = "videos"
+  with pytest.raises(UserError, match="data.kind"):
+    data.open_data(config)
