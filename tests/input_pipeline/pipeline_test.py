@@ -3,6 +3,7 @@
 import dataclasses
 import itertools
 import json
+import shutil
 import subprocess
 import sys
 
@@ -178,8 +179,6 @@ def test_evaluation_has_every_sample_once_on_any_number_of_processes(
 @pytest.fixture
 def corrupt(root, tmp_path):
   """A copy of which one video's frames are cut short; its header is not."""
-  import shutil
-
   copy = tmp_path / "data"
   shutil.copytree(root / "refer_youtube_vos", copy / "refer_youtube_vos")
   folder = sorted((copy / "refer_youtube_vos/train/JPEGImages").iterdir())[0]
