@@ -9,12 +9,10 @@ from __future__ import annotations
 
 import dataclasses
 import functools
-import multiprocessing
 from collections.abc import Iterator
-from concurrent import futures
 
 import numpy as np
-from sgmg_jax.input_pipeline import batch
+from sgmg_jax.input_pipeline import batch, workers
 from sgmg_jax.input_pipeline.refshapes import dataset
 
 ClipBatch = batch.ClipBatch
@@ -120,22 +118,9 @@ def batches(
     num_workers: processes that make them; 0 makes them in this one.
     prefetch: batches made ahead, with workers.
   """
-  if num_workers == 0:
-    step = start
-    while True:
-      yield make_batch(spec, step)
-      step += 1
-  # A fork would inherit JAX's threads and locks.
-  context = multiprocessing.get_context("spawn")
-  pool = futures.ProcessPoolExecutor(num_workers, mp_context=context)
-  try:
-    make = functools.partial(pool.submit, make_batch, spec)
-    ahead = max(prefetch, num_workers)
-    pending = [make(start + i) for i in range(ahead)]
-    step = start + ahead
-    while True:
-      pending.append(make(step))
-      step += 1
-      yield pending.pop(0).result()
-  finally:
-    pool.shutdown(wait=False, cancel_futures=True)
+  return workers.in_order(
+    functools.partial(make_batch, spec),
+    start=start,
+    num_workers=num_workers,
+    prefetch=prefetch,
+  )

@@ -1,0 +1,99 @@
+"""Batches of RefShapes clips with labels of every cell, without sentences.
+
+Plain numpy; worker processes import no JAX. Batch `step` depends on (seed,
+step) and the batch's sizes alone. Scenes come from a stream of their own: they
+are in no split.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import functools
+from collections.abc import Iterator
+from typing import NamedTuple
+
+import numpy as np
+from sgmg_jax.input_pipeline import seeds, workers
+from sgmg_jax.input_pipeline.refshapes import cell_labels, render, scene
+
+from sgmg_jax.errors import UserError
+
+# Beside `dataset.SPLIT_SEEDS`; a clip's stream is that of this, the seed, the
+# step and its place in the batch.
+STREAM = 20233
+
+
+@dataclasses.dataclass(frozen=True)
+class CellBatchSpec:
+  """What a batch looks like: B clips of T frames.
+
+  Attributes:
+    seed: of the scenes.
+    batch_size: B.
+    num_frames: T.
+    height: of the frames, pixels.
+    width: of the frames, pixels.
+    strides: of the maps whose cells have labels.
+  """
+
+  seed: int
+  batch_size: int
+  num_frames: int
+  height: int
+  width: int
+  strides: tuple[int, ...]
+
+  def __post_init__(self):
+    if any(
+      side % s for side in (self.height, self.width) for s in self.strides
+    ):
+      raise UserError(
+        f"clips of {self.height}x{self.width}: expected multiples of "
+        f"{max(self.strides)}"
+      )
+
+
+class CellBatch(NamedTuple):
+  """Frames uint8[B, T, H, W, 3]; for every stride the classes int8[B, T, h, w,
+  4] and the motion float32[B, T, h, w, 8], see `cell_labels`."""
+
+  frames: np.ndarray
+  classes: tuple[np.ndarray, ...]
+  motion: tuple[np.ndarray, ...]
+
+
+def sample_scene(spec: CellBatchSpec, step: int, index: int) -> scene.Scene:
+  """The scene of clip `index` of batch `step`."""
+  random = seeds.generator(STREAM, spec.seed, step, index)
+  return scene.sample_scene(random, height=spec.height, width=spec.width)
+
+
+def make_batch(spec: CellBatchSpec, step: int) -> CellBatch:
+  """Batch number `step`."""
+  frames, classes, motion = [], [], []
+  for index in range(spec.batch_size):
+    drawn = sample_scene(spec, step, index)
+    rendering = render.render(
+      drawn,
+      num_frames=spec.num_frames,
+      height=spec.height,
+      width=spec.width,
+    )
+    labels = cell_labels.label_cells(drawn, rendering, spec.strides)
+    frames.append(rendering.frames)
+    classes.append(labels[0])
+    motion.append(labels[1])
+  stack = lambda clips: tuple(map(np.stack, zip(*clips, strict=True)))
+  return CellBatch(np.stack(frames), stack(classes), stack(motion))
+
+
+def batches(
+  spec: CellBatchSpec, *, start: int, num_workers: int, prefetch: int
+) -> Iterator[CellBatch]:
+  """Batches `start`, `start + 1`, ... without end; see `workers.in_order`."""
+  return workers.in_order(
+    functools.partial(make_batch, spec),
+    start=start,
+    num_workers=num_workers,
+    prefetch=prefetch,
+  )
