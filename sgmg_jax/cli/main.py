@@ -17,6 +17,7 @@ import sgmg_jax
 COMMANDS: Final = (
   "segment",
   "demo",
+  "pretrain",
   "train",
   "eval",
   "convert",

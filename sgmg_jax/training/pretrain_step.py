@@ -1,0 +1,154 @@
+"""One step of a backbone's pre-training: cells name what they show.
+
+Heads that are thrown away afterwards read the looks and the motion of an
+object off each cell of the maps that SgMg takes from its backbone.
+"""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+from flax import linen as nn
+
+from sgmg_jax.inference import preprocess
+from sgmg_jax.input_pipeline import refshapes_cell_batches as cell_batches
+from sgmg_jax.input_pipeline.refshapes import cell_labels
+from sgmg_jax.model import video_swin
+from sgmg_jax.training import data_parallel
+from sgmg_jax.training import state as state_lib
+
+STRIDES = (8, 16, 32)
+# A cell of the coarsest map holds more than one object.
+_STRIDE_WEIGHTS = (1.0, 1.0, 0.4)
+_BACKGROUND_WEIGHT = 0.15
+_MOTION_WEIGHT = 3.0
+_NUM_CLASSES = [len(words) + 1 for words in cell_labels.LOOKS.values()]
+
+
+class CellHeads(nn.Module):
+  """A small perceptron for the maps of each of `STRIDES`."""
+
+  hidden: int = 128
+
+  @nn.compact
+  def __call__(self, maps):
+    """Scores of maps float[..., C]: float[..., S], for the classes of each of
+    `cell_labels.LOOKS` in turn, then the motion."""
+    size = sum(_NUM_CLASSES) + len(cell_labels.MOTION)
+    return [
+      nn.Dense(size)(nn.relu(nn.Dense(self.hidden)(nn.LayerNorm()(x))))
+      for x in maps
+    ]
+
+
+def measure(
+  scores: Sequence[jax.Array],
+  batch: cell_batches.CellBatch,
+  total: Callable[[jax.Array], jax.Array] = lambda x: x,
+) -> dict[str, jax.Array]:
+  """Losses and accuracies over the cells that show an object.
+
+  Args:
+    scores: of `CellHeads`.
+    batch: whose labels they are compared with.
+    total: sums a count over the devices that share the batch.
+
+  Returns:
+    For every stride s `loss_looks_s` (cross entropies; the background takes
+    part), `accuracy_<look>_s`, and for clips of more than a frame
+    `loss_motion_s` (L1, mean of the entries). This device's share: a sum over
+    devices gives the mean over all cells.
+  """
+  measured = {}
+  for s, score, classes, motion in zip(
+    STRIDES, scores, batch.classes, batch.motion, strict=True
+  ):
+    classes = classes.astype(jnp.int32)
+    shown = classes[..., 0] > 0
+
+    def mean(x, where):
+      where = where.astype(jnp.float32)
+      return jnp.sum(x * where) / jnp.maximum(total(jnp.sum(where)), 1.0)
+
+    *looks, moved = jnp.split(score, np.cumsum(_NUM_CLASSES), -1)
+    loss = 0.0
+    for k, (name, logits) in enumerate(zip(cell_labels.LOOKS, looks)):
+      entropy = optax.softmax_cross_entropy_with_integer_labels(
+        logits, classes[..., k]
+      )
+      loss += mean(entropy, shown) + _BACKGROUND_WEIGHT * mean(entropy, ~shown)
+      right = jnp.argmax(logits, -1) == classes[..., k]
+      measured[f"accuracy_{name}_{s}"] = mean(right, shown)
+    measured[f"loss_looks_{s}"] = loss
+    if motion.shape[1] > 1:
+      error = jnp.mean(jnp.abs(moved - motion), -1)
+      measured[f"loss_motion_{s}"] = mean(error, shown)
+  return measured
+
+
+def _total_loss(measured):
+  return sum(
+    weight
+    * (
+      measured[f"loss_looks_{s}"]
+      + _MOTION_WEIGHT * measured.get(f"loss_motion_{s}", 0.0)
+    )
+    for s, weight in zip(STRIDES, _STRIDE_WEIGHTS)
+  )
+
+
+def make_step(
+  backbone: video_swin.VideoSwin,
+  tx: optax.GradientTransformation,
+  *,
+  seed: int,
+) -> Callable[..., Any]:
+  """(state, `CellBatch`) -> (state, metrics), for `data_parallel.shard_step`.
+
+  Args:
+    backbone: its parameters are the state's `backbone`; those of `CellHeads`
+      are its `heads`.
+    tx: the optimizer.
+    seed: of drop path.
+  """
+  axis = data_parallel.AXIS
+  total = functools.partial(jax.lax.psum, axis_name=axis)
+
+  def step(state, batch):
+    size = jnp.tile(jnp.array(batch.frames.shape[2:4]), (len(batch.frames), 1))
+    frames, _ = preprocess.normalise(batch.frames, size)
+    rngs = {
+      name: jax.random.fold_in(key, jax.lax.axis_index(axis))
+      for name, key in state_lib.step_rngs(seed, state.step).items()
+    }
+
+    def objective(params):
+      maps = backbone.apply(
+        {"params": params["backbone"]}, frames, train=True, rngs=rngs
+      )
+      scores = CellHeads().apply({"params": params["heads"]}, maps[1:])
+      measured = measure(scores, batch, total)
+      return _total_loss(measured), measured
+
+    (loss, measured), grads = jax.value_and_grad(objective, has_aux=True)(
+      state.params
+    )
+    loss, measured, grads = total((loss, measured, grads))
+    updates, opt_state = tx.update(grads, state.opt_state, state.params)
+    state = state.replace(
+      step=state.step + 1,
+      params=optax.apply_updates(state.params, updates),
+      opt_state=opt_state,
+    )
+    return state, measured | {
+      "total": loss,
+      "grad_norm": optax.global_norm(grads),
+    }
+
+  return step

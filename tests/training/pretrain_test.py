@@ -1,0 +1,197 @@
+"""Pre-training of a backbone: losses, schedule, resume, what it leaves."""
+
+import functools
+import pathlib
+import shutil
+
+import jax
+import numpy as np
+import pytest
+from jax.experimental.compilation_cache import compilation_cache
+from ml_collections import ConfigDict
+from sgmg_jax.input_pipeline import refshapes_cell_batches as cell_batches
+
+from sgmg_jax.checkpoints import abstract, native
+from sgmg_jax.cli import main, train
+from sgmg_jax.errors import UserError
+from sgmg_jax.model import variants
+from sgmg_jax.training import metrics, pretrain, pretrain_step
+
+CONFIG = pathlib.Path(__file__).parents[2] / "configs/refshapes_backbone.py"
+SMALL = dict(name="mu", depths=(1, 1, 1, 1))
+measure = jax.jit(pretrain_step.measure)
+SIZES = [10, 12, 5, 4, 8]  # classes with background, entries of the motion
+
+
+@pytest.fixture(scope="module")
+def batch():
+  spec = cell_batches.CellBatchSpec(
+    seed=0,
+    batch_size=2,
+    num_frames=2,
+    height=96,
+    width=96,
+    strides=pretrain_step.STRIDES,
+  )
+  return cell_batches.make_batch(spec, 0)
+
+
+def _scores_of(batch, *, right=50.0):
+  """What heads would say that know the labels."""
+  return [
+    np.concatenate(
+      [right * np.eye(n)[classes[..., k]] for k, n in enumerate(SIZES[:4])]
+      + [motion],
+      -1,
+    ).astype(np.float32)
+    for classes, motion in zip(batch.classes, batch.motion)
+  ]
+
+
+def test_labels_themselves_are_right(batch):
+  measured = measure(_scores_of(batch), batch)
+  assert len(measured) == 3 * 6
+  for name, value in measured.items():
+    expected = 1.0 if name.startswith("accuracy") else 0.0
+    assert float(value) == pytest.approx(expected, abs=1e-5), name
+
+
+def test_only_cells_with_an_object_count_for_accuracy_and_motion(batch):
+  scores = _scores_of(batch)
+  for score, classes in zip(scores, batch.classes):
+    score[classes[..., 0] == 0] = 7.0
+  measured = measure(scores, batch)
+  assert float(measured["accuracy_colour_8"]) == pytest.approx(1.0)
+  assert float(measured["loss_motion_8"]) == pytest.approx(0.0, abs=1e-6)
+  # All classes alike: ln n of each, times the background's weight.
+  expected = 0.15 * np.log(SIZES[:4]).sum()
+  assert float(measured["loss_looks_8"]) == pytest.approx(expected, rel=1e-4)
+  scores = [score + 0.5 for score in scores]
+  measured = measure(scores, batch)
+  assert float(measured["loss_motion_8"]) == pytest.approx(0.5, rel=1e-4)
+
+
+def test_shares_of_devices_sum_to_the_whole(batch):
+  scores = [
+    np.sin(np.arange(s.size)).reshape(s.shape) for s in _scores_of(batch)
+  ]
+  whole = measure(scores, batch)
+  total = functools.partial(jax.lax.psum, axis_name="data")
+  one_each = jax.tree.map(lambda x: x[:, None], (scores, batch))
+  share = jax.vmap(
+    lambda s, b: pretrain_step.measure(s, b, total), axis_name="data"
+  )
+  shares = jax.jit(share)(*one_each)
+  for name, value in whole.items():
+    np.testing.assert_allclose(shares[name].sum(), value, rtol=1e-4)
+
+
+def test_every_phase_rises_and_falls():
+  phases = pretrain.read_phases(((1, 4, 20, 2e-3), (4, 2, 30, 1e-3)), 5)
+  rate = pretrain.make_schedule(phases, warmup_steps=5, final_factor=0.1)
+  assert float(rate(0)) == 0.0
+  assert float(rate(5)) == pytest.approx(2e-3)
+  assert 2e-4 < float(rate(19)) < 2.5e-4
+  assert float(rate(20)) == 0.0
+  assert float(rate(25)) == pytest.approx(1e-3)
+  assert float(rate(50)) == pytest.approx(1e-4)
+
+
+@pytest.mark.parametrize(
+  "entries",
+  [(), ((1, 4, 20),), ((1, 4, 5, 1e-3),), ((0, 4, 20, 1e-3),)],
+)
+def test_impossible_phases(entries):
+  with pytest.raises(UserError, match="phases: expected .num_frames, batch"):
+    pretrain.read_phases(entries, 5)
+
+
+def test_commands_refuse_each_other_s_configs(tmp_path, capsys):
+  other = CONFIG.with_name("refshapes.py")
+  for command, config in (("train", CONFIG), ("pretrain", other)):
+    arguments = [command, f"--config={config}", f"--workdir={tmp_path}"]
+    assert main.main(arguments) == 2
+    assert str(config) in capsys.readouterr().err
+
+
+def _config(**changes):
+  config = train.load_config(f"{CONFIG}:runlocal")
+  config.model = ConfigDict(SMALL)
+  config.phases = ((1, 2, 2, 1e-3), (2, 2, 3, 1e-3))
+  config.loader.num_workers = 0
+  config.update(changes)
+  return config
+
+
+@pytest.fixture(scope="module")
+def straight(tmp_path_factory):
+  # Nearly all the time here goes into compiling: once, and not for long.
+  cache = str(tmp_path_factory.mktemp("cache"))
+  compilation_cache.reset_cache()
+  jax.config.update("jax_disable_most_optimizations", True)
+  jax.config.update("jax_compilation_cache_dir", cache)
+  jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.2)
+  folder = tmp_path_factory.mktemp("straight")
+  pretrain.pretrain(_config(), folder)
+  yield folder
+  jax.config.update("jax_disable_most_optimizations", False)
+  jax.config.update("jax_compilation_cache_dir", None)
+  compilation_cache.reset_cache()
+
+
+@pytest.mark.slow
+def test_logs_accuracies_of_every_phase(straight):
+  lines = metrics.read_metrics(straight / "metrics.jsonl")
+  assert [m["step"] for m in lines] == [1, 2, 3, 4, 5]
+  assert {"accuracy_shape_8", "accuracy_size_32", "total"} <= lines[0].keys()
+  assert "loss_motion_16" not in lines[1]
+  assert lines[2]["loss_motion_16"] > 0
+
+
+def _start(folder):
+  """Zeros with what `sgmg train` takes from the run."""
+  zeros = jax.tree.map(
+    lambda x: np.zeros(x.shape, x.dtype),
+    abstract.model(variants.get_variant(**SMALL)),
+  )
+  return native.start_from(zeros, folder / "model")
+
+
+@pytest.mark.slow
+def test_leaves_a_backbone_to_start_from(straight):
+  params = _start(straight)
+  sums = {
+    name: sum(np.abs(x).sum() for x in jax.tree.leaves(part))
+    for name, part in params.items()
+  }
+  assert [name for name, total in sums.items() if total] == ["backbone_0"]
+  with pytest.raises(UserError, match="holds only the backbone"):
+    native.load(straight / "model")
+
+
+@pytest.mark.slow
+def test_stop_and_resume_is_a_straight_run_bit_for_bit(straight, tmp_path):
+  folder = tmp_path / "run"
+  shutil.copytree(straight, folder)
+  shutil.rmtree(folder / "checkpoints/5")
+  shutil.rmtree(folder / "model")
+  pretrain.pretrain(_config(), folder)
+  lines = metrics.read_metrics(folder / "metrics.jsonl")
+  assert [m["step"] for m in lines] == [1, 2, 3, 4, 5]
+  one, two = _start(straight), _start(folder)
+  jax.tree.map(np.testing.assert_array_equal, one, two)
+
+
+@pytest.mark.slow
+def test_another_config_needs_another_workdir(straight):
+  with pytest.raises(UserError, match="started with seed = 0, not 3"):
+    pretrain.pretrain(_config(seed=3), straight)
+
+
+def test_every_value_of_the_config_is_read():
+  source = pathlib.Path(pretrain.__file__).read_text()
+  for name, value in train.load_config(str(CONFIG)).items():
+    whole = f"config.{name}" in source
+    if isinstance(value, ConfigDict) and f"**config.{name}" not in source:
+      whole = all(f"config.{name}.{key}" in source for key in value)
+    assert whole, name
