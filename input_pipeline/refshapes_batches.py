@@ -18,6 +18,10 @@ from sgmg_jax.input_pipeline.refshapes import dataset
 ClipBatch = batch.ClipBatch
 
 
+# Batches of a seed: another seed draws other clips.
+_STEPS = 1_000_000
+
+
 @dataclasses.dataclass(frozen=True)
 class BatchSpec:
   """What a batch looks like: B clips of T frames, E expressions each.
@@ -73,10 +77,10 @@ def choose_expressions(
 
 
 def make_batch(spec: BatchSpec, step: int) -> ClipBatch:
-  """Batch number `step`: every clip index is used once in a run."""
+  """Batch number `step`: no clip occurs twice, nor in runs of other seeds."""
   frames, expressions, masks, boxes = [], [], [], []
   for i in range(spec.batch_size):
-    index = step * spec.batch_size + i
+    index = (spec.seed * _STEPS + step) * spec.batch_size + i
     clip = dataset.generate_clip(
       spec.split,
       index,

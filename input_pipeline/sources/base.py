@@ -151,7 +151,8 @@ def decode_image(data: bytes, what: str) -> np.ndarray:
   """
   try:
     with PIL.Image.open(io.BytesIO(data)) as image:
-      return np.asarray(image.convert("RGB"))
+      # convert() would copy.
+      return np.asarray(image if image.mode == "RGB" else image.convert("RGB"))
   except (OSError, SyntaxError, ValueError) as e:
     raise UserError(f"{what}: not a readable image ({e})") from e
 

@@ -53,7 +53,11 @@ def test_rows_belong_to_their_clip_and_object(straight):
   for step, batch in enumerate(straight):
     for row, text in enumerate(batch.expressions):
       clip = dataset.generate_clip(
-        "train", 2 * step + row // 3, num_frames=4, height=72, width=96
+        "train",
+        2 * (5_000_000 + step) + row // 3,
+        num_frames=4,
+        height=72,
+        width=96,
       )
       np.testing.assert_array_equal(batch.frames[row // 3, :, :72], clip.frames)
       (index,) = [e.object_index for e in clip.expressions if e.text == text]
