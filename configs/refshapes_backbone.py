@@ -12,12 +12,12 @@ About an hour on two cores, with one device each:
 
   XLA_FLAGS=--xla_force_host_platform_device_count=2 sgmg pretrain ...
 
-No scene is drawn twice, so the accuracies logged are those on unseen scenes. In
-a run of half the length, 1500 steps of single frames taught 99 % of the cells of
-stride 16 that show an object to name its colour, 93 % its texture, 93 % its
-size and 53 %, still rising, its shape (stride 8: 99, 90, 82 and 19 %). After
-600 steps more on clips of 4 frames velocity and travel were off by 0.3 of the
-frame's short side on average, from 0.8 at the start.
+No scene is drawn twice, so the accuracies logged are those on unseen scenes.
+In a shorter run 1500 steps of single frames taught 99 % of the cells of stride
+16 that show an object to name its colour, 93 % its texture, 93 % its size and
+53 %, still rising, its shape (stride 8: 99, 90, 82 and 19 %). After 600 steps
+more on clips of 4 frames velocity and travel were off by 0.3 of the frame's
+short side on average, from 0.8 at first.
 
 Smoke test, under two minutes on two cores:
 
