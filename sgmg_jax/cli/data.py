@@ -13,8 +13,19 @@ HELP = "build, check and look at data sets"
 # run(args) -> int, as in `main.py`.
 COMMANDS: Final = ("build", "doctor", "show", "example")
 
+EPILOG = """\
+examples:
+  sgmg data example my_data
+  sgmg data doctor refer_youtube_vos --report report.html
+  sgmg data show refer_ytvos refer_youtube_vos --out sheet.png
+  sgmg data build refer_ytvos --manual_dir refer_youtube_vos --data_dir built
+
+`sgmg data COMMAND --help` has more.
+"""
+
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
+  parser.epilog = EPILOG
   commands = parser.add_subparsers(
     dest="data_command", metavar="COMMAND", required=True
   )

@@ -11,8 +11,9 @@ from sgmg_jax import errors
 HELP = "write a small example of own data, in the expected layout"
 
 EPILOG = """\
-example:
+examples:
   sgmg data example my_data
+  sgmg data example my_data --clips 20 --size 360 640
 
 Writes a few synthetic clips with masks and sentences in the layout of
 Ref-YouTube-VOS: replace them by yours. docs/own_data.md explains each file.

@@ -11,13 +11,21 @@ import json
 import math
 import os
 import pathlib
+import sys
 import time
+import types
 from collections.abc import Mapping
 
-from tensorboard.compat.proto import event_pb2, summary_pb2
-from tensorboard.summary.writer import event_file_writer
+# TensorBoard would load TensorFlow where it is installed, for half a minute
+# and to look for accelerators; the name tells it to do without.
+sys.modules.setdefault(
+  "tensorboard.compat.notf", types.ModuleType("tensorboard.compat.notf")
+)
 
-from sgmg_jax.errors import UserError
+from tensorboard.compat.proto import event_pb2, summary_pb2  # noqa: E402
+from tensorboard.summary.writer import event_file_writer  # noqa: E402
+
+from sgmg_jax.errors import UserError  # noqa: E402
 
 
 class MetricWriter:

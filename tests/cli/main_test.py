@@ -7,19 +7,23 @@ import sys
 import pytest
 
 import sgmg_jax
+from sgmg_jax.cli import data
 from sgmg_jax.cli import main as cli
 
 
 def test_every_module_is_in_the_table():
   folder = pathlib.Path(cli.__file__).parent
   modules = {path.stem for path in folder.glob("*.py")}
-  assert set(cli.COMMANDS) == modules - {"__init__", "main"}
+  of_data = {f"data_{name}" for name in data.COMMANDS}
+  assert set(cli.COMMANDS) | of_data == modules - {"__init__", "main"}
 
 
-@pytest.mark.parametrize("name", cli.COMMANDS)
+@pytest.mark.parametrize(
+  "name", [*cli.COMMANDS, *(f"data {name}" for name in data.COMMANDS)]
+)
 def test_help_has_examples(name, capsys):
   with pytest.raises(SystemExit) as exit_:
-    cli.main([name, "--help"])
+    cli.main([*name.split(), "--help"])
   assert exit_.value.code == 0
   text = capsys.readouterr().out
   assert "examples:" in text and f"sgmg {name} " in text
