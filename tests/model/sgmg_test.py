@@ -128,10 +128,31 @@ class TestInitialValues:
     level_embed = params["transformer"]["level_embed"]
     assert level_embed.std() == pytest.approx(1, abs=0.15)
 
-  def test_swin_is_normal(self, params):
+  def test_swin_starts_as_a_convolution(self, params):
     body = params["backbone_0"]["body"]
     kernel = body["layers_3"]["blocks_0"]["mlp"]["fc1"]["kernel"]
-    assert kernel.std() == pytest.approx(0.02, rel=0.05)
+    bound = np.sqrt(6 / sum(kernel.shape))
+    assert bound * 0.95 < np.abs(kernel).max() <= bound
+    block = body["layers_2"]["blocks_1"]["attn"]
+    table = block["relative_position_bias_table"]
+    bias = table[video_swin.relative_position_index()]
+    query = np.ravel_multi_index((3, 3, 3), video_swin.WINDOW)
+    places = [
+      np.subtract(np.unravel_index(key, video_swin.WINDOW), 3).tolist()
+      for key in bias[query].argmax(0)
+    ]
+    assert places == [[0, 0, 1], [0, 0, -1], [0, 1, 0], [0, -1, 0]]
+
+  def test_shifted_blocks_with_many_heads_start_looking_in_time(self):
+    table = video_swin.neighbour_bias(
+      jax.random.key(0), (15 * 13 * 13, 8), in_time=True
+    )
+    bias = np.asarray(table)[video_swin.relative_position_index()]
+    query = np.ravel_multi_index((3, 3, 3), video_swin.WINDOW)
+    keys = bias[query].argmax(0)[4:]
+    places = [np.unravel_index(key, video_swin.WINDOW) for key in keys]
+    assert [int(t) - 3 for t, _, _ in places] == [1, -1, 2, -2]
+    assert all(place[1:] == (3, 3) for place in places)
 
   def test_xavier_and_pytorch_defaults(self, params):
     kernel = params["controller"]["layers_0"]["kernel"]
