@@ -120,10 +120,11 @@ class DataSet:
     video = self.source.video(expression.video)
     clip = self.recipe.clip(sample, len(video.frames), seed)
     annotated = [clip.frames[i] for i in clip.annotated]
+    read = self.source.read_frames
+    if self.recipe.takes_images:
+      read = self.source.read_images
     example = {
-      "frames": _once_each(
-        functools.partial(self.source.read_frames, video.name), clip.frames
-      ),
+      "frames": _once_each(functools.partial(read, video.name), clip.frames),
       "masks": _once_each(
         functools.partial(self.source.read_masks, expression), annotated
       ),
@@ -139,7 +140,10 @@ def _once_each(read, indices):
   unique, places = np.unique(indices, return_inverse=True)
   if len(unique) == len(indices):
     return read([int(i) for i in indices])
-  return read([int(i) for i in unique])[places]
+  found = read([int(i) for i in unique])
+  if isinstance(found, np.ndarray):
+    return found[places]
+  return [found[place] for place in places]
 
 
 @dataclasses.dataclass(frozen=True)

@@ -75,6 +75,12 @@ class Recipe:
   ops: tuple[base.Op, ...]
   resample: bool
 
+  @property
+  def takes_images(self) -> bool:
+    """Whether frames may come as Pillow images, see `ops.base.Op`."""
+    first = next((op for op in self.ops if op.touches_frames), None)
+    return first is not None and first.takes_images
+
   def clip(
     self, sample: clip_sampler.Sample, length: int, seed: base.Seed
   ) -> clip_sampler.Clip:

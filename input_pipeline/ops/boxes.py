@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from typing import ClassVar
 
 import numpy as np
 from sgmg_jax.input_pipeline.ops import base
@@ -42,6 +43,8 @@ class BoxesFromMasks(base.Op):
 
   continuous: bool = False
 
+  touches_frames: ClassVar[bool] = False
+
   def __call__(self, example, seed):
     del seed
     masks = example["masks"]
@@ -63,6 +66,8 @@ class CheckBoxes(base.Op):
   they are.
   """
 
+  touches_frames: ClassVar[bool] = False
+
   def __call__(self, example, seed):
     del seed
     valid = extent_valid(example["boxes"])
@@ -73,6 +78,8 @@ class CheckBoxes(base.Op):
 @dataclasses.dataclass(frozen=True)
 class ZeroEmptyBoxes(base.Op):
   """Boxes of empty masks become zeros; last step of pseudo-videos."""
+
+  touches_frames: ClassVar[bool] = False
 
   def __call__(self, example, seed):
     del seed

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import re
+from typing import ClassVar
 
 from sgmg_jax.input_pipeline.ops import base
 
@@ -55,6 +56,8 @@ def swap_substrings(text: str, placeholder: str = "@") -> str:
 @dataclasses.dataclass(frozen=True)
 class NormaliseCaption(base.Op):
   """See `normalise`."""
+
+  touches_frames: ClassVar[bool] = False
 
   def __call__(self, example, seed):
     del seed

@@ -7,7 +7,8 @@ neighbour, from the source index floor(i * in / out).
 from __future__ import annotations
 
 import dataclasses
-from typing import Any
+from collections.abc import Sequence
+from typing import Any, ClassVar
 
 import numpy as np
 import PIL.Image
@@ -48,25 +49,34 @@ class Window:
 
 
 def resize_frames(
-  frames: np.ndarray, size: base.Size, window: Window | None = None
+  frames: np.ndarray | Sequence[PIL.Image.Image],
+  size: base.Size,
+  window: Window | None = None,
 ) -> np.ndarray:
-  """uint8[T, H, W, 3] -> uint8[T, h, w, 3]; with a window, that part of it.
+  """uint8[T, H, W, 3], or T images of one size, -> uint8[T, h, w, 3]; with a
+  window, that part of it.
 
   Pillow filters along rows, then along columns. Doing the same in two calls,
   with the window's columns cut out between them, saves half of the second
   and changes nothing (Pillow's own `box` is rounded to float32, which does).
   """
-  if window is None and frames.shape[1:3] == tuple(size):
-    return frames
+  if isinstance(frames, np.ndarray):
+    in_size = frames.shape[1:3]
+  else:
+    in_size = frames[0].size[::-1]
+  if window is None and tuple(in_size) == tuple(size):
+    return np.asarray(frames)
   height, width = size
   window = window or Window(0, 0, height, width)
-  in_two = window.width < width and _rows_first(frames.shape[1:3], size)
+  in_two = window.width < width and _rows_first(in_size, size)
   rows = slice(window.top, window.top + window.height)
   columns = slice(window.left, window.left + window.width)
   bilinear = PIL.Image.Resampling.BILINEAR
   resized = np.empty((len(frames), *window.size, 3), np.uint8)
   for target, frame in zip(resized, frames):
-    image = PIL.Image.fromarray(frame)
+    image = frame
+    if isinstance(frame, np.ndarray):
+      image = PIL.Image.fromarray(frame)
     if in_two:
       image = image.resize((width, image.height), bilinear)
       image = image.crop((columns.start, 0, columns.stop, image.height))
@@ -145,6 +155,8 @@ class Resize(base.Op):
 
   short: int
   longest: int | None = None
+
+  takes_images: ClassVar[bool] = True
 
   def output_size(self, size, seed):
     del seed

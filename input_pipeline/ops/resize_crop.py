@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from typing import ClassVar
 
 from sgmg_jax.input_pipeline import seeds
 from sgmg_jax.input_pipeline.ops import base, boxes, crop, resize
@@ -41,6 +42,8 @@ class RandomResizeCrop(base.Op):
   crop_shorts: tuple[int, ...] = (400, 500, 600)
   min_side: int = 384
   max_side: int = 600
+
+  takes_images: ClassVar[bool] = True
 
   def _plan(self, size: base.Size, seed: base.Seed) -> _Plan:
     random = seeds.generator(*seed)

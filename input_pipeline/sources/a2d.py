@@ -120,6 +120,11 @@ class A2D(base.Source):
     PIL.Image.fromarray(pixels).save(file, "PNG", compress_level=1)
     return file.getvalue()
 
+  def read_images(
+    self, video: str, indices: Sequence[int]
+  ) -> list[PIL.Image.Image]:
+    return [PIL.Image.fromarray(x) for x in self.read_frames(video, indices)]
+
   def read_frames(self, video: str, indices: Sequence[int]) -> np.ndarray:
     height, width = self.video(video).size
     if not len(indices):

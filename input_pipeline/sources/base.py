@@ -97,24 +97,39 @@ class Source(abc.ABC):
       UserError: the frame has no ground truth, or it cannot be read.
     """
 
-  def read_frames(self, video: str, indices: Sequence[int]) -> np.ndarray:
-    """uint8[N, H, W, 3], RGB, all of the video's size.
+  def read_images(
+    self, video: str, indices: Sequence[int]
+  ) -> list[PIL.Image.Image]:
+    """Decoded RGB images, all of the video's size.
 
     Raises:
       UserError: a frame is missing, corrupt or of another size; names the
         file and the video.
     """
     height, width = self.video(video).size
-    frames = np.empty((len(indices), height, width, 3), np.uint8)
-    for row, index in enumerate(indices):
-      what = f"{self.name} video {video!r} frame {index}"
-      frame = decode_image(self.encoded_frame(video, index), what)
-      if frame.shape != frames.shape[1:]:
+    images = []
+    for index in indices:
+      what, data = self._encoded(video, index)
+      image = decode_image(data, what)
+      if image.size != (width, height):
         raise UserError(
-          f"{what}: {frame.shape[0]}x{frame.shape[1]} pixels, expected "
+          f"{what}: {image.height}x{image.width} pixels, expected "
           f"{height}x{width} as the video's first frame"
         )
-      frames[row] = frame
+      images.append(image)
+    return images
+
+  def _encoded(self, video: str, index: int) -> tuple[str, bytes]:
+    """What messages call a frame, and its image file."""
+    what = f"{self.name} video {video!r} frame {index}"
+    return what, self.encoded_frame(video, index)
+
+  def read_frames(self, video: str, indices: Sequence[int]) -> np.ndarray:
+    """uint8[N, H, W, 3], RGB; errors as of `read_images`."""
+    height, width = self.video(video).size
+    frames = np.empty((len(indices), height, width, 3), np.uint8)
+    for frame, image in zip(frames, self.read_images(video, indices)):
+      frame[:] = image
     return frames
 
   def read_masks(
@@ -143,16 +158,17 @@ class Source(abc.ABC):
     return masks
 
 
-def decode_image(data: bytes, what: str) -> np.ndarray:
-  """uint8[H, W, 3], RGB.
+def decode_image(data: bytes, what: str) -> PIL.Image.Image:
+  """An RGB image.
 
   Raises:
     UserError: not an image, or cut short; `what` names it.
   """
   try:
     with PIL.Image.open(io.BytesIO(data)) as image:
+      image.load()
       # convert() would copy.
-      return np.asarray(image if image.mode == "RGB" else image.convert("RGB"))
+      return image if image.mode == "RGB" else image.convert("RGB")
   except (OSError, SyntaxError, ValueError) as e:
     raise UserError(f"{what}: not a readable image ({e})") from e
 

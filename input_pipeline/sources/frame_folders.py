@@ -79,21 +79,10 @@ class FrameFolders(base.Source):
     with self._open(video, self._frames(video)[index]) as file:
       return file.read()
 
-  def read_frames(self, video: str, indices: Sequence[int]) -> np.ndarray:
+  def _encoded(self, video: str, index: int) -> tuple[str, bytes]:
     # As the base class, but messages name the file.
-    height, width = self.video(video).size
-    frames = np.empty((len(indices), height, width, 3), np.uint8)
-    for row, index in enumerate(indices):
-      with self._open(video, self._frames(video)[index]) as file:
-        what = f"{file.name}: {self.name} video {video!r}"
-        frame = base.decode_image(file.read(), what)
-      if frame.shape != frames.shape[1:]:
-        raise UserError(
-          f"{what}: {frame.shape[0]}x{frame.shape[1]} pixels, expected "
-          f"{height}x{width} as the video's first frame"
-        )
-      frames[row] = frame
-    return frames
+    with self._open(video, self._frames(video)[index]) as file:
+      return f"{file.name}: {self.name} video {video!r}", file.read()
 
   def _frames(self, video: str) -> tuple[str, ...]:
     if video not in self.frames:

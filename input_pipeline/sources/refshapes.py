@@ -103,6 +103,11 @@ class RefShapes(base.Source):
     PIL.Image.fromarray(self.clip(video).frames[index]).save(file, "PNG")
     return file.getvalue()
 
+  def read_images(
+    self, video: str, indices: Sequence[int]
+  ) -> list[PIL.Image.Image]:
+    return [PIL.Image.fromarray(x) for x in self.read_frames(video, indices)]
+
   def read_frames(self, video: str, indices: Sequence[int]) -> np.ndarray:
     # As drawn, without coding and decoding.
     return self.clip(video).frames[list(indices)]

@@ -183,6 +183,7 @@ class _TimedSource:
   def __init__(self, source, spent):
     self._source = source
     self.read_frames = _timed(source.read_frames, "decode JPEG", spent)
+    self.read_images = _timed(source.read_images, "decode JPEG", spent)
     self.read_masks = _timed(source.read_masks, "decode PNG", spent)
 
   def __getattr__(self, name):
@@ -194,6 +195,8 @@ class _TimedOp:
 
   def __init__(self, op, spent):
     self.output_size = op.output_size
+    self.touches_frames = op.touches_frames
+    self.takes_images = op.takes_images
     self._call = _timed(op, type(op).__name__, spent)
 
   def __call__(self, example, seed):

@@ -40,7 +40,9 @@ def test_everything_is_that_of_the_clip():
     source.read_frames("val_000002", [2, 0, 2]), clip.frames[[2, 0, 2]]
   )
   coded = source.encoded_frame("val_000002", 1)
-  np.testing.assert_array_equal(base.decode_image(coded, "x"), clip.frames[1])
+  np.testing.assert_array_equal(
+    np.asarray(base.decode_image(coded, "x")), clip.frames[1]
+  )
   sentences = {e.text: e.object_index for e in clip.expressions}
   mine = [e for e in source.expressions if e.video == clip.name]
   assert [e.id for e in mine] == ["0", "1", "2", "3"]

@@ -4,6 +4,7 @@ import json
 import pathlib
 
 import numpy as np
+import PIL.Image
 import pytest
 from sgmg_jax.input_pipeline.ops import boxes, crop, resize, resize_crop
 
@@ -137,3 +138,14 @@ def test_shorts_after_a_crop():
   op = resize_crop.RandomResizeCrop((480,), 800, recrop_shorts=(296,))
   shorts = {min(op.output_size((500, 500), (i,))) for i in range(50)}
   assert shorts == {480, 296}
+
+
+@pytest.mark.parametrize("size", [(60, 96), (40, 64), (90, 144)])
+@pytest.mark.parametrize("window", [None, resize.Window(3, 5, 20, 30)])
+def test_images_give_what_arrays_give(size, window):
+  frames = np.random.RandomState(0).randint(0, 256, (2, 60, 96, 3), np.uint8)
+  images = [PIL.Image.fromarray(frame) for frame in frames]
+  np.testing.assert_array_equal(
+    resize.resize_frames(images, size, window),
+    resize.resize_frames(frames, size, window),
+  )
