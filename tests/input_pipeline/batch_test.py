@@ -1,8 +1,26 @@
 """Padding and stacking of examples."""
 
+import json
+import pathlib
+
 import numpy as np
 import pytest
 from sgmg_jax.input_pipeline import batch
+
+GOLDEN = pathlib.Path(__file__).parents[1] / "golden" / "eval"
+
+
+def test_pads_as_the_official_collate():
+  cases = json.loads((GOLDEN / "transform_cases.json").read_text())
+  case = cases["collate"]
+  clips = [np.ones((t, h, w, c), np.uint8) for t, c, h, w in case["inputs"]]
+  bucket = batch.padded_size(
+    max(clip.shape[1] for clip in clips), max(clip.shape[2] for clip in clips)
+  )
+  padded = np.stack([batch.pad(clip, bucket, 1) for clip in clips])
+  assert list(np.moveaxis(padded, -1, 2).shape) == case["tensor_shape"]
+  counts = padded[:, 0, :, :, 0].sum((1, 2), dtype=int)
+  assert counts.tolist() == case["valid_counts"]
 
 
 def test_padded_size_is_the_next_multiple_of_32():
