@@ -180,6 +180,9 @@ def shrink(config):
   )
   config.tokenizer.source = ""
   config.tokenizer.vocab_clips = 50
+  config.tokenizer.max_tokens = 32
+  # Every byte has a token, more than the smallest model has.
+  config.model.vocab_size = 320
   config.log_every = 1
   config.checkpoint_every = 2
   config.schedule.drop_epochs = ()
