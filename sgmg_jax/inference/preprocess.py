@@ -16,6 +16,7 @@ import numpy as np
 import PIL.Image
 
 from sgmg_jax import types
+from sgmg_jax.input_pipeline.ops import resize
 
 MEAN: Final = (0.485, 0.456, 0.406)
 STD: Final = (0.229, 0.224, 0.225)
@@ -42,14 +43,7 @@ def target_size(
   The short side becomes `short_side`, or less where the long side would
   exceed `long_side`; the long side is rounded down.
   """
-  short, long = sorted((height, width))
-  if long_side is not None and long / short * short_side > long_side:
-    # Python's round, half to even, is part of the rule.
-    short_side = max(1, round(long_side * short / long))
-  if short == short_side:
-    return height, width
-  scaled = int(short_side * long / short)
-  return (short_side, scaled) if height <= width else (scaled, short_side)
+  return resize.target_size((height, width), short_side, long_side)
 
 
 def plan_geometry(
