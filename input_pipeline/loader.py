@@ -132,11 +132,9 @@ class DataSet:
       "expression": expression.text,
       "size": video.size,
     }
-    if self.source.name in recipes.IMAGES:
-      # Boxes of RefCOCO are those of COCO, not of the masks.
-      box = self.source.box(expression)
-      if box is not None:
-        example["boxes"] = box[None]
+    box = self.source.box(expression)
+    if box is not None:
+      example["boxes"] = box[None]
     return self.recipe.apply(example, seed)
 
 

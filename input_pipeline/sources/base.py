@@ -97,6 +97,16 @@ class Source(abc.ABC):
       UserError: the frame has no ground truth, or it cannot be read.
     """
 
+  def box(self, expression: Expression) -> np.ndarray | None:
+    """The data set's own box of what the expression refers to.
+
+    Returns:
+      float32[4], x1, y1, x2, y2 in pixels, of the expression's only frame; or
+      None where the masks say it all.
+    """
+    del expression
+    return None
+
   def read_images(
     self, video: str, indices: Sequence[int]
   ) -> list[PIL.Image.Image]:

@@ -101,11 +101,10 @@ class BuiltSource(base.Source):
     index = built_index.from_json(index_file.read_text(), str(index_file))
     self.expressions = index.expressions
     self._videos = {stored.video.name: stored for stored in index.videos}
-    self._boxes = None
-    if index.boxes is not None:
-      self._boxes = {
-        (e.video, e.id): box for e, box in zip(index.expressions, index.boxes)
-      }
+    self._boxes = {
+      (e.video, e.id): box
+      for e, box in zip(index.expressions, index.boxes or ())
+    }
     self._records = _records(folder, split, splits[split], index.num_records)
     self._record = functools.lru_cache(_CACHED_RECORDS)(self._read_record)
 
@@ -135,14 +134,7 @@ class BuiltSource(base.Source):
     return masks
 
   def box(self, expression: base.Expression) -> np.ndarray | None:
-    """As the raw reader's of RefCOCO; other sets have no boxes of their own.
-
-    Raises:
-      UserError: another set.
-    """
-    if self._boxes is None:
-      raise UserError(f"{self.name} has masks only, no boxes")
-    box = self._boxes[expression.video, expression.id]
+    box = self._boxes.get((expression.video, expression.id))
     return None if box is None else np.array(box, np.float32)
 
   def _find(self, video: str) -> built_index.StoredVideo:

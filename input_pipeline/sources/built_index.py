@@ -96,9 +96,9 @@ def make(source: base.Source) -> Index:
       annotated = tuple(sorted(annotated))
     videos.append(StoredVideo(video, count, annotated))
     count += len(video.frames)
+  found = [source.box(e) for e in source.expressions]
   boxes = None
-  if hasattr(source, "box"):
-    found = (source.box(e) for e in source.expressions)
+  if any(box is not None for box in found):
     boxes = tuple(None if b is None else tuple(b.tolist()) for b in found)
   return Index(source.name, source.split, tuple(videos), expressions, boxes)
 

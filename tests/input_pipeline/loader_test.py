@@ -152,6 +152,25 @@ def test_one_annotated_frame_gives_one_target():
     assert example["annotated"].shape == (1,)
 
 
+def test_the_data_sets_own_box_goes_before_that_of_the_mask():
+  class Boxed(Squares):
+    def box(self, expression):
+      return np.float32([1.5, 2, 40, 30.25])
+
+  # Evaluation turns nothing.
+  sampler = clip_sampler.AnnotatedClips(4)
+  recipe = recipes.Recipe(sampler, (boxes.BoxesFromMasks(),), False)
+  for source, (x1, y1, x2, y2) in (
+    (Boxed(2, frame=0), (1.5, 2, 40, 30.25)),
+    (Squares(2, frame=0), (0, 8, 11, 19)),
+  ):
+    load = _loader(source, recipe)
+    example, _ = load.load(*_rows(load, planner.EvalPlan)[0])
+    centre, extent = [(x1 + x2) / 2, (y1 + y2) / 2], [x2 - x1, y2 - y1]
+    expected = np.array([*centre, *extent]) / [80, 48, 80, 48]
+    np.testing.assert_allclose(example["boxes"], [expected], rtol=1e-6)
+
+
 def test_a_sample_without_its_object_is_replaced_in_training():
   # One in ten is usable: the search must end, and in the same bucket.
   load = _loader(Squares(10, empty=range(9)))
