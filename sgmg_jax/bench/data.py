@@ -15,8 +15,6 @@ import functools
 import io
 import json
 import pathlib
-import resource
-import subprocess
 import sys
 import tempfile
 import time
@@ -25,6 +23,7 @@ from typing import Any
 import numpy as np
 import PIL.Image
 
+from sgmg_jax.bench import machine
 from sgmg_jax.input_pipeline import config as config_lib
 from sgmg_jax.input_pipeline import pipeline
 
@@ -64,7 +63,13 @@ def measure(setup: Setup) -> dict[str, Any]:
   """
   with tempfile.TemporaryDirectory() as folder:
     frame_kb = _write_data(pathlib.Path(folder), setup)
-    one, two = (_in_process(setup, folder, threads) for threads in (1, 2))
+    one, two = (
+      machine.in_process(
+        __name__,
+        dataclasses.asdict(setup) | {"folder": folder, "threads": threads},
+      )
+      for threads in (1, 2)
+    )
   figures = {"frame_kb": frame_kb}
   for part in ("clips", "loader", "floor"):
     figures[f"{part}_per_core_second"] = one[f"{part}_per_core_second"]
@@ -74,17 +79,6 @@ def measure(setup: Setup) -> dict[str, Any]:
       figures[f"{name}/{count}"] = found[name]
   figures["import_seconds"] = one["import_seconds"]
   return figures
-
-
-def _in_process(setup: Setup, folder: str, threads: int) -> dict[str, Any]:
-  argument = dataclasses.asdict(setup) | {"folder": folder, "threads": threads}
-  result = subprocess.run(
-    [sys.executable, "-m", __name__, json.dumps(argument)],
-    stdout=subprocess.PIPE,
-    text=True,
-    check=True,
-  )
-  return json.loads(result.stdout.splitlines()[-1])
 
 
 def _photo(random: np.random.Generator, height: int, width: int):
@@ -172,7 +166,7 @@ def _figures(setup: Setup, folder: str, threads: int) -> dict[str, Any]:
   figures["clips_per_second"] = clips / (time.perf_counter() - wall)
   figures["clips_per_core_second"] = clips / (time.process_time() - core)
   pipe.close()
-  figures["peak_memory_gb"] = _peak_memory_gb()
+  figures["peak_memory_gb"] = machine.peak_host_memory_gb()
   figures |= _stages(config, setup.repeats)
   return figures
 
@@ -252,12 +246,6 @@ def _floor(source: Any, num_frames: int, count: int) -> float:
     for data in encoded:
       PIL.Image.open(io.BytesIO(data)).load()
   return count / (time.process_time() - start)
-
-
-def _peak_memory_gb() -> float:
-  # Linux counts in KiB, macOS in bytes.
-  unit = 1 if sys.platform == "darwin" else 1024
-  return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit / 1e9
 
 
 if __name__ == "__main__":

@@ -9,10 +9,7 @@ from __future__ import annotations
 import dataclasses
 import functools
 import json
-import os
-import resource
 import statistics
-import subprocess
 import sys
 import tempfile
 import time
@@ -23,6 +20,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from sgmg_jax import errors
+from sgmg_jax.bench import machine
 from sgmg_jax.model import sgmg, variants
 
 # Floating-point operations of one sentence on 5 frames of 368 x 640, counted
@@ -65,8 +63,15 @@ def measure(setup: Setup) -> dict[str, Any]:
       f"{sgmg.MIN_PADDED_SIDE} pixels a side"
     )
   with tempfile.TemporaryDirectory() as cache:
-    cold = _in_process(dataclasses.replace(setup, repeats=0), cache)
-    figures = _in_process(setup, cache)
+    environment = {
+      "JAX_COMPILATION_CACHE_DIR": cache,
+      "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": "0",
+    }
+    run = lambda setup: machine.in_process(
+      __name__, dataclasses.asdict(setup), environment
+    )
+    cold = run(dataclasses.replace(setup, repeats=0))
+    figures = run(setup)
   figures["compile_cold_seconds"] = cold["compile_seconds"]
   figures["compile_warm_seconds"] = figures.pop("compile_seconds")
   key = (setup.variant, setup.frames, setup.height, setup.width)
@@ -74,21 +79,6 @@ def measure(setup: Setup) -> dict[str, Any]:
     figures["gflops"] = _GFLOP[key] / figures["seconds"]
     figures["efficiency"] = figures["gflops"] / figures["matmul_gflops"]
   return figures
-
-
-def _in_process(setup: Setup, cache: str) -> dict[str, Any]:
-  environment = os.environ | {
-    "JAX_COMPILATION_CACHE_DIR": cache,
-    "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": "0",
-  }
-  result = subprocess.run(
-    [sys.executable, "-m", __name__, json.dumps(dataclasses.asdict(setup))],
-    env=environment,
-    stdout=subprocess.PIPE,
-    text=True,
-    check=True,
-  )
-  return json.loads(result.stdout.splitlines()[-1])
 
 
 def _median_seconds(function, *args, repeats: int) -> float:
@@ -182,9 +172,7 @@ def _peak_memory_gb() -> float:
   stats = jax.devices()[0].memory_stats()
   if stats and "peak_bytes_in_use" in stats:
     return stats["peak_bytes_in_use"] / 1e9
-  # Linux counts in KiB, macOS in bytes.
-  unit = 1 if sys.platform == "darwin" else 1024
-  return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit / 1e9
+  return machine.peak_host_memory_gb()
 
 
 if __name__ == "__main__":

@@ -6,9 +6,7 @@ import argparse
 import dataclasses
 import importlib
 import json
-import os
 import pathlib
-import platform
 
 from sgmg_jax import errors
 
@@ -66,6 +64,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
+  # Imported late: `sgmg --help` must not wait for it.
+  from sgmg_jax.bench import machine
+
   part = importlib.import_module(f"sgmg_jax.bench.{args.what}")
   names = [field.name for field in dataclasses.fields(part.Setup)]
   given = {
@@ -79,27 +80,10 @@ def run(args: argparse.Namespace) -> int:
   figures = part.measure(setup)
   report = {
     "setup": dataclasses.asdict(setup),
-    "machine": _machine(args.what),
+    "machine": machine.describe(device=args.what != "data"),
     "figures": figures,
   }
-  for section, values in report.items():
-    print(section)
-    for name, value in values.items():
-      shown = f"{value:.3f}" if isinstance(value, float) else value
-      print(f"  {name:30}{shown}")
+  print(machine.as_text(report))
   if args.json:
     args.json.write_text(json.dumps(report, indent=2) + "\n")
   return 0
-
-
-def _machine(what: str) -> dict[str, str | int | None]:
-  machine = {
-    "processor": platform.processor() or platform.machine(),
-    "cores": os.cpu_count(),
-  }
-  if what == "data":
-    return machine
-  import jax
-
-  device = jax.devices()[0].device_kind
-  return {"device": device} | machine | {"jax": jax.__version__}

@@ -1,0 +1,147 @@
+"""What all benchmarks share: the machine, processes of their own, reports."""
+
+from __future__ import annotations
+
+import json
+import os
+import pathlib
+import platform
+import resource
+import statistics
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+
+def describe(device: bool = True) -> dict[str, Any]:
+  """The machine, for a report.
+
+  Args:
+    device: name the device of JAX, too; starts JAX.
+  """
+  machine = {
+    "processor": _processor(),
+    "cores": cores(),
+    "memory_gb": _memory_gb(),
+    "system": f"{platform.system()} {platform.machine()}",
+    "python": platform.python_version(),
+  }
+  if device:
+    import jax
+
+    found = jax.devices()[0]
+    machine |= {
+      "platform": found.platform,
+      "device": found.device_kind,
+      "jax": jax.__version__,
+    }
+  return machine
+
+
+def cores() -> int:
+  """Processor cores that this process may use."""
+  if hasattr(os, "sched_getaffinity"):
+    return len(os.sched_getaffinity(0))
+  return os.cpu_count() or 1
+
+
+def peak_host_memory_gb() -> float:
+  """Most memory that this process has held so far."""
+  # Linux counts in KiB, macOS in bytes.
+  unit = 1 if sys.platform == "darwin" else 1024
+  return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit / 1e9
+
+
+def in_process(
+  module: str, argument: Any, environment: Mapping[str, str] | None = None
+) -> Any:
+  """What `python -m module` prints last, as JSON, for a JSON argument.
+
+  Args:
+    module: takes `json.dumps(argument)` as its only argument.
+    argument: anything that JSON can hold.
+    environment: variables on top of this process's.
+  """
+  result = subprocess.run(
+    [sys.executable, "-m", module, json.dumps(argument)],
+    env=os.environ | dict(environment or {}),
+    stdout=subprocess.PIPE,
+    text=True,
+    check=True,
+  )
+  return json.loads(result.stdout.splitlines()[-1])
+
+
+def median_seconds(call: Callable[[], Any], repeats: int) -> float:
+  """Median wall time of a call that returns when its work is done."""
+  return statistics.median(seconds(call) for _ in range(repeats))
+
+
+def seconds(call: Callable[[], Any]) -> float:
+  """Wall time of one call."""
+  start = time.perf_counter()
+  call()
+  return time.perf_counter() - start
+
+
+def as_text(report: Mapping[str, Mapping[str, Any]]) -> str:
+  """A report for people: a list per section, a table per nested mapping."""
+  lines = []
+  for section, values in report.items():
+    lines.append(section)
+    tables = {k: v for k, v in values.items() if isinstance(v, Mapping)}
+    for name, value in values.items():
+      if name not in tables:
+        lines.append(f"  {name:30}{_shown(value)}")
+    for name, rows in tables.items():
+      lines += ["", f"  {name}", *(f"  {line}" for line in _table(rows))]
+  return "\n".join(lines)
+
+
+def _table(rows: Mapping[str, Any]) -> Sequence[str]:
+  """Lines of a table; rows that are no mapping have one cell."""
+  cells = {
+    name: row if isinstance(row, Mapping) else {"": row}
+    for name, row in rows.items()
+  }
+  columns = list(dict.fromkeys(key for row in cells.values() for key in row))
+  grid = [["", *columns]] + [
+    [name, *(_shown(row.get(column, "")) for column in columns)]
+    for name, row in cells.items()
+  ]
+  if columns == [""]:
+    grid = grid[1:]
+  widths = [max(len(line[i]) for line in grid) for i in range(len(grid[0]))]
+  return [
+    "  ".join(
+      # Names to the left, figures to the right.
+      cell.rjust(width) if i else cell.ljust(width)
+      for i, (cell, width) in enumerate(zip(line, widths))
+    ).rstrip()
+    for line in grid
+  ]
+
+
+def _shown(value: Any) -> str:
+  return f"{value:.3f}" if isinstance(value, float) else str(value)
+
+
+def _processor() -> str:
+  path = pathlib.Path("/proc/cpuinfo")
+  if path.exists():
+    fields = [line.split(":", 1) for line in path.read_text().splitlines()]
+    found = {f[0].strip(): f[1].strip() for f in fields if len(f) == 2}
+    names = [found[k] for k in ("model name", "model") if k in found]
+    if names:
+      # Virtual machines hide the name; family and model still tell it.
+      family, model = found.get("cpu family"), found.get("model")
+      detail = f" (family {family}, model {model})" if family else ""
+      return names[0] + detail
+  return platform.processor() or platform.machine()
+
+
+def _memory_gb() -> float:
+  pages, size = os.sysconf("SC_PHYS_PAGES"), os.sysconf("SC_PAGE_SIZE")
+  return round(pages * size / 1e9, 1)
