@@ -14,6 +14,16 @@ FORMAT = 1
 FILE = "card.json"
 PREPROCESS = {"short_side": 360, "long_side": 640, "window": 36}
 
+# Of what `convert` makes, by the kind of its source.
+LICENCES = {
+  "sgmg": "CC-BY-NC-4.0: converted SgMg weights stay CC-BY-NC 4.0, "
+  "non-commercial use only, with credit to the authors of SgMg",
+  "kinetics": "as the source file; the public Video Swin weights are "
+  "Apache-2.0",
+  "swin2d": "as the source file; the public Swin weights are MIT",
+  "roberta": "as the source folder; the public RoBERTa weights are MIT",
+}
+
 # Which sizes of the variant a checkpoint that holds only one part knows.
 PARTS = {
   "backbone": ("embed_dim", "depths", "swin_heads"),

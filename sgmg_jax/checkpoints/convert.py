@@ -31,15 +31,7 @@ from sgmg_jax.model import variants, video_swin
 
 StateDict = Mapping[str, np.ndarray]
 
-LICENCES = {
-  "sgmg": "CC-BY-NC-4.0: converted SgMg weights stay CC-BY-NC 4.0, "
-  "non-commercial use only, with credit to the authors of SgMg",
-  "kinetics": "as the source file; the public Video Swin weights are "
-  "Apache-2.0",
-  "swin2d": "as the source file; the public Swin weights are MIT",
-  "roberta": "as the source folder; the public RoBERTa weights are MIT",
-}
-KINDS = tuple(LICENCES)
+KINDS = tuple(card_lib.LICENCES)
 
 _TEXT = "text_encoder.text_backbone."
 _WEIGHTS = ("model.safetensors", "pytorch_model.bin")
@@ -104,7 +96,7 @@ def read(
       "file": weights.name,
       "sha256": torch_file.sha256(weights),
     },
-    licence=LICENCES[kind],
+    licence=card_lib.LICENCES[kind],
   )
   return Converted(params, card, notes)
 

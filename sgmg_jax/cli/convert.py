@@ -5,19 +5,8 @@ from __future__ import annotations
 import argparse
 import pathlib
 
-import jax
-import numpy as np
-
 from sgmg_jax import errors
-from sgmg_jax.checkpoints import (
-  atomic,
-  convert,
-  names,
-  native,
-  torch_file,
-)
 from sgmg_jax.checkpoints import card as card_lib
-from sgmg_jax.checkpoints import tokenizer as tokenizer_lib
 
 HELP = "turn published weights into a checkpoint, or a checkpoint into .pth"
 
@@ -52,7 +41,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
   parser.add_argument("out", metavar="OUT", help="folder or file to write")
   parser.add_argument(
     "--kind",
-    choices=("auto", *convert.KINDS),
+    choices=("auto", *card_lib.LICENCES),
     default="auto",
     help="what SOURCE is (default: told from its content)",
   )
@@ -81,6 +70,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
+  # Imported late: `sgmg --help` must not wait for JAX.
+  from sgmg_jax.checkpoints import atomic, convert, names, native, torch_file
+  from sgmg_jax.checkpoints import tokenizer as tokenizer_lib
+
   out = pathlib.Path(args.out)
   if out.exists() and not args.overwrite:
     raise errors.UserError(f"{out} exists: give --overwrite to replace it")
@@ -119,6 +112,8 @@ def run(args: argparse.Namespace) -> int:
 
 
 def _is_native(source: str) -> bool:
+  from sgmg_jax.checkpoints import native
+
   path = pathlib.Path(source)
   if path.exists():
     return (path / card_lib.FILE).is_file()
@@ -136,6 +131,9 @@ def _sizes(pairs: list[str]) -> dict[str, int]:
 
 
 def _report(out, kind, params, card, notes) -> None:
+  import jax
+  import numpy as np
+
   count = sum(np.size(leaf) for leaf in jax.tree.leaves(params))
   source = card["source"]
   sizes = ", ".join(
