@@ -4,17 +4,31 @@
 2021, equation 3): every query reads a few bilinearly interpolated points of
 every feature level and adds them up with its own weights. Projections stay
 outside.
+
+An implementation is a module with `why_not(problem)`, `forward` and
+`backward`, see `xla`; `choice` picks one for each platform. Round it lie, from
+the outside, the gradient rule, then vmap and sharding (`parallel`), then the
+choice by platform inside the program.
 """
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Sequence
-from typing import Literal
+from typing import Any, NamedTuple
 
 import jax
-from sgmg_jax.kernels.deform_attn import xla
+from sgmg_jax.kernels.deform_attn import choice, parallel, unavailable, xla
+from sgmg_jax.kernels.deform_attn import problem as problem_lib
 
-Implementation = Literal["xla"]
+
+class _Options(NamedTuple):
+  """What is static about a call besides shapes."""
+
+  level_shapes: tuple[tuple[int, int], ...]
+  implementation: tuple[str, ...] | None
+  precision: Any
+  interpret: bool
 
 
 def deformable_attention(
@@ -23,7 +37,11 @@ def deformable_attention(
   weights: jax.Array,
   *,
   level_shapes: Sequence[tuple[int, int]],
-  implementation: Implementation | None = None,
+  implementation: choice.Implementation
+  | Sequence[choice.Implementation]
+  | None = None,
+  precision: jax.lax.PrecisionLike = None,
+  interpret: bool = False,
 ) -> jax.Array:
   """Weighted sum of bilinear samples over all levels and points.
 
@@ -35,30 +53,85 @@ def deformable_attention(
       Samples outside a level read zero.
     weights: float[N, Q, M, V, P].
     level_shapes: V pairs (h, w), static.
-    implementation: None for the best that runs here, or a name, which is
-      then used or raises.
+    implementation: None for the best on the platform that the program is
+      compiled for; a name, which is then used or raises; or names, of which
+      the first that can run is used. `choice.explain` tells what is used.
+    precision: of matrix products in Pallas TPU kernels.
+    interpret: run Pallas kernels in their interpreter, on any platform.
 
   Returns:
-    float[N, Q, M * D] in the dtype of `values`.
+    float[N, Q, M * D] in the dtype of `values`. Sums are float32.
 
   Raises:
-    ValueError: shapes do not fit, or the implementation is unknown.
+    ValueError: shapes do not fit, the implementation is unknown, or it
+      cannot run this problem, or not on the platform compiled for.
   """
-  level_shapes = tuple((int(h), int(w)) for h, w in level_shapes)
-  _check(values, locations, weights, level_shapes)
-  if implementation not in (None, "xla"):
-    raise ValueError(
-      f"unknown implementation {implementation!r}; known: None, 'xla'"
-    )
-  return xla.sample(values, locations, weights, level_shapes)
+  problem = problem_lib.make(values, locations, weights, level_shapes)
+  names = choice.check_names(implementation)
+  choices = choice.explain(problem, names, interpret=interpret)
+  if not any(c.name for c in choices.values()):
+    raise ValueError(_cannot(choices))
+  options = _Options(problem.level_shapes, names, precision, interpret)
+  return _jitted(values, locations, weights, options)
 
 
-def _check(values, locations, weights, level_shapes):
-  n, s, m, _ = values.shape
-  if s != sum(h * w for h, w in level_shapes):
-    raise ValueError(f"{values.shape=} does not hold {level_shapes=}")
-  expected = (n, locations.shape[1], m, len(level_shapes))
-  if locations.shape[:4] != expected or locations.shape[5:] != (2,):
-    raise ValueError(f"{locations.shape=}, expected {expected} + (P, 2)")
-  if weights.shape != locations.shape[:5]:
-    raise ValueError(f"{weights.shape=}, expected {locations.shape[:5]}")
+@functools.partial(jax.custom_vjp, nondiff_argnums=(3,))
+def _attend(values, locations, weights, options):
+  function = functools.partial(_per_platform, "forward", options)
+  layout = "n s m d, n q m v p xy, n q m v p -> n q (m d)"
+  run = parallel.frames_and_heads(function, layout)
+  return run(values, locations, weights)
+
+
+def _forward_rule(values, locations, weights, options):
+  residuals = (values, locations, weights)
+  return _attend(*residuals, options), residuals
+
+
+def _backward_rule(options, residuals, cotangent):
+  function = functools.partial(_per_platform, "backward", options)
+  inputs = "n s m d, n q m v p xy, n q m v p"
+  run = parallel.frames_and_heads(function, f"{inputs}, n q (m d) -> {inputs}")
+  return run(*residuals, cotangent)
+
+
+_attend.defvjp(_forward_rule, _backward_rule)
+# One trace and one function in the program for all layers of the same shapes.
+_jitted = jax.jit(_attend, static_argnums=3)
+
+
+def _per_platform(direction, options, *args):
+  """`forward` or `backward` of the implementation each platform gets."""
+  problem = problem_lib.make(*args[:3], options.level_shapes)
+  choices = choice.explain(
+    problem, options.implementation, interpret=options.interpret
+  )
+  branches = {
+    platform: _branch(direction, options, platform, chosen)
+    for platform, chosen in choices.items()
+  }
+  default = branches.pop("cpu")
+  return jax.lax.platform_dependent(*args, **branches, default=default)
+
+
+def _branch(direction, options, platform, chosen):
+  static = dict(
+    level_shapes=options.level_shapes,
+    precision=options.precision,
+    interpret=options.interpret,
+  )
+  if chosen.name is None:
+    like = functools.partial(getattr(xla, direction), **static)
+    return unavailable.raises(_cannot({platform: chosen}), like)
+  module = choice.load(chosen.name)
+  return functools.partial(getattr(module, direction), **static)
+
+
+def _cannot(choices):
+  """Why none of the implementations asked for runs on some platforms."""
+  reasons = [
+    f"{name} on {platform}: {reason}"
+    for platform, chosen in choices.items()
+    for name, reason in chosen.skipped
+  ]
+  return f"deformable attention cannot run as asked; {'; '.join(reasons)}"

@@ -1,154 +1,171 @@
-"""Deformable attention against golden numbers and a plain float64 form."""
+"""Deformable attention in plain XLA, and the choice between implementations."""
 
-import pathlib
+import functools
 
+import deform_attn_suite as suite
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from jax import export
 from sgmg_jax.kernels import deform_attn
-from sgmg_jax.kernels.deform_attn import xla
+from sgmg_jax.kernels.deform_attn import (
+  choice,
+  problem,
+  xla_backward,
+  xla_forward,
+)
 
-GOLDEN = pathlib.Path(__file__).parents[1] / "golden"
-SHAPES = ((7, 9), (4, 5), (3, 3))
-
-
-def close(actual, expected, bound=1e-5):
-  error = np.abs(np.asarray(actual, np.float64) - expected).max()
-  assert error <= bound * np.abs(expected).max()
-
-
-def plain(values, locations, weights, level_shapes):
-  """The definition, one sample at a time, in float64."""
-  n, _, m, d = values.shape
-  q, p = locations.shape[1], locations.shape[4]
-  out = np.zeros((n, q, m, d))
-  start = 0
-  for level, (h, w) in enumerate(level_shapes):
-    grid = values[:, start : start + h * w].reshape(n, h, w, m, d)
-    start += h * w
-    for i, j, k, o in np.ndindex(n, q, m, p):
-      x, y = locations[i, j, k, level, o] * (w, h) - 0.5
-      for column in (int(np.floor(x)), int(np.floor(x)) + 1):
-        for line in (int(np.floor(y)), int(np.floor(y)) + 1):
-          if 0 <= column < w and 0 <= line < h:
-            share = (1 - abs(x - column)) * (1 - abs(y - line))
-            share *= weights[i, j, k, level, o]
-            out[i, j, k] += share * grid[i, line, column, k]
-  return out.reshape(n, q, m * d)
+SHAPES = suite.SHAPES
 
 
-def random_inputs(num_queries, shapes=SHAPES, n=2, m=2, d=4, p=3):
-  random = np.random.RandomState(num_queries)
-  size = sum(h * w for h, w in shapes)
-  # Beyond the border on every side.
-  locations = random.uniform(-0.4, 1.4, (n, num_queries, m, len(shapes), p, 2))
-  return [
-    x.astype(np.float32)
-    for x in (
-      random.standard_normal((n, size, m, d)),
-      locations,
-      random.standard_normal((n, num_queries, m, len(shapes), p)),
-    )
-  ]
-
-
-def golden_inputs():
-  data = np.load(GOLDEN / "deformable_sampling.npz")
-  shapes = [tuple(shape) for shape in data["level_shapes"].tolist()]
-  return data, shapes
-
-
-def gradients(function, inputs, cotangent):
-  loss = lambda *args: jnp.vdot(function(*args), cotangent)
-  return jax.jit(jax.grad(loss, argnums=(0, 1, 2)))(*inputs)
-
-
-def test_golden_values_and_gradients():
-  data, shapes = golden_inputs()
-  inputs = [data[name] for name in ("value", "locations", "weights")]
-  run = lambda *args: deform_attn.deformable_attention(
-    *args, level_shapes=shapes
+def attend(*inputs, **options):
+  return deform_attn.deformable_attention(
+    *inputs, level_shapes=SHAPES, **options
   )
-  close(jax.jit(run)(*inputs), data["out"])
+
+
+class TestXla(suite.Suite):
+  implementation = "xla"
+  marker = "deform_attn_xla_"
+
+
+class TestBest(suite.Suite):
+  """Nothing asked for: here, plain XLA."""
+
+  implementation = None
+  marker = "deform_attn_xla_"
+  queries = (1, 131)
+
+
+def test_reference_is_torch_in_float64():
+  data = np.load(suite.GOLDEN / "deformable_sampling.npz")
+  inputs = [data[name] for name in ("value", "locations", "weights")]
+  shapes = data["level_shapes"].tolist()
+  run = functools.partial(suite.reference, *inputs, level_shapes=shapes)
+  suite.close(run(), data["out"], 1e-6)
   for name, gradient in zip(
-    ("value", "locations", "weights"), gradients(run, inputs, data["cotangent"])
+    ("value", "locations", "weights"), run(data["cotangent"])
   ):
-    close(gradient, data[f"grad_{name}"])
+    suite.close(gradient, data[f"grad_{name}"], 1e-6)
 
 
-# Both sides of the border between few and many queries, and many that no
-# chunk of the backward pass divides.
-@pytest.mark.parametrize("num_queries", [1, 5, 63, 64, 131])
-def test_values(num_queries):
-  inputs = random_inputs(num_queries)
-  out = deform_attn.deformable_attention(*inputs, level_shapes=SHAPES)
-  close(out, plain(*(x.astype(np.float64) for x in inputs), SHAPES))
+def test_reference_gradients_are_finite_differences():
+  inputs = [np.float64(x) for x in suite.random_inputs(3, frames=1)]
+  cotangent = suite.random_cotangent(inputs)
+  gradients = suite.reference(*inputs, cotangent)
+  random = np.random.RandomState(0)
+  for index in range(3):
+    direction = random.standard_normal(inputs[index].shape)
+    step = 1e-7 * direction
+    ends = []
+    for sign in (-1, 1):
+      moved = list(inputs)
+      moved[index] = moved[index] + sign * step
+      ends.append(np.vdot(suite.reference(*moved), cotangent))
+    slope = (ends[1] - ends[0]) / 2e-7
+    np.testing.assert_allclose(
+      np.vdot(gradients[index], direction), slope, rtol=1e-5
+    )
 
 
-@pytest.mark.parametrize("form", ["scan", "rows"])
-def test_forms_agree(form):
-  inputs = random_inputs(70)
-  frame = [jnp.asarray(x[0]) for x in inputs]
-  function = {"scan": xla._sample_scan, "rows": xla._sample_rows}[form]
-  expected = plain(*(x.astype(np.float64) for x in inputs), SHAPES)[0]
-  close(function(*frame, level_shapes=SHAPES), expected)
+@pytest.mark.parametrize(
+  "form", [xla_forward.scan, xla_forward.rows, xla_forward.by_level]
+)
+def test_forward_forms(form):
+  inputs = suite.random_inputs(70)
+  out = jax.vmap(functools.partial(form, level_shapes=SHAPES))(*inputs)
+  suite.close(out, suite.reference(*inputs), 1e-5)
 
 
 @pytest.mark.parametrize("chunk_bytes", [2**12, 2**22])
-def test_chunked_gradients_are_autodiff_of_rows(chunk_bytes, monkeypatch):
-  monkeypatch.setattr(xla, "_BACKWARD_CHUNK_BYTES", chunk_bytes)
-  inputs = [jnp.asarray(x[0]) for x in random_inputs(131)]
-  cotangent = np.random.RandomState(0).standard_normal((131, 8))
-  cotangent = cotangent.astype(np.float32)
-  rows = lambda *args: xla._sample_rows(*args, level_shapes=SHAPES)
-  explicit = xla._gradients_chunks(*inputs, cotangent, level_shapes=SHAPES)
-  for ours, autodiff in zip(explicit, gradients(rows, inputs, cotangent)):
-    close(ours, np.asarray(autodiff, np.float64))
+@pytest.mark.parametrize("form", [xla_backward.rows, xla_backward.chunks])
+def test_backward_forms(form, chunk_bytes, monkeypatch):
+  monkeypatch.setattr(xla_backward, "_CHUNK_BYTES", chunk_bytes)
+  inputs = suite.random_inputs(131)
+  cotangent = suite.random_cotangent(inputs)
+  form = functools.partial(form, level_shapes=SHAPES)
+  ours = jax.vmap(form)(*inputs, cotangent)
+  for gradient, exact in zip(ours, suite.reference(*inputs, cotangent)):
+    suite.close(gradient, exact, 1e-5)
 
 
-def test_far_off_and_infinite_locations_read_zero():
-  values, locations, weights = random_inputs(64)
-  for far in (1e30, -1e30, np.inf, -np.inf):
-    out = deform_attn.deformable_attention(
-      values, np.full_like(locations, far), weights, level_shapes=SHAPES
-    )
-    assert not np.any(out)
+@pytest.mark.parametrize("queries", [5, 70])
+@pytest.mark.parametrize("platform", ["cpu", "cuda", "tpu"])
+def test_form_of_each_platform(platform, queries):
+  inputs = suite.random_inputs(queries)
+  run = functools.partial(attend, implementation="xla")
+  few = queries < 64
+  form = {
+    "cpu": "scan",
+    "cuda": "by_level",
+    "tpu": "rows" if few else "scan",
+  }[platform]
+  text = suite.lowered_text(run, inputs, platform)
+  assert f"deform_attn_xla_forward_{form}" in text
+  gradients = jax.grad(lambda *args: run(*args).sum(), (0, 1, 2))
+  form = "chunks" if platform == "cpu" and not few else "rows"
+  text = suite.lowered_text(gradients, inputs, platform)
+  assert f"deform_attn_xla_backward_{form}" in text
 
 
-def test_bfloat16_values_accumulate_in_float32():
-  values, locations, weights = random_inputs(64)
-  values = values.astype(jnp.bfloat16)
-  out = deform_attn.deformable_attention(
-    values, locations, weights, level_shapes=SHAPES
+def test_exported_for_several_platforms():
+  inputs = suite.random_inputs(70)
+  gradients = jax.jit(jax.grad(lambda *args: attend(*args).sum(), 1))
+  exported = export.export(gradients, platforms=["cpu", "cuda", "tpu"])(
+    *(jax.ShapeDtypeStruct(x.shape, x.dtype) for x in inputs)
   )
-  assert out.dtype == jnp.bfloat16
-  exact = plain(np.float64(values), locations, weights, SHAPES)
-  close(out, exact, bound=2**-8)
+  again = export.deserialize(exported.serialize())
+  suite.close(again.call(*inputs), gradients(*inputs), 1e-6)
 
 
-def test_vmap():
-  inputs = random_inputs(70)
-  run = lambda *args: deform_attn.deformable_attention(
-    *args, level_shapes=SHAPES
-  )
-  expected = run(*inputs)
-  stacked = jax.vmap(run)(*(np.stack([x, x[::-1]]) for x in inputs))
-  close(stacked[0], np.float64(expected))
-  close(stacked[1], np.float64(expected)[::-1])
+def test_gradient_keeps_only_the_inputs():
+  inputs = suite.random_inputs(70)
+  _, pull = jax.vjp(attend, *inputs)
+  kept = sorted(x.shape for x in jax.tree.leaves(pull) if np.ndim(x))
+  assert kept == sorted(x.shape for x in inputs)
+
+
+def test_nothing_of_the_choice_remains_in_the_program():
+  inputs = suite.random_inputs(70)
+  text = jax.jit(attend).lower(*inputs).compile().as_text()
+  assert "conditional" not in text
+  assert "custom-call" not in text
+
+
+class TestChoice:
+  def problem(self, queries=70, dtype=np.float32):
+    inputs = suite.random_inputs(queries)
+    inputs[0] = inputs[0].astype(dtype)
+    return problem.make(*inputs, SHAPES)
+
+  def test_xla_runs_everywhere(self):
+    chosen = choice.explain(self.problem(), "xla")
+    assert chosen == dict.fromkeys(("cpu", "cuda", "tpu"), ("xla", []))
+
+  @pytest.mark.parametrize("wrong", ["fast", (), ("xla", "fast")])
+  def test_unknown(self, wrong):
+    with pytest.raises(ValueError, match="implementation"):
+      attend(*suite.random_inputs(5), implementation=wrong)
 
 
 @pytest.mark.parametrize(
   "change, message",
   [
     (dict(values=np.zeros((2, 9, 2, 4))), "values.shape"),
+    (dict(values=np.zeros((2, 9))), "values.shape"),
     (dict(locations=np.zeros((2, 64, 2, 3, 3, 3))), "locations.shape"),
+    (dict(locations=np.zeros((2, 64))), "locations.shape"),
     (dict(weights=np.zeros((2, 64, 2, 3, 2))), "weights.shape"),
-    (dict(implementation="fast"), "implementation"),
   ],
 )
 def test_wrong_arguments(change, message):
-  names = ("values", "locations", "weights")
-  arguments = dict(zip(names, random_inputs(64)), level_shapes=SHAPES)
+  arguments = dict(zip(suite.NAMES, suite.random_inputs(64)))
   with pytest.raises(ValueError, match=message):
-    deform_attn.deformable_attention(**(arguments | change))
+    attend(*(arguments | change).values())
+
+
+def test_bfloat16_weights_and_locations_keep_their_dtypes():
+  inputs = [jnp.asarray(x, jnp.bfloat16) for x in suite.random_inputs(70)]
+  ours = jax.grad(lambda *args: attend(*args).sum(), (0, 1, 2))(*inputs)
+  assert {x.dtype for x in ours} == {jnp.dtype(jnp.bfloat16)}

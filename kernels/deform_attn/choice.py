@@ -1,0 +1,125 @@
+"""Which implementation a problem gets on which platform, and why.
+
+The choice is a pure function of the problem: the same program may be compiled
+for another machine than the one that traces it.
+"""
+
+from __future__ import annotations
+
+import functools
+import importlib
+from collections.abc import Sequence
+from typing import Any, Literal, NamedTuple
+
+from sgmg_jax.kernels.deform_attn import problem as problem_lib
+
+Implementation = Literal["xla", "pallas_tpu", "pallas_gpu"]
+
+# Where each compiles; None is everywhere.
+_RUNS_ON: dict[str, str | None] = {
+  "xla": None,
+}
+# Best first. A platform not listed gets what "cpu" gets.
+_PREFERENCE: dict[str, tuple[str, ...]] = {
+  "cpu": ("xla",),
+  "cuda": ("xla",),
+  "tpu": ("xla",),
+}
+# The decoder has a handful of queries: a kernel's launch and the layout it
+# wants cost more than it saves.
+_FEW_QUERIES = 64
+
+
+class Choice(NamedTuple):
+  """What one platform gets.
+
+  Attributes:
+    name: of the implementation, None if none of those asked for can run.
+    skipped: (name, reason) of each that was considered before it.
+  """
+
+  name: str | None
+  skipped: list[tuple[str, str]]
+
+
+def load(name: str) -> Any:
+  """The module of an implementation, imported when first needed."""
+  return importlib.import_module(f"sgmg_jax.kernels.deform_attn.{name}")
+
+
+def explain(
+  problem: problem_lib.Problem,
+  implementation: Implementation | Sequence[Implementation] | None = None,
+  *,
+  interpret: bool = False,
+) -> dict[str, Choice]:
+  """The implementation that each platform gets for a problem.
+
+  Args:
+    problem: the call, see `problem.make`.
+    implementation: None for the best, a name, or names in order of
+      preference.
+    interpret: whether Pallas kernels are interpreted, which any platform can.
+
+  Returns:
+    {"cpu" | "cuda" | "tpu": Choice}; any other platform gets what "cpu" gets.
+
+  Raises:
+    ValueError: unknown implementation.
+  """
+  return {
+    platform: _choose(
+      problem, platform, check_names(implementation), interpret=interpret
+    )
+    for platform in _PREFERENCE
+  }
+
+
+def check_names(
+  implementation: Implementation | Sequence[Implementation] | None,
+) -> tuple[str, ...] | None:
+  """Names as a tuple, None as it is; raises ValueError on unknown ones."""
+  if implementation is None:
+    return None
+  single = isinstance(implementation, str)
+  names = (implementation,) if single else tuple(implementation)
+  if not names or not set(names) <= set(_RUNS_ON):
+    raise ValueError(
+      f"unknown {implementation=}; known: None, {', '.join(_RUNS_ON)} or a "
+      "sequence of these names"
+    )
+  return names
+
+
+def _choose(problem, platform, names, *, interpret):
+  skipped = []
+  for name in names or _PREFERENCE[platform]:
+    reason = _why_not(name, platform, problem, interpret)
+    if reason is None and names is None:
+      reason = _why_rather_not(name, problem)
+    if reason is None:
+      return Choice(name, skipped)
+    skipped.append((name, reason))
+  return Choice(None, skipped)
+
+
+def _why_not(name, platform, problem, interpret):
+  """Why an implementation cannot run, or None."""
+  home = _RUNS_ON[name]
+  if home not in (None, platform) and not interpret:
+    return f"runs on {home} only; interpret=True emulates it elsewhere"
+  return _module_why_not(name, problem)
+
+
+@functools.cache
+def _module_why_not(name, problem):
+  return load(name).why_not(problem)
+
+
+def _why_rather_not(name, problem):
+  """Why an implementation that can run is not the best, or None."""
+  if name != "xla" and problem.queries < _FEW_QUERIES:
+    return (
+      f"{problem.queries} queries: plain XLA is faster below {_FEW_QUERIES}"
+    )
+  return None

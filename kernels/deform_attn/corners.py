@@ -1,0 +1,72 @@
+"""The four pixels round each sample point and their bilinear weights."""
+
+from __future__ import annotations
+
+import jax.numpy as jnp
+from sgmg_jax.kernels.deform_attn import problem
+
+CORNERS = ((0, 0), (1, 0), (0, 1), (1, 1))
+
+
+def one(x, y, dx, dy, width, height, start):
+  """One corner of each sample point; all arguments broadcast.
+
+  Args:
+    x, y: float, pixel coordinates, 0 at the first pixel's centre.
+    dx, dy: 0 or 1, which corner.
+    width, height, start: int, the level's size and first row.
+
+  Returns:
+    (row, inside, weight, d weight / dx, d weight / dy).
+  """
+  # Far-off coordinates must not overflow the integer conversion.
+  x = jnp.clip(x, -2.0, width + 1.0)
+  y = jnp.clip(y, -2.0, height + 1.0)
+  x0, y0 = jnp.floor(x), jnp.floor(y)
+  slope_x, slope_y = 2.0 * dx - 1.0, 2.0 * dy - 1.0
+  weight_x = (1 - dx) + slope_x * (x - x0)
+  weight_y = (1 - dy) + slope_y * (y - y0)
+  column = x0.astype(jnp.int32) + dx
+  line = y0.astype(jnp.int32) + dy
+  inside = (column >= 0) & (column < width) & (line >= 0) & (line < height)
+  row = start + jnp.clip(line, 0, height - 1) * width
+  row = row + jnp.clip(column, 0, width - 1)
+  weights = (weight_x * weight_y, slope_x * weight_y, weight_x * slope_y)
+  return row, inside, *weights
+
+
+def levels(level_shapes):
+  """(widths, heights, starts) of the levels, three tuples of V int."""
+  heights, widths = zip(*level_shapes)
+  return widths, heights, problem.starts(level_shapes)
+
+
+def of_all(locations, level_shapes):
+  """`one` of [Q, M, V, P, 2] locations, each result [Q, M, V, P, 4]."""
+  widths, heights, starts = (
+    constant(c)[:, None, None] for c in levels(level_shapes)
+  )
+  locations = locations.astype(jnp.float32)[..., None]
+  x = locations[..., 0, :] * widths - 0.5
+  y = locations[..., 1, :] * heights - 0.5
+  # Broadcast, not stacked: XLA:CPU fuses the one and copies the other.
+  corner = jnp.arange(4)
+  dx, dy = corner % 2, corner // 2
+  return [
+    jnp.broadcast_to(part, (*locations.shape[:4], 4))
+    for part in one(x, y, dx, dy, widths, heights, starts)
+  ]
+
+
+def constant(numbers):
+  """int32[len(numbers)] as part of the program: a NumPy array would become a
+  captured constant, which custom partitioning does not take."""
+  return jnp.concatenate([jnp.full(1, n, jnp.int32) for n in numbers])
+
+
+def accumulator(shape, like):
+  """float32 zeros to add things like `like` to in a loop."""
+  # In shard_map, what a loop carries must vary over the devices from the
+  # start; this select folds away.
+  anything = like[(0,) * like.ndim].astype(jnp.float32)
+  return jnp.where(False, anything, jnp.zeros(shape, jnp.float32))

@@ -1,0 +1,110 @@
+"""vmap and sharding for a function whose frames and heads are independent.
+
+A kernel is opaque to both: without these rules `jax.vmap` would have to know
+its body, and the partitioner would gather all frames on every device.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+from jax.custom_batching import custom_vmap
+from jax.experimental.custom_partitioning import custom_partitioning
+from jax.sharding import NamedSharding, PartitionSpec
+
+
+def frames_and_heads(
+  function: Callable[..., Any], layout: str
+) -> Callable[..., Any]:
+  """`function` with rules for vmap and for sharding.
+
+  Args:
+    function: of arrays to one array or a tuple of them.
+    layout: axes of arguments and results, such as "n s m d, n q -> n q (m d)".
+      Frames n come first in every array and are independent, as are heads m;
+      a mapped axis becomes part of n. Arrays may be sharded over n and m,
+      and are gathered over the others.
+
+  Returns:
+    A function of the same arguments and results. Nothing of this remains in
+    a program for one device.
+  """
+  return _fold_mapped_axis(_partition(function, layout))
+
+
+def _fold_mapped_axis(function):
+  mapped = custom_vmap(function)
+
+  @mapped.def_vmap
+  def rule(axis_size, is_mapped, *args):
+    def merge(x, has_axis):
+      if not has_axis:
+        x = jnp.broadcast_to(x, (axis_size, *x.shape))
+      return x.reshape(-1, *x.shape[2:])
+
+    results = mapped(*map(merge, args, is_mapped))
+    results = jax.tree.map(
+      lambda x: x.reshape(axis_size, -1, *x.shape[1:]), results
+    )
+    return results, jax.tree.map(lambda _: True, results)
+
+  return mapped
+
+
+def _partition(function, layout):
+  """The partitioner's rules, for Shardy (`layout`) and GSPMD (callbacks)."""
+  axes = [
+    [_split(array) for array in side.split(",")] for side in layout.split("->")
+  ]
+  # In order of appearance, as Shardy wants them.
+  every = dict.fromkeys(axis for array in axes[0] for axis in array)
+  whole = tuple(axis for axis in every if axis not in ("n", "m", "(m d)"))
+
+  def shardings(mesh, arg_shapes):
+    """Of arguments and of results; the first argument decides."""
+    first = arg_shapes[0].sharding
+    if not isinstance(first, NamedSharding):
+      first = NamedSharding(mesh, PartitionSpec())
+    spec = dict(zip(axes[0][0], first.spec))
+    spec["(m d)"] = spec.get("m")
+    sides = [
+      [
+        NamedSharding(
+          mesh,
+          PartitionSpec(
+            *(spec.get(axis) if axis not in whole else None for axis in array)
+          ),
+        )
+        for array in side
+      ]
+      for side in axes
+    ]
+    arguments, results = sides
+    return tuple(arguments), results[0] if len(results) == 1 else tuple(results)
+
+  def partition(mesh, arg_shapes, result_shape):
+    del result_shape
+    arguments, results = shardings(mesh, arg_shapes)
+    return mesh, function, results, arguments
+
+  def infer(mesh, arg_shapes, result_shape):
+    del result_shape
+    return shardings(mesh, arg_shapes)[1]
+
+  partitioned = custom_partitioning(function)
+  partitioned.def_partition(
+    partition,
+    infer_sharding_from_operands=infer,
+    sharding_rule=layout,
+    need_replication_factors=whole,
+  )
+  return partitioned
+
+
+def _split(array):
+  """Axes of one array: "n q (m d)" -> ["n", "q", "(m d)"]."""
+  return re.findall(r"\([^)]*\)|\w+", array)

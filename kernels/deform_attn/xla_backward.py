@@ -1,0 +1,112 @@
+"""Backward passes of deformable attention in plain XLA, written out.
+
+Each takes one frame: values [S, M, D], locations [Q, M, V, P, 2], weights
+[Q, M, V, P] and the cotangent [Q, M * D], and gives the gradients of the first
+three in their dtypes. Autodiff of a forward pass would keep gigabytes of
+gathered rows.
+"""
+
+from __future__ import annotations
+
+import jax
+import jax.numpy as jnp
+from sgmg_jax.kernels.deform_attn import corners
+
+# Gathered rows of one chunk of queries: they should stay in cache.
+_CHUNK_BYTES = 4 * 2**20
+
+
+def rows(values, locations, weights, cotangent, level_shapes):
+  """All queries at once."""
+  s, m, d = values.shape
+  d_values = jnp.zeros((s * m, d), jnp.float32)
+  d_values, d_locations, d_weights = _accumulate(
+    d_values, values, locations, weights, cotangent, level_shapes
+  )
+  return (
+    d_values.reshape(s, m, d).astype(values.dtype),
+    d_locations.astype(locations.dtype),
+    d_weights.astype(weights.dtype),
+  )
+
+
+def of_values(values, locations, weights, cotangent, level_shapes):
+  """Only the gradient of the values; of them only shape and dtype matter."""
+  s, m, d = values.shape
+  corner = corners.of_all(locations, level_shapes)
+  d_values = jnp.zeros((s * m, d), jnp.float32)
+  d_values = _scatter(d_values, corner, weights, _per_head(cotangent, m))
+  return d_values.reshape(s, m, d).astype(values.dtype)
+
+
+def _accumulate(d_values, values, locations, weights, cotangent, level_shapes):
+  """Adds one set of queries to d_values [S * M, D]; its other gradients."""
+  s, m, d = values.shape
+  widths, heights, _ = (
+    corners.constant(c)[:, None] for c in corners.levels(level_shapes)
+  )
+  corner = corners.of_all(locations, level_shapes)
+  row, inside, bilinear, slope_x, slope_y = corner
+  cotangent = _per_head(cotangent, m)
+  # dot_general with batch dimensions: a reduction over 32 channels would be
+  # scalar code on XLA:CPU.
+  dots = jnp.einsum(
+    "qmkd,qmd->qmk",
+    values.reshape(s * m, d)[_index(row)],
+    cotangent,
+    preferred_element_type=jnp.float32,
+  )
+  dots = jnp.where(inside, dots.reshape(row.shape), 0.0)
+  d_weights = jnp.sum(bilinear * dots, -1)
+  d_x = weights * jnp.sum(slope_x * dots, -1) * widths
+  d_y = weights * jnp.sum(slope_y * dots, -1) * heights
+  d_values = _scatter(d_values, corner, weights, cotangent)
+  return d_values, jnp.stack([d_x, d_y], -1), d_weights
+
+
+def _scatter(d_values, corner, weights, cotangent):
+  """Adds the cotangent [Q, M, D] to the rows of d_values it came from."""
+  row, inside, bilinear, _, _ = corner
+  factor = jnp.where(inside, bilinear * weights[..., None], 0.0)
+  factor = factor.reshape(*row.shape[:2], -1, 1)
+  return d_values.at[_index(row)].add(factor * cotangent[:, :, None])
+
+
+def _index(row):
+  """Rows [Q, M, V, P, 4] of one head -> [Q, M, V * P * 4] of all heads."""
+  q, m = row.shape[:2]
+  return (row * m + jnp.arange(m)[:, None, None, None]).reshape(q, m, -1)
+
+
+def _per_head(cotangent, num_heads):
+  q = cotangent.shape[0]
+  return cotangent.reshape(q, num_heads, -1).astype(jnp.float32)
+
+
+def chunks(values, locations, weights, cotangent, level_shapes):
+  """`rows` in chunks of queries, for the cache and for memory."""
+  s, m, d = values.shape
+  q = locations.shape[0]
+  bytes_per_query = 4 * d * 4 * weights[0].size
+  num_chunks = -(-q * bytes_per_query // _CHUNK_BYTES)
+  chunk = -(-q // num_chunks)
+  padding = num_chunks * chunk - q
+
+  def chunked(x):
+    x = jnp.pad(x, [(0, padding)] + [(0, 0)] * (x.ndim - 1))
+    return x.reshape(num_chunks, chunk, *x.shape[1:])
+
+  def add_chunk(d_values, chunk):
+    d_values, *others = _accumulate(d_values, values, *chunk, level_shapes)
+    return d_values, others
+
+  d_values, (d_locations, d_weights) = jax.lax.scan(
+    add_chunk,
+    corners.accumulator((s * m, d), cotangent),
+    (chunked(locations), chunked(weights), chunked(cotangent)),
+  )
+  return (
+    d_values.reshape(s, m, d).astype(values.dtype),
+    d_locations.reshape(-1, *locations.shape[1:])[:q].astype(locations.dtype),
+    d_weights.reshape(-1, *weights.shape[1:])[:q].astype(weights.dtype),
+  )
