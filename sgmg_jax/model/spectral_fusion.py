@@ -9,12 +9,11 @@ from __future__ import annotations
 
 from typing import Any
 
-import jax
 import jax.numpy as jnp
 import numpy as np
 from flax import linen as nn
 
-from sgmg_jax.model import layers
+from sgmg_jax.model import fourier, layers
 
 _SIGMA = 7.0
 
@@ -103,17 +102,16 @@ def filter_spectrum(x, strength, gaussian, conv1, conv2):
   keep = 1 - strength * gaussian[:, :half, None]
   keep_mirrored = 1 - strength * mirrored[:, :half, None]
 
-  spectrum = jnp.fft.rfft2(x, axes=(1, 2))
-  even = layers.matmul(spectrum.real, conv1[0][:c])
-  odd = layers.matmul(spectrum.imag, conv1[0][c:])
+  real, imaginary = fourier.rfft2(x)
+  even = layers.matmul(real, conv1[0][:c])
+  odd = layers.matmul(imaginary, conv1[0][c:])
   at_k = nn.relu(keep * (even + odd) + conv1[1])
   at_mirror = nn.relu(keep_mirrored * (even - odd) + conv1[1])
   real = layers.matmul(at_k + at_mirror, 0.5 * conv2[0][:, :c])
   real = real + conv2[1][:c]
   # The biases of the imaginary half cancel between k and -k.
   imaginary = layers.matmul(at_k - at_mirror, 0.5 * conv2[0][:, c:])
-  spectrum = jax.lax.complex(real, imaginary)
-  return jnp.fft.irfft2(spectrum, (h, w), axes=(1, 2))
+  return fourier.irfft2(real, imaginary, (h, w))
 
 
 class ConvWeights(nn.Module):
