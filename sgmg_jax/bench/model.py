@@ -9,7 +9,6 @@ from __future__ import annotations
 import dataclasses
 import functools
 import json
-import statistics
 import sys
 import tempfile
 import time
@@ -56,22 +55,10 @@ def measure(setup: Setup) -> dict[str, Any]:
   Raises:
     UserError: no such variant, or a set-up that the model cannot run.
   """
-  variants.get_variant(setup.variant)
-  if min(setup.height, setup.width) < sgmg.MIN_PADDED_SIDE:
-    raise errors.UserError(
-      f"frames of {setup.height}x{setup.width}: the model needs at least "
-      f"{sgmg.MIN_PADDED_SIDE} pixels a side"
-    )
+  _check(setup)
   with tempfile.TemporaryDirectory() as cache:
-    environment = {
-      "JAX_COMPILATION_CACHE_DIR": cache,
-      "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": "0",
-    }
-    run = lambda setup: machine.in_process(
-      __name__, dataclasses.asdict(setup), environment
-    )
-    cold = run(dataclasses.replace(setup, repeats=0))
-    figures = run(setup)
+    cold = _in_process(dataclasses.replace(setup, repeats=0), cache)
+    figures = _in_process(setup, cache)
   figures["compile_cold_seconds"] = cold["compile_seconds"]
   figures["compile_warm_seconds"] = figures.pop("compile_seconds")
   key = (setup.variant, setup.frames, setup.height, setup.width)
@@ -81,24 +68,47 @@ def measure(setup: Setup) -> dict[str, Any]:
   return figures
 
 
+def breakdown(setup: Setup) -> dict[str, Any]:
+  """Time and work of every part, see `breakdown.measure`."""
+  from sgmg_jax.bench import breakdown as parts
+
+  _check(setup)
+  return parts.measure(setup)
+
+
+def _check(setup: Setup) -> None:
+  variants.get_variant(setup.variant)
+  if min(setup.height, setup.width) < sgmg.MIN_PADDED_SIDE:
+    raise errors.UserError(
+      f"frames of {setup.height}x{setup.width}: the model needs at least "
+      f"{sgmg.MIN_PADDED_SIDE} pixels a side"
+    )
+
+
+def _in_process(setup: Setup, cache: str) -> dict[str, Any]:
+  environment = {
+    "JAX_COMPILATION_CACHE_DIR": cache,
+    "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": "0",
+  }
+  return machine.in_process(__name__, dataclasses.asdict(setup), environment)
+
+
 def _median_seconds(function, *args, repeats: int) -> float:
-  times = []
-  for _ in range(repeats):
-    start = time.perf_counter()
-    jax.block_until_ready(function(*args))
-    times.append(time.perf_counter() - start)
-  return statistics.median(times)
+  return machine.median_seconds(
+    lambda: jax.block_until_ready(function(*args)), repeats
+  )
 
 
-def _matmul_gflops() -> float:
-  square = jnp.ones((_MATMUL_SIDE, _MATMUL_SIDE))
+def matmul_gflops(dtype: str = "float32") -> float:
+  """Speed of a large matrix product."""
+  square = jnp.ones((_MATMUL_SIDE, _MATMUL_SIDE), dtype)
   with jax.default_matmul_precision("highest"):
     product = jax.jit(lambda x: x @ x).lower(square).compile()
   seconds = _median_seconds(product, square, repeats=10)
   return 2 * _MATMUL_SIDE**3 / seconds / 1e9
 
 
-def _steps(model: sgmg.SgMg):
+def steps(model: sgmg.SgMg):
   """The model's passes: whole, video alone, sentence alone."""
   apply = lambda params, method, *args: model.apply(
     {"params": params}, *args, method=method
@@ -120,12 +130,12 @@ def _steps(model: sgmg.SgMg):
   return whole, encode, query
 
 
-def _figures(setup: Setup) -> dict[str, Any]:
-  """Runs in a process of its own."""
+def random_inputs(setup: Setup):
+  """The model, random parameters of it, the arguments (frames, pixel_valid,
+  size) of `encode_video` and tokens."""
   model = sgmg.SgMg(
     variants.get_variant(setup.variant), dtype=jnp.dtype(setup.dtype)
   )
-  params = _random_params(model)
   height, width = (-(-n // 16) * 16 for n in (setup.height, setup.width))
   random = np.random.RandomState(0)
   frames = random.standard_normal((1, setup.frames, height, width, 3))
@@ -135,8 +145,13 @@ def _figures(setup: Setup) -> dict[str, Any]:
   inputs = jax.device_put((frames.astype(np.float32), valid, size))
   high = min(model.variant.vocab_size, 100)
   tokens = jnp.asarray(random.randint(4, high, (1, _NUM_TOKENS)))
+  return model, _random_params(model), inputs, tokens
 
-  whole, encode, query = _steps(model)
+
+def _figures(setup: Setup) -> dict[str, Any]:
+  """Runs in a process of its own."""
+  model, params, inputs, tokens = random_inputs(setup)
+  whole, encode, query = steps(model)
   start = time.perf_counter()
   whole = jax.jit(whole).lower(params, inputs, tokens).compile()
   figures = {"compile_seconds": time.perf_counter() - start}
@@ -144,7 +159,7 @@ def _figures(setup: Setup) -> dict[str, Any]:
     run = functools.partial(_median_seconds, repeats=setup.repeats)
     jax.block_until_ready(whole(params, inputs, tokens))
     figures["seconds"] = run(whole, params, inputs, tokens)
-    figures["matmul_gflops"] = _matmul_gflops()
+    figures["matmul_gflops"] = matmul_gflops()
     figures["peak_memory_gb"] = _peak_memory_gb()
     encode, query = jax.jit(encode), jax.jit(query)
     video = jax.block_until_ready(encode(params, inputs, tokens))

@@ -17,6 +17,8 @@ from flax import linen as nn
 from sgmg_jax.kernels import deform_attn
 from sgmg_jax.model import layers, spectral_fusion
 
+NUM_LEVELS = 4
+
 _zeros = nn.initializers.zeros
 
 
@@ -262,82 +264,93 @@ class Decoder(nn.Module):
 class DeformableTransformer(nn.Module):
   """Encoder over all levels and decoder of instance queries, per frame."""
 
+  width: int
   encoder_layers: int
   decoder_layers: int
   layer: dict[str, Any]
 
-  @nn.compact
-  def __call__(
-    self,
-    levels,
-    positions,
-    level_valid,
-    sentence,
-    query_pos,
-    box_heads,
-    *,
-    train=False,
-  ):
-    """Encodes the maps and decodes the queries.
+  def setup(self):
+    self.encoder = Encoder(self.encoder_layers, self.layer)
+    self.decoder = Decoder(self.decoder_layers, self.layer)
+    param_dtype = self.layer["param_dtype"]
+    self.level_embed = self.param(
+      "level_embed",
+      nn.initializers.normal(1.0),
+      (NUM_LEVELS, self.width),
+      param_dtype,
+    )
+    self.reference_points = layers.Dense(
+      2, kernel_init=layers.xavier_uniform, param_dtype=param_dtype
+    )
+
+  def encode(self, levels, positions, level_valid, *, train=False):
+    """The V encoded maps float[F, h, w, C].
 
     Args:
       levels: V maps float[F, h, w, C].
       positions: V maps float[F, h, w, C].
       level_valid: V maps bool[F, h, w].
-      sentence: float[F, C], the start of every query.
-      query_pos: float[Q, C].
-      box_heads: see `Decoder`.
-
-    Returns:
-      hidden float[N, F, Q, C], boxes float[N, F, Q, 4], the first reference
-      float[F, Q, 2], and the V encoded maps float[F, h, w, C].
+      train: drop out.
     """
-    f, c = sentence.shape
-    param_dtype = self.layer["param_dtype"]
     shapes = tuple(x.shape[1:3] for x in levels)
-    level_embed = self.param(
-      "level_embed", nn.initializers.normal(1.0), (len(levels), c), param_dtype
+    source = _flat(levels)
+    positions = _flat(
+      [
+        (p + e).astype(source.dtype)
+        for p, e in zip(positions, self.level_embed)
+      ]
     )
-    flat = lambda maps: jnp.concatenate(
-      [x.reshape(f, -1, *x.shape[3:]) for x in maps], 1
-    )
-    source, valid = flat(levels), flat(level_valid)
-    positions = flat(
-      [(p + e).astype(source.dtype) for p, e in zip(positions, level_embed)]
-    )
-    ratios = valid_ratios(level_valid)
-    memory = Encoder(self.encoder_layers, self.layer, name="encoder")(
+    memory = self.encoder(
       source,
       positions,
-      pixel_centres(shapes, ratios),
-      valid,
+      pixel_centres(shapes, valid_ratios(level_valid)),
+      _flat(level_valid),
       shapes,
-      train=train,
-    )
-    reference = nn.sigmoid(
-      layers.Dense(
-        2,
-        kernel_init=layers.xavier_uniform,
-        name="reference_points",
-        param_dtype=param_dtype,
-      )(query_pos.astype(jnp.float32))
-    )
-    reference = jnp.broadcast_to(reference, (f, *reference.shape))
-    queries = jnp.broadcast_to(sentence[:, None], (f, query_pos.shape[0], c))
-    hidden, boxes = Decoder(self.decoder_layers, self.layer, name="decoder")(
-      queries,
-      query_pos.astype(sentence.dtype),
-      reference,
-      memory,
-      valid,
-      ratios,
-      shapes,
-      box_heads,
       train=train,
     )
     splits = np.cumsum([h * w for h, w in shapes])[:-1]
-    encoded = [
-      x.reshape(f, *shape, c)
+    return [
+      x.reshape(-1, *shape, self.width)
       for x, shape in zip(jnp.split(memory, splits, 1), shapes)
     ]
-    return hidden, boxes, reference, encoded
+
+  def decode(
+    self, memory, level_valid, sentence, query_pos, box_heads, *, train=False
+  ):
+    """Decodes the queries.
+
+    Args:
+      memory: V maps float[F, h, w, C] of `encode`.
+      level_valid: V maps bool[F, h, w].
+      sentence: float[F, C], the start of every query.
+      query_pos: float[Q, C].
+      box_heads: see `Decoder`.
+      train: drop out.
+
+    Returns:
+      hidden float[N, F, Q, C], boxes float[N, F, Q, 4] and the first
+      reference float[F, Q, 2].
+    """
+    f, c = sentence.shape
+    reference = nn.sigmoid(self.reference_points(query_pos.astype(jnp.float32)))
+    reference = jnp.broadcast_to(reference, (f, *reference.shape))
+    queries = jnp.broadcast_to(sentence[:, None], (f, query_pos.shape[0], c))
+    hidden, boxes = self.decoder(
+      queries,
+      query_pos.astype(sentence.dtype),
+      reference,
+      _flat(memory),
+      _flat(level_valid),
+      valid_ratios(level_valid),
+      tuple(x.shape[1:3] for x in memory),
+      box_heads,
+      train=train,
+    )
+    return hidden, boxes, reference
+
+
+def _flat(maps):
+  """V maps [F, h, w, ...] -> [F, S, ...]."""
+  return jnp.concatenate(
+    [x.reshape(x.shape[0], -1, *x.shape[3:]) for x in maps], 1
+  )

@@ -34,7 +34,7 @@ from sgmg_jax.model import (
   video_swin,
 )
 
-NUM_LEVELS = 4
+_NUM_LEVELS = deformable_transformer.NUM_LEVELS
 MIN_PADDED_SIDE = 144
 
 
@@ -79,8 +79,8 @@ class SgMg(nn.Module):
     resizer = lambda: text_encoder.FeatureResizer(v.width, v.dropout, **dtypes)
     self.text_proj = resizer()
     self.sentence_proj = resizer()
-    for i in range(NUM_LEVELS):
-      size = 3 if i == NUM_LEVELS - 1 else 1
+    for i in range(_NUM_LEVELS):
+      size = 3 if i == _NUM_LEVELS - 1 else 1
       conv = nn.Conv(
         v.width,
         (size, size),
@@ -92,7 +92,7 @@ class SgMg(nn.Module):
       setattr(self, f"input_proj_{i}_0", conv)
       setattr(self, f"input_proj_{i}_1", layers.GroupNorm(**dtypes))
     augment = lambda: [
-      spectral_fusion.SpectrumAugmentation() for _ in range(NUM_LEVELS)
+      spectral_fusion.SpectrumAugmentation() for _ in range(_NUM_LEVELS)
     ]
     self.input_fft = augment()
     self.input_fft_post = augment()
@@ -100,6 +100,7 @@ class SgMg(nn.Module):
       v.num_heads, **dtypes
     )
     self.transformer = deformable_transformer.DeformableTransformer(
+      v.width,
       v.encoder_layers,
       v.decoder_layers,
       dict(
@@ -232,15 +233,38 @@ class SgMg(nn.Module):
     train=False,
   ) -> types.DecoderOutput:
     """The deformable transformer, frame by frame, with scores and boxes."""
+    memory = self.encode_maps(fused, video, train=train)
+    return self.decode(memory, video, text, train=train)
+
+  def encode_maps(self, fused, video: types.VideoFeatures, *, train=False):
+    """The transformer's encoder: four maps float[B, T, h, w, C]."""
     b, t = fused[0].shape[:2]
     per_frame = lambda x: jnp.repeat(x, t, 0)
     positions = [
       per_frame(layers.pixel_positions(valid, self.variant.width))
       for valid in video.level_valid
     ]
-    hidden, boxes, reference, memory = self.transformer(
+    memory = self.transformer.encode(
       [x.reshape(b * t, *x.shape[2:]) for x in fused],
       positions,
+      [per_frame(valid) for valid in video.level_valid],
+      train=train,
+    )
+    return tuple(x.reshape(b, t, *x.shape[1:]) for x in memory)
+
+  def decode(
+    self,
+    memory,
+    video: types.VideoFeatures,
+    text: types.TextFeatures,
+    *,
+    train=False,
+  ) -> types.DecoderOutput:
+    """The transformer's decoder on the encoded maps, scores and boxes."""
+    b, t = memory[0].shape[:2]
+    per_frame = lambda x: jnp.repeat(x, t, 0)
+    hidden, boxes, reference = self.transformer.decode(
+      [x.reshape(b * t, *x.shape[2:]) for x in memory],
       [per_frame(valid) for valid in video.level_valid],
       per_frame(text.sentence),
       self.query_embed.embedding,
@@ -261,7 +285,7 @@ class SgMg(nn.Module):
       boxes=boxes,
       references=jax.lax.stop_gradient(boxes),
       init_reference=unfold(reference),
-      memory=tuple(x.reshape(b, t, *x.shape[1:]) for x in memory[:3]),
+      memory=tuple(memory[:3]),
     )
 
   def patch_masks(self, decoded, video, layer: int = -1, query=None):
