@@ -1,0 +1,87 @@
+"""Deformable attention's GPU kernels, interpreted."""
+
+import builtins
+import importlib
+
+import deform_attn_suite as suite
+import jax
+import numpy as np
+import pytest
+from sgmg_jax.kernels.deform_attn import pallas_gpu, problem
+
+
+class TestPallasGpu(suite.Suite):
+  implementation = "pallas_gpu"
+  interpret = True
+  platform = "cuda"
+  marker = "deform_attn_pallas_gpu_"
+  # Each size of block, none of them filled.
+  queries = (1, 9, 131)
+
+
+def problem_of(**changes):
+  inputs = suite.random_inputs(70)
+  return problem.make(*inputs, suite.SHAPES)._replace(**changes)
+
+
+@pytest.mark.parametrize("dtype", ["float32", "bfloat16", "float16"])
+def test_runs_what_the_model_needs(dtype):
+  assert pallas_gpu.why_not(problem_of(dtype=np.dtype(dtype))) is None
+
+
+@pytest.mark.parametrize(
+  "change, reason",
+  [
+    (dict(dtype=np.dtype("float64")), "float64"),
+    (dict(channels=24), "24 channels"),
+    (dict(queries=0), "nothing"),
+  ],
+)
+def test_says_what_it_cannot_run(change, reason):
+  assert reason in pallas_gpu.why_not(problem_of(**change))
+
+
+@pytest.mark.parametrize(
+  "queries, channels, block", [(1, 32, 8), (4900, 32, 64), (4900, 128, 16)]
+)
+def test_more_channels_get_smaller_blocks(queries, channels, block):
+  blocks = pallas_gpu._FORWARD_BLOCKS
+  assert pallas_gpu._block(blocks, queries, channels)[0] == block
+
+
+def test_cost_of_every_call_and_name():
+  """Compilers schedule round a kernel by these figures."""
+  inputs = suite.random_inputs(70)
+  cotangent = suite.random_cotangent(inputs)
+  for function, args in (
+    (pallas_gpu.forward, inputs),
+    (pallas_gpu.backward, (*inputs, cotangent)),
+  ):
+    program = jax.make_jaxpr(
+      lambda *args, f=function: f(*args, level_shapes=suite.SHAPES)
+    )(*args)
+    calls = [e for e in program.eqns if e.primitive.name == "pallas_call"]
+    assert len(calls) == 1
+    cost = calls[0].params["cost_estimate"]
+    # Four corners of a multiplication and an addition per channel, at least.
+    assert cost.flops > 8 * inputs[2].size * inputs[0].shape[-1]
+    assert cost.bytes_accessed > sum(x.nbytes for x in args)
+
+
+def test_without_the_backend_says_so_once(monkeypatch, caplog):
+  real = builtins.__import__
+
+  def without(name, *args, **kwargs):
+    fromlist = args[2] if len(args) > 2 else kwargs.get("fromlist")
+    if name == "jax.experimental.pallas" and "triton" in (fromlist or ()):
+      raise ImportError("no module triton")
+    return real(name, *args, **kwargs)
+
+  with monkeypatch.context() as patch:
+    patch.setattr(builtins, "__import__", without)
+    patch.setattr(jax, "default_backend", lambda: "gpu")
+    crippled = importlib.util.module_from_spec(pallas_gpu.__spec__)
+    pallas_gpu.__spec__.loader.exec_module(crippled)
+    reasons = {crippled.why_not(problem_of(queries=q)) for q in (70, 71)}
+  assert len(reasons) == 1 and "Triton" in reasons.pop()
+  assert len(caplog.records) == 1
