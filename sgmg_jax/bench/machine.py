@@ -114,18 +114,24 @@ def _table(rows: Mapping[str, Any]) -> Sequence[str]:
   if columns == [""]:
     grid = grid[1:]
   widths = [max(len(line[i]) for line in grid) for i in range(len(grid[0]))]
+  # Text to the left, figures to the right.
+  right = [False] + [
+    all(isinstance(row.get(column, 0), int | float) for row in cells.values())
+    for column in columns
+  ]
   return [
     "  ".join(
-      # Names to the left, figures to the right.
-      cell.rjust(width) if i else cell.ljust(width)
-      for i, (cell, width) in enumerate(zip(line, widths))
+      cell.rjust(width) if to_right else cell.ljust(width)
+      for cell, width, to_right in zip(line, widths, right)
     ).rstrip()
     for line in grid
   ]
 
 
 def _shown(value: Any) -> str:
-  return f"{value:.3f}" if isinstance(value, float) else str(value)
+  if not isinstance(value, float):
+    return str(value)
+  return f"{value:.3f}" if value == 0 or abs(value) >= 0.001 else f"{value:.1e}"
 
 
 def _processor() -> str:

@@ -17,11 +17,17 @@ examples:
   sgmg bench model
   sgmg bench model --variant video_swin_b --frames 36 --dtype bfloat16
   sgmg bench model --json figures.json
-  sgmg bench data
-  sgmg bench data --repeats 100 --json figures.json
+  sgmg bench model --breakdown
+  sgmg bench kernels
+  sgmg bench kernels --dtype bfloat16 --json figures.json
+  sgmg bench kernels --explain
+  sgmg bench startup
+  sgmg bench data --repeats 100
 
-Of the model: medians of several passes with random weights; decoding of videos
-and writing of masks are not counted. Of the data: the training pipeline on
+model: medians of several passes with random weights; decoding of videos and
+writing of masks are not counted. kernels: deformable attention at the model's
+shapes, against PyTorch where it is installed. startup: from the start of
+`sgmg segment` to the first mask. data: the training pipeline on
 Ref-YouTube-VOS clips, from JPEG and PNG files to batches.
 """
 
@@ -35,20 +41,25 @@ _OPTIONS = (
   "quality",
   "repeats",
 )
+# What a part may offer instead of `measure`.
+_INSTEAD = ("breakdown", "explain")
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
   parser.epilog = EPILOG
   parser.add_argument(
     "what",
-    choices=["model", "data"],
-    help="the whole model, or the training pipeline",
+    choices=["model", "kernels", "data"],
+    help="the whole model, its deformable attention, the first answer, or the "
+    "training pipeline",
   )
   # Each part has its own defaults.
-  parser.add_argument("--variant", help="of the model (video_swin_t)")
+  parser.add_argument(
+    "--variant", help="of the model (video_swin_t; startup: three of them)"
+  )
   parser.add_argument("--frames", type=int, help="of a clip (5)")
-  parser.add_argument("--height", type=int, help="pixels (model 360, data 720)")
-  parser.add_argument("--width", type=int, help="pixels (model 640, data 1280)")
+  parser.add_argument("--height", type=int, help="pixels (360, data 720)")
+  parser.add_argument("--width", type=int, help="pixels (640, data 1280)")
   parser.add_argument(
     "--dtype",
     choices=["float32", "bfloat16"],
@@ -56,7 +67,17 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
   )
   parser.add_argument("--quality", type=int, help="of the data's JPEG (90)")
   parser.add_argument(
-    "--repeats", type=int, help="passes (5), or clips of data (40)"
+    "--repeats", type=int, help="passes (5, kernels 10), or clips of data (40)"
+  )
+  parser.add_argument(
+    "--breakdown",
+    action="store_true",
+    help="of the model: time and work of each part",
+  )
+  parser.add_argument(
+    "--explain",
+    action="store_true",
+    help="of the kernels: which is chosen where and why, instead of timing",
   )
   parser.add_argument(
     "--json", type=pathlib.Path, metavar="FILE", help="write the figures here"
@@ -77,7 +98,13 @@ def run(args: argparse.Namespace) -> int:
   for name in given.keys() - set(names):
     raise errors.UserError(f"--{name}: not an option of bench {args.what}")
   setup = part.Setup(**given)
-  figures = part.measure(setup)
+  measure = part.measure
+  for name in _INSTEAD:
+    if getattr(args, name):
+      if not hasattr(part, name):
+        raise errors.UserError(f"--{name}: not an option of bench {args.what}")
+      measure = getattr(part, name)
+  figures = measure(setup)
   report = {
     "setup": dataclasses.asdict(setup),
     "machine": machine.describe(device=args.what != "data"),

@@ -23,7 +23,7 @@ def test_text_has_lists_and_tables():
       "figures": {
         "seconds": 1.25,
         "forms": {"torch": {"ms": 100.0}, "xla": {"ms": 8.0, "note": "best"}},
-        "reasons": {"tpu": "no such device"},
+        "reasons": {"tpu": "no such device", "error": 2e-6},
       },
     }
   )
@@ -39,7 +39,8 @@ def test_text_has_lists_and_tables():
     "  xla      8.000  best",
     "",
     "  reasons",
-    "  tpu  no such device",
+    "  tpu    no such device",
+    "  error  2.0e-06",
   ]
 
 
