@@ -1,9 +1,10 @@
-"""Real 2-D Fourier transforms of feature maps; on TPUs as matrix products.
+"""Real 2-D Fourier transforms of feature maps; mostly as matrix products.
 
 A TPU has no FFT to speak of: XLA expands one of a map of 46x80 into a program
 that takes half a minute to compile. As products with the matrices of the
 discrete transform the eight pairs of a clip of 5 frames are 20 GFLOP, a
-hundredth of a second's work at most, and compile at once.
+hundredth of a second's work at most, and compile at once. A CPU is faster
+with products, too: its FFT needs the maps transposed. CUDA's FFT stays.
 
 Everything is float32. Half spectra are pairs (real, imaginary) of
 float32[N, h, w // 2 + 1, C].
@@ -20,7 +21,7 @@ import numpy as np
 
 def rfft2(x):
   """Half spectrum of float32[N, h, w, C] over h and w."""
-  return jax.lax.platform_dependent(x, tpu=rfft2_products, default=_rfft2)
+  return jax.lax.platform_dependent(x, cuda=rfft2_fft, default=rfft2_products)
 
 
 def irfft2(real, imaginary, size: tuple[int, int]):
@@ -28,55 +29,69 @@ def irfft2(real, imaginary, size: tuple[int, int]):
   return jax.lax.platform_dependent(
     real,
     imaginary,
-    tpu=functools.partial(irfft2_products, size=size),
-    default=functools.partial(_irfft2, size=size),
+    cuda=functools.partial(irfft2_fft, size=size),
+    default=functools.partial(irfft2_products, size=size),
   )
 
 
-def _rfft2(x):
+def rfft2_fft(x):
+  """`rfft2` as XLA does it."""
   spectrum = jnp.fft.rfft2(x, axes=(1, 2))
   return spectrum.real, spectrum.imag
 
 
-def _irfft2(real, imaginary, size):
+def irfft2_fft(real, imaginary, size):
+  """`irfft2` as XLA does it."""
   spectrum = jax.lax.complex(real, imaginary)
   return jnp.fft.irfft2(spectrum, size, axes=(1, 2))
 
 
 # By default a TPU would round float32 to bfloat16.
-_einsum = functools.partial(jnp.einsum, precision=jax.lax.Precision.HIGHEST)
+_matmul = functools.partial(jnp.matmul, precision=jax.lax.Precision.HIGHEST)
 
 
 def rfft2_products(x):
-  """`rfft2`: first along w, real to complex, then along h."""
-  h, w = x.shape[1:3]
+  """`rfft2`: first along w, real to complex, then along h.
+
+  Parts and frequencies are ordered so that each product finds what it sums
+  over in one dimension, and nothing is transposed.
+  """
+  n, h, w, c = x.shape
   half = w // 2 + 1
-  angle = 2 * np.pi / w * np.outer(np.arange(w), np.arange(half))
-  # [w, 2, half]: to real and imaginary part.
-  across = np.stack([np.cos(angle), -np.sin(angle)], 1).astype(np.float32)
-  x = _einsum("nhwc,wpk->npkhc", x, across)
-  return _along_height(x, h, -1)
+  angle = _angles(half, w, w)
+  across = np.concatenate([np.cos(angle), -np.sin(angle)])
+  x = _matmul(across.astype(np.float32), x)
+  x = _matmul(_along_height(h), x.reshape(n, 2 * h, half * c))
+  x = x.reshape(n, 2, h, half, c)
+  return x[:, 0], x[:, 1]
 
 
 def irfft2_products(real, imaginary, size):
   """`irfft2`: first along h, then along w, where every frequency but the
   first and, of an even number, the last stands for two."""
   h, w = size
-  x = jnp.stack([real, imaginary], 1).transpose(0, 1, 3, 2, 4)
-  x = jnp.stack(_along_height(x, h, 1), 1)
-  k = np.arange(w // 2 + 1)
-  angle = 2 * np.pi / w * np.outer(k, np.arange(w))
-  times = np.where((k == 0) | (2 * k == w), 1, 2)[:, None] / (h * w)
-  across = np.stack([times * np.cos(angle), -times * np.sin(angle)])
-  return _einsum("npjkc,pkw->njwc", x, across.astype(np.float32))
+  n, _, half, c = real.shape
+  x = jnp.stack([real, imaginary], 1).reshape(n, 2 * h, half * c)
+  # The inverse of a unitary matrix is its conjugate transpose.
+  x = _matmul(_along_height(h).T, x).reshape(n, h, 2 * half, c)
+  k = np.arange(half)
+  angle = _angles(w, half, w)
+  times = np.where((k == 0) | (2 * k == w), 1, 2) / (h * w)
+  across = np.concatenate([times * np.cos(angle), -times * np.sin(angle)], 1)
+  return _matmul(across.astype(np.float32), x)
 
 
-def _along_height(x, h, sign):
-  """Transform with exp(sign * 2 pi i j y / h) of float32[N, 2, half, h, C];
-  real and imaginary part of the result, each float32[N, h, half, C]."""
-  angle = sign * 2 * np.pi / h * np.outer(np.arange(h), np.arange(h))
+def _along_height(h):
+  """Transform along h, float32[2 h, 2 h]: from (y, part) to (part, j)."""
+  angle = _angles(h, h, h)
   cos, sin = np.cos(angle), np.sin(angle)
-  # [part of the input, y, part of the result, j]
-  down = np.stack([np.stack([cos, sin], 1), np.stack([-sin, cos], 1)])
-  x = _einsum("npkyc,pyqj->nqjkc", x, down.astype(np.float32))
-  return x[:, 0], x[:, 1]
+  # [part of the result, j, y, part of the input]
+  down = np.stack([np.stack([cos, sin], -1), np.stack([-sin, cos], -1)])
+  return down.reshape(2 * h, 2 * h).astype(np.float32)
+
+
+def _angles(rows, columns, period):
+  """float64[rows, columns]: their product in turns of `period`, whole turns
+  taken off where that is exact."""
+  product = np.outer(np.arange(rows), np.arange(columns))
+  return 2 * np.pi / period * (product % period)
