@@ -7,6 +7,7 @@ low-level visual features then refine.
 
 from __future__ import annotations
 
+import functools
 from typing import Any
 
 import jax
@@ -34,6 +35,22 @@ def pixel_shuffle(x: jax.Array) -> jax.Array:
   return x.reshape(*lead, 4 * h, 4 * w)
 
 
+def resize(x, size, method):
+  """Resizes [F, h, w, C] to `size` without antialiasing.
+
+  `jax.image.resize` as products on both sides of each map, which leave the
+  channels where they are; it would transpose the maps and back.
+  """
+  f, h, w, c = x.shape
+  rows, columns = (
+    jax.image.resize(np.eye(n, dtype=x.dtype), (m, n), method, antialias=False)
+    for n, m in zip((h, w), size)
+  )
+  product = functools.partial(jnp.matmul, precision=jax.lax.Precision.HIGHEST)
+  x = product(columns, x)
+  return product(rows, x.reshape(f, h, -1)).reshape(f, *size, c)
+
+
 def mask_features(memory) -> jax.Array:
   """Encoder output at strides 8, 16, 32 added up at stride 8.
 
@@ -46,11 +63,8 @@ def mask_features(memory) -> jax.Array:
   first, *others = memory
   total = first
   for x in others:
-    total = total + jax.image.resize(
-      x,
-      first.shape,
-      jax.image.ResizeMethod.CUBIC_PYTORCH,
-      antialias=False,
+    total = total + resize(
+      x, first.shape[1:3], jax.image.ResizeMethod.CUBIC_PYTORCH
     )
   return total
 
@@ -112,9 +126,7 @@ class SegmentationOptimiser(nn.Module):
     """
     f4, f8 = low_levels
     patches = patches + self._correction(patches, f8, "1div8")
-    patches = jax.image.resize(
-      patches, (*f4.shape[:3], PATCH), "bilinear", antialias=False
-    )
+    patches = resize(patches, f4.shape[1:3], "bilinear")
     return patches + self._correction(patches, f4, "1div4")
 
   def _correction(self, patches, features, name):
