@@ -8,7 +8,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check install --quiet
 
-.PHONY: demo test lint format wheel clean
+.PHONY: demo test test-cuda-aot lint format wheel clean
 
 demo: $(VENV)/.demo
 	$(BIN)/sgmg demo --out demo --overwrite
@@ -16,6 +16,11 @@ demo: $(VENV)/.demo
 # Tests that must not slow each other down share one process.
 test: $(VENV)/.test
 	$(BIN)/pytest $(ARGS)
+
+# Compiles the GPU kernels for cards that need not be here; 5.5 GB, so it has
+# an environment of its own.
+test-cuda-aot: $(VENV)-cuda/.test
+	$(VENV)-cuda/bin/pytest tests/kernels/cuda_aot_test.py $(ARGS)
 
 lint: $(VENV)/.test
 	$(BIN)/ruff check .
@@ -33,7 +38,7 @@ wheel: $(VENV)/.test
 	cd build && PYTHONPATH=wheel $(abspath $(BIN))/python ../tests/import_wheel.py wheel
 
 clean:
-	rm -rf $(VENV) build dist demo
+	rm -rf $(VENV) $(VENV)-cuda build dist demo
 
 $(VENV)/bin/python:
 	$(PYTHON) -c "import sys; sys.exit(sys.version_info < (3, 11) and \
@@ -51,3 +56,10 @@ $(VENV)/.test: $(VENV)/bin/python setup.cfg constraints.txt
 	@echo "Setting up $(VENV) for tests (once, some minutes)"
 	$(PIP) --constraint constraints.txt --editable ".[convert,data,dev]"
 	touch $@ $(VENV)/.demo
+
+$(VENV)-cuda/.test: setup.cfg constraints.txt
+	@echo "Setting up $(VENV)-cuda (once, 5.5 GB)"
+	$(PYTHON) -m venv $(VENV)-cuda
+	$(VENV)-cuda/bin/python -m pip --disable-pip-version-check install \
+	  --quiet --constraint constraints.txt --editable ".[cuda]" pytest
+	touch $@
