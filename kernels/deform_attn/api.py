@@ -18,7 +18,7 @@ from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 import jax
-from sgmg_jax.kernels.deform_attn import choice, parallel, unavailable, xla
+from sgmg_jax.kernels.deform_attn import by_platform, choice, parallel
 from sgmg_jax.kernels.deform_attn import problem as problem_lib
 
 
@@ -68,16 +68,17 @@ def deformable_attention(
   """
   problem = problem_lib.make(values, locations, weights, level_shapes)
   names = choice.check_names(implementation)
-  choices = choice.explain(problem, names, interpret=interpret)
-  if not any(c.name for c in choices.values()):
-    raise ValueError(_cannot(choices))
+  if names is not None:
+    choices = choice.explain(problem, names, interpret=interpret)
+    if not any(chosen.name for chosen in choices.values()):
+      raise ValueError(_cannot(choices))
   options = _Options(problem.level_shapes, names, precision, interpret)
   return _jitted(values, locations, weights, options)
 
 
 @functools.partial(jax.custom_vjp, nondiff_argnums=(3,))
 def _attend(values, locations, weights, options):
-  function = functools.partial(_per_platform, "forward", options)
+  function = functools.partial(_forward, options)
   layout = "n s m d, n q m v p xy, n q m v p -> n q (m d)"
   run = parallel.frames_and_heads(function, layout)
   return run(values, locations, weights)
@@ -89,7 +90,7 @@ def _forward_rule(values, locations, weights, options):
 
 
 def _backward_rule(options, residuals, cotangent):
-  function = functools.partial(_per_platform, "backward", options)
+  function = functools.partial(_backward, options)
   inputs = "n s m d, n q m v p xy, n q m v p"
   run = parallel.frames_and_heads(function, f"{inputs}, n q (m d) -> {inputs}")
   return run(*residuals, cotangent)
@@ -100,31 +101,37 @@ _attend.defvjp(_forward_rule, _backward_rule)
 _jitted = jax.jit(_attend, static_argnums=3)
 
 
-def _per_platform(direction, options, *args):
-  """`forward` or `backward` of the implementation each platform gets."""
+def _forward(options, *args):
+  values, locations, _ = args
+  n, _, m, d = values.shape
+  out = jax.ShapeDtypeStruct((n, locations.shape[1], m * d), values.dtype)
+  return _run("forward", options, [out], args)[0]
+
+
+def _backward(options, *args):
+  gradients = [jax.ShapeDtypeStruct(x.shape, x.dtype) for x in args[:3]]
+  return tuple(_run("backward", options, gradients, args))
+
+
+def _run(direction, options, results, args):
+  """`forward` or `backward` of the implementation that the platform gets."""
   problem = problem_lib.make(*args[:3], options.level_shapes)
-  choices = choice.explain(
-    problem, options.implementation, interpret=options.interpret
+  choose = functools.partial(_choose, direction, options, problem)
+  return by_platform.call(choose, results, *args)
+
+
+def _choose(direction, options, problem, platform):
+  chosen = choice.choose(
+    problem, platform, options.implementation, interpret=options.interpret
   )
-  branches = {
-    platform: _branch(direction, options, platform, chosen)
-    for platform, chosen in choices.items()
-  }
-  default = branches.pop("cpu")
-  return jax.lax.platform_dependent(*args, **branches, default=default)
-
-
-def _branch(direction, options, platform, chosen):
-  static = dict(
+  if chosen.name is None:
+    raise ValueError(_cannot({platform: chosen}))
+  return functools.partial(
+    getattr(choice.load(chosen.name), direction),
     level_shapes=options.level_shapes,
     precision=options.precision,
     interpret=options.interpret,
   )
-  if chosen.name is None:
-    like = functools.partial(getattr(xla, direction), **static)
-    return unavailable.raises(_cannot({platform: chosen}), like)
-  module = choice.load(chosen.name)
-  return functools.partial(getattr(module, direction), **static)
 
 
 def _cannot(choices):

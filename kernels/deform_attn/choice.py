@@ -18,12 +18,14 @@ Implementation = Literal["xla", "pallas_tpu", "pallas_gpu"]
 # Where each compiles; None is everywhere.
 _RUNS_ON: dict[str, str | None] = {
   "xla": None,
+  "pallas_tpu": "tpu",
+  "pallas_gpu": "cuda",
 }
 # Best first. A platform not listed gets what "cpu" gets.
 _PREFERENCE: dict[str, tuple[str, ...]] = {
   "cpu": ("xla",),
-  "cuda": ("xla",),
-  "tpu": ("xla",),
+  "cuda": ("pallas_gpu", "xla"),
+  "tpu": ("pallas_tpu", "xla"),
 }
 # The decoder has a handful of queries: a kernel's launch and the layout it
 # wants cost more than it saves.
@@ -68,7 +70,7 @@ def explain(
     ValueError: unknown implementation.
   """
   return {
-    platform: _choose(
+    platform: choose(
       problem, platform, check_names(implementation), interpret=interpret
     )
     for platform in _PREFERENCE
@@ -91,7 +93,14 @@ def check_names(
   return names
 
 
-def _choose(problem, platform, names, *, interpret):
+def choose(
+  problem: problem_lib.Problem,
+  platform: str,
+  names: tuple[str, ...] | None,
+  *,
+  interpret: bool = False,
+) -> Choice:
+  """One platform's part of `explain`, of names already checked."""
   skipped = []
   for name in names or _PREFERENCE[platform]:
     reason = _why_not(name, platform, problem, interpret)

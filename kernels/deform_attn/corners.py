@@ -62,11 +62,3 @@ def constant(numbers):
   """int32[len(numbers)] as part of the program: a NumPy array would become a
   captured constant, which custom partitioning does not take."""
   return jnp.concatenate([jnp.full(1, n, jnp.int32) for n in numbers])
-
-
-def accumulator(shape, like):
-  """float32 zeros to add things like `like` to in a loop."""
-  # In shard_map, what a loop carries must vary over the devices from the
-  # start; this select folds away.
-  anything = like[(0,) * like.ndim].astype(jnp.float32)
-  return jnp.where(False, anything, jnp.zeros(shape, jnp.float32))

@@ -6,6 +6,7 @@ its body, and the partitioner would gather all frames on every device.
 
 from __future__ import annotations
 
+import functools
 import re
 from collections.abc import Callable
 from typing import Any
@@ -57,39 +58,36 @@ def _fold_mapped_axis(function):
 
 def _partition(function, layout):
   """The partitioner's rules, for Shardy (`layout`) and GSPMD (callbacks)."""
-  axes = [
-    [_split(array) for array in side.split(",")] for side in layout.split("->")
-  ]
+  arguments, results = (
+    [re.findall(r"\([^)]*\)|\w+", array) for array in side.split(",")]
+    for side in layout.split("->")
+  )
   # In order of appearance, as Shardy wants them.
-  every = dict.fromkeys(axis for array in axes[0] for axis in array)
+  every = dict.fromkeys(axis for array in arguments for axis in array)
   whole = tuple(axis for axis in every if axis not in ("n", "m", "(m d)"))
 
+  def specs(first):
+    """Of arguments and of results, from the first argument's."""
+    mesh_axes = dict(zip(arguments[0], first))
+    n, m = mesh_axes.get("n"), mesh_axes.get("m")
+    shared = {"n": n, "m": m, "(m d)": m}
+    spec = lambda array: PartitionSpec(*map(shared.get, array))
+    of_results = tuple(map(spec, results))
+    return (
+      tuple(map(spec, arguments)),
+      of_results if len(results) > 1 else of_results[0],
+    )
+
   def shardings(mesh, arg_shapes):
-    """Of arguments and of results; the first argument decides."""
     first = arg_shapes[0].sharding
-    if not isinstance(first, NamedSharding):
-      first = NamedSharding(mesh, PartitionSpec())
-    spec = dict(zip(axes[0][0], first.spec))
-    spec["(m d)"] = spec.get("m")
-    sides = [
-      [
-        NamedSharding(
-          mesh,
-          PartitionSpec(
-            *(spec.get(axis) if axis not in whole else None for axis in array)
-          ),
-        )
-        for array in side
-      ]
-      for side in axes
-    ]
-    arguments, results = sides
-    return tuple(arguments), results[0] if len(results) == 1 else tuple(results)
+    known = isinstance(first, NamedSharding)
+    place = functools.partial(NamedSharding, mesh)
+    return jax.tree.map(place, specs(first.spec if known else ()))
 
   def partition(mesh, arg_shapes, result_shape):
     del result_shape
-    arguments, results = shardings(mesh, arg_shapes)
-    return mesh, function, results, arguments
+    of_arguments, of_results = shardings(mesh, arg_shapes)
+    return mesh, function, of_results, of_arguments
 
   def infer(mesh, arg_shapes, result_shape):
     del result_shape
@@ -102,9 +100,22 @@ def _partition(function, layout):
     sharding_rule=layout,
     need_replication_factors=whole,
   )
-  return partitioned
 
+  def run(*args):
+    sharding = jax.typeof(args[0]).sharding
+    mesh = sharding.mesh
+    if not mesh.explicit_axes:
+      return partitioned(*args)
+    # Shardings are types here, nothing is left to the partitioner.
+    in_specs, out_specs = specs(sharding.spec)
+    place = lambda x, spec: jax.sharding.reshard(x, NamedSharding(mesh, spec))
+    return jax.shard_map(
+      partitioned,
+      mesh=mesh,
+      axis_names=set(mesh.explicit_axes),
+      in_specs=in_specs,
+      out_specs=out_specs,
+      check_vma=False,
+    )(*map(place, args, in_specs))
 
-def _split(array):
-  """Axes of one array: "n q (m d)" -> ["n", "q", "(m d)"]."""
-  return re.findall(r"\([^)]*\)|\w+", array)
+  return run

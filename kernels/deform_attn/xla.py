@@ -10,7 +10,7 @@ from __future__ import annotations
 import functools
 
 import jax
-from sgmg_jax.kernels.deform_attn import xla_backward, xla_forward
+from sgmg_jax.kernels.deform_attn import by_platform, xla_backward, xla_forward
 
 _FEW_QUERIES = 64
 
@@ -28,14 +28,14 @@ def forward(
   few = locations.shape[1] < _FEW_QUERIES
   form = functools.partial(_form, level_shapes=level_shapes)
   scan, rows = form(xla_forward.scan), form(xla_forward.rows)
-  return jax.lax.platform_dependent(
-    values,
-    locations,
-    weights,
-    tpu=jax.vmap(rows) if few else _each(scan),
-    cuda=jax.vmap(form(xla_forward.by_level)),
-    default=jax.vmap(scan) if few else _each(scan),
-  )
+  forms = {
+    "cpu": jax.vmap(scan) if few else _each(scan),
+    "cuda": jax.vmap(form(xla_forward.by_level)),
+    "tpu": jax.vmap(rows) if few else _each(scan),
+  }
+  n, q, m, *_ = locations.shape
+  out = jax.ShapeDtypeStruct((n, q, m * values.shape[3]), values.dtype)
+  return by_platform.call(forms.get, [out], values, locations, weights)[0]
 
 
 def backward(
@@ -53,15 +53,14 @@ def backward(
   few = locations.shape[1] < _FEW_QUERIES
   form = functools.partial(_form, level_shapes=level_shapes)
   rows, chunks = form(xla_backward.rows), form(xla_backward.chunks)
-  return jax.lax.platform_dependent(
-    values,
-    locations,
-    weights,
-    cotangent,
-    tpu=jax.vmap(rows) if few else _each(rows),
-    cuda=jax.vmap(rows),
-    default=jax.vmap(rows) if few else _each(chunks),
-  )
+  forms = {
+    "cpu": jax.vmap(rows) if few else _each(chunks),
+    "cuda": jax.vmap(rows),
+    "tpu": jax.vmap(rows) if few else _each(rows),
+  }
+  inputs = (values, locations, weights)
+  gradients = [jax.ShapeDtypeStruct(x.shape, x.dtype) for x in inputs]
+  return tuple(by_platform.call(forms.get, gradients, *inputs, cotangent))
 
 
 def value_gradient(values, locations, weights, cotangent, *, level_shapes):

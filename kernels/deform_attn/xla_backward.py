@@ -102,7 +102,7 @@ def chunks(values, locations, weights, cotangent, level_shapes):
 
   d_values, (d_locations, d_weights) = jax.lax.scan(
     add_chunk,
-    corners.accumulator((s * m, d), cotangent),
+    jnp.zeros((s * m, d), jnp.float32),
     (chunked(locations), chunked(weights), chunked(cotangent)),
   )
   return (

@@ -42,7 +42,7 @@ def scan(values, locations, weights, level_shapes):
       total = total + factor[..., None] * table[row * m + head]
     return total, None
 
-  total = corners.accumulator((q, m, d), values)
+  total = jnp.zeros((q, m, d), jnp.float32)
   total, _ = jax.lax.scan(add_point, total, (points, per_point, *constants))
   return total.astype(values.dtype).reshape(q, m * d)
 

@@ -264,11 +264,15 @@ class Suite:
     cotangent = random_cotangent(inputs)
     gradients = functools.partial(gradients_of, self.attend)
     expected = gradients(inputs, cotangent)
-    devices = jax.make_mesh((2,), ("data",), axis_types=(AxisType.Auto,))
-    for spec in (PartitionSpec("data"), PartitionSpec(None, None, "data")):
+    frames, heads = PartitionSpec("data"), PartitionSpec(None, None, "data")
+    for spec, axis_type in (
+      (frames, AxisType.Auto),
+      (heads, AxisType.Auto),
+      (frames, AxisType.Explicit),
+    ):
+      devices = jax.make_mesh((2,), ("data",), axis_types=(axis_type,))
       sharding = NamedSharding(devices, spec)
       placed = [jax.device_put(x, sharding) for x in inputs]
-      run = jax.jit(lambda *args: (self.attend(*args), gradients(args[:3], 1)))
       run = jax.jit(lambda *args: gradients(args, cotangent))
       program = run.lower(*placed).compile()
       for collective in ("all-gather", "all-to-all", "collective-permute"):

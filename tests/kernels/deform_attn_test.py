@@ -112,9 +112,11 @@ def test_form_of_each_platform(platform, queries):
 def test_exported_for_several_platforms():
   inputs = suite.random_inputs(70)
   gradients = jax.jit(jax.grad(lambda *args: attend(*args).sum(), 1))
-  exported = export.export(gradients, platforms=["cpu", "cuda", "tpu"])(
-    *(jax.ShapeDtypeStruct(x.shape, x.dtype) for x in inputs)
-  )
+  # JAX does not promise that other versions will read a Triton kernel.
+  checks = [export.DisabledSafetyCheck.custom_call("__gpu$xla.gpu.triton")]
+  exported = export.export(
+    gradients, platforms=["cpu", "cuda", "tpu"], disabled_checks=checks
+  )(*(jax.ShapeDtypeStruct(x.shape, x.dtype) for x in inputs))
   again = export.deserialize(exported.serialize())
   suite.close(again.call(*inputs), gradients(*inputs), 1e-6)
 
