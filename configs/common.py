@@ -122,6 +122,11 @@ def paper(*, name, sets, num_frames, batch_size, buckets, model):
 
   # Model. Sizes may be overridden here: config.model.width = 64.
   config.model = ConfigDict(dict(name=model))
+  # Of computation; "bfloat16" is faster and smaller on TPUs and GPUs.
+  config.dtype = "float32"
+  # Whether blocks are computed again in the backward pass: less memory, more
+  # time.
+  config.remat = False
   # A native checkpoint, whole or part, to start from.
   config.init_from = ""
   config.reinitialise = ()

@@ -86,6 +86,11 @@ def get_config(arg=None):
 
   # Model. Sizes may be overridden here: config.model.width = 64.
   config.model = ConfigDict(dict(name=arg["model"]))
+  # Of computation; "bfloat16" is faster and smaller on TPUs and GPUs.
+  config.dtype = "float32"
+  # Whether blocks are computed again in the backward pass: less memory, more
+  # time.
+  config.remat = False
   # A native checkpoint, whole or part, to start from.
   config.init_from = ""
   # Names of parameters that keep their random values all the same; the paper

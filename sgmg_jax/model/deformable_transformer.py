@@ -137,7 +137,7 @@ class EncoderLayer(_Layer):
   """Deformable self-attention over all levels, then the feed-forward net."""
 
   @nn.compact
-  def __call__(self, x, positions, references, valid, shapes, *, train=False):
+  def __call__(self, x, positions, references, valid, shapes, train=False):
     y = self.attention("self_attn")(x + positions, references, x, valid, shapes)
     x = self.norm("norm1", x + self.drop(y, train))
     return self.norm("norm2", x + self.drop(self.ffn(x, train), train))
@@ -190,16 +190,20 @@ def pixel_centres(level_shapes, ratios) -> jax.Array:
 
 
 class Encoder(nn.Module):
-  """The stack of encoder layers."""
+  """The stack of encoder layers; for `remat` see `sgmg.SgMg`."""
 
   num_layers: int
   layer: dict[str, Any]
+  remat: bool = False
 
   @nn.compact
   def __call__(self, x, positions, references, valid, shapes, *, train=False):
+    layer = EncoderLayer
+    if self.remat:
+      layer = nn.remat(EncoderLayer, static_argnums=(5, 6))
     for i in range(self.num_layers):
-      x = EncoderLayer(**self.layer, name=f"layers_{i}")(
-        x, positions, references, valid, shapes, train=train
+      x = layer(**self.layer, name=f"layers_{i}")(
+        x, positions, references, valid, shapes, train
       )
     return x
 
@@ -268,9 +272,10 @@ class DeformableTransformer(nn.Module):
   encoder_layers: int
   decoder_layers: int
   layer: dict[str, Any]
+  remat: bool = False
 
   def setup(self):
-    self.encoder = Encoder(self.encoder_layers, self.layer)
+    self.encoder = Encoder(self.encoder_layers, self.layer, self.remat)
     self.decoder = Decoder(self.decoder_layers, self.layer)
     param_dtype = self.layer["param_dtype"]
     self.level_embed = self.param(

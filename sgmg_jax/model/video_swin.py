@@ -205,7 +205,7 @@ class Block(nn.Module):
   param_dtype: Any = jnp.float32
 
   @nn.compact
-  def __call__(self, x, num_frames, *, train=False):
+  def __call__(self, x, num_frames, train=False):
     """x float[B, D, H, W, C]; num_frames int[] or None, see `VideoSwin`."""
     types = dict(dtype=self.dtype, param_dtype=self.param_dtype)
     x = x + self._drop(
@@ -335,23 +335,28 @@ class BlockStack(nn.Module):
   drop_paths: tuple[float, ...]
   dtype: Any = jnp.float32
   param_dtype: Any = jnp.float32
+  remat: bool = False
 
   @nn.compact
   def __call__(self, x, num_frames, *, train=False):
+    block = nn.remat(Block, static_argnums=3) if self.remat else Block
     for i, rate in enumerate(self.drop_paths):
-      x = Block(
+      x = block(
         self.num_heads,
         i % 2 == 1,
         rate,
         self.dtype,
         self.param_dtype,
         name=f"blocks_{i}",
-      )(x, num_frames, train=train)
+      )(x, num_frames, train)
     return x
 
 
 class VideoSwin(nn.Module):
-  """Video Swin with patch size (1, 4, 4) and window (8, 7, 7)."""
+  """Video Swin with patch size (1, 4, 4) and window (8, 7, 7).
+
+  For `remat` see `sgmg.SgMg`.
+  """
 
   embed_dim: int
   depths: tuple[int, ...]
@@ -359,6 +364,7 @@ class VideoSwin(nn.Module):
   drop_path: float = 0.2
   dtype: Any = jnp.float32
   param_dtype: Any = jnp.float32
+  remat: bool = False
 
   @nn.compact
   def __call__(self, frames, num_frames=None, *, train=False):
@@ -384,7 +390,11 @@ class VideoSwin(nn.Module):
         x = PatchMerging(name=f"downsamples_{i - 1}", **types)(x)
       done = sum(self.depths[:i])
       x = BlockStack(
-        heads, tuple(rates[done : done + depth]), name=f"layers_{i}", **types
+        heads,
+        tuple(rates[done : done + depth]),
+        remat=self.remat,
+        name=f"layers_{i}",
+        **types,
       )(x, num_frames, train=train)
       stages.append(x)
     return tuple(stages)

@@ -88,6 +88,15 @@ def _init_params(
   return jax.tree_util.tree_map_with_path(choose, params, loaded)
 
 
+def _get_dtype(config: ConfigDict) -> Any:
+  """The dtype of computation; parameters are float32 all the same."""
+  if config.dtype not in ("float32", "bfloat16"):
+    raise UserError(
+      f"dtype: expected float32 or bfloat16, got {config.dtype!r}"
+    )
+  return jnp.dtype(config.dtype)
+
+
 def plan_length(
   config: ConfigDict, steps_per_epoch: float | None
 ) -> tuple[int, optax.Schedule]:
@@ -167,7 +176,7 @@ def train(config: ConfigDict, workdir: str | os.PathLike) -> dict[str, float]:
 
   # Model, tokenizer and data.
   variant = variants.get_variant(**config.model)
-  model = sgmg.SgMg(variant)
+  model = sgmg.SgMg(variant, dtype=_get_dtype(config), remat=config.remat)
   source = data.open_data(config)
   checkpointer = checkpoint.Checkpointer(folder, keep=config.keep_checkpoints)
   if checkpointer.latest_step is not None:
