@@ -29,6 +29,7 @@ def calls(
   cotangent: np.ndarray,
   level_shapes: Sequence[tuple[int, int]],
   dtype: str,
+  queued: int = 1,
 ) -> tuple[str, Call, Call]:
   """What to time, on a GPU if PyTorch sees one, else on all cores.
 
@@ -38,6 +39,7 @@ def calls(
     cotangent: float32[N, Q, M * D].
     level_shapes: V pairs (h, w).
     dtype: of values; float32 on CPUs, whose grid_sample has no other.
+    queued: how often a function does its work before it waits for it.
 
   Returns:
     A name, and two functions without arguments that return, when done, the
@@ -62,12 +64,15 @@ def calls(
 
   def forward():
     with torch.no_grad():
-      return done(_attend(*inputs, level_shapes))
+      for _ in range(queued):
+        out = _attend(*inputs, level_shapes)
+    return done(out)
 
   def gradient():
-    leaves = [x.detach().requires_grad_() for x in inputs]
-    out = _attend(*leaves, level_shapes)
-    out.backward(cotangent)
+    for _ in range(queued):
+      leaves = [x.detach().requires_grad_() for x in inputs]
+      out = _attend(*leaves, level_shapes)
+      out.backward(cotangent)
     return done((out.detach(), *(leaf.grad for leaf in leaves)))
 
   return f"torch {dtype}", forward, gradient
