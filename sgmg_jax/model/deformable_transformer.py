@@ -18,6 +18,8 @@ from sgmg_jax.kernels import deform_attn
 from sgmg_jax.model import layers, spectral_fusion
 
 NUM_LEVELS = 4
+# Fewer than this sample before they project.
+_FEW_QUERIES = 64
 
 _zeros = nn.initializers.zeros
 
@@ -65,8 +67,9 @@ class DeformableAttention(nn.Module):
     m, v, p = self.num_heads, len(level_shapes), self.num_points
     types = dict(dtype=self.dtype, param_dtype=self.param_dtype)
     xavier = dict(kernel_init=layers.xavier_uniform, bias_init=_zeros)
-    values = layers.Dense(c, name="value_proj", **xavier, **types)(source)
-    values = jnp.where(source_valid[..., None], values, 0)
+    value_proj = layers.Affine(
+      source.shape[-1], c, name="value_proj", **xavier, **types
+    )()
     # Sampling coordinates in float32: bfloat16 would be off by pixels.
     offsets = layers.Dense(
       m * v * p * 2,
@@ -88,13 +91,56 @@ class DeformableAttention(nn.Module):
     else:
       extent = references[:, :, None, :, None, 2:]
       locations = centre + offsets / p * extent * 0.5
-    out = deform_attn.deformable_attention(
-      values.reshape(f, -1, m, c // m),
-      locations,
-      weights,
+    sample = functools.partial(
+      _sample_then_project if lq < _FEW_QUERIES else _project_then_sample,
       level_shapes=level_shapes,
     )
+    out = sample(source, source_valid, value_proj, locations, weights)
     return layers.Dense(c, name="output_proj", **xavier, **types)(out)
+
+
+def _project_then_sample(
+  source, valid, value_proj, locations, weights, *, level_shapes
+):
+  """Attended values float[F, Lq, C] of source float[F, S, C]."""
+  kernel, bias = value_proj
+  values = layers.matmul(source.astype(kernel.dtype), kernel) + bias
+  values = jnp.where(valid[..., None], values, 0)
+  f, s, c = values.shape
+  m = weights.shape[2]
+  return deform_attn.deformable_attention(
+    values.reshape(f, s, m, c // m),
+    locations,
+    weights,
+    level_shapes=level_shapes,
+  )
+
+
+def _sample_then_project(
+  source, valid, value_proj, locations, weights, *, level_shapes
+):
+  """The same with the sampled source projected, not all of it.
+
+  Sampling is linear, too, so the heads of few queries can sample the source
+  itself; what they sample of the valid pixels is what the bias counts.
+  """
+  kernel, bias = value_proj
+  f, q, m = weights.shape[:3]
+  c = source.shape[-1]
+  # A query of one head for every query and head.
+  alone = lambda x: x.reshape(f, q * m, 1, *x.shape[3:])
+  sampled, count = (
+    deform_attn.deformable_attention(
+      x[:, :, None], alone(locations), alone(weights), level_shapes=level_shapes
+    ).reshape(f, q, m, -1)
+    for x in (
+      jnp.where(valid[..., None], source.astype(kernel.dtype), 0),
+      valid[..., None].astype(jnp.float32),
+    )
+  )
+  out = jnp.einsum("fqmc,cmd->fqmd", sampled, kernel.reshape(c, m, -1))
+  out = out + count.astype(out.dtype) * bias.reshape(m, -1)
+  return out.reshape(f, q, -1)
 
 
 class _Layer(nn.Module):

@@ -42,6 +42,8 @@ def resize(x, size, method):
   channels where they are; it would transpose the maps and back.
   """
   f, h, w, c = x.shape
+  if (h, w) == size:
+    return x
   rows, columns = (
     jax.image.resize(np.eye(n, dtype=x.dtype), (m, n), method, antialias=False)
     for n, m in zip((h, w), size)
@@ -51,29 +53,15 @@ def resize(x, size, method):
   return product(rows, x.reshape(f, h, -1)).reshape(f, *size, c)
 
 
-def mask_features(memory) -> jax.Array:
-  """Encoder output at strides 8, 16, 32 added up at stride 8.
-
-  Args:
-    memory: three maps float[F, h, w, C].
-
-  Returns:
-    float[F, h, w, C].
-  """
-  first, *others = memory
-  total = first
-  for x in others:
-    total = total + resize(
-      x, first.shape[1:3], jax.image.ResizeMethod.CUBIC_PYTORCH
-    )
-  return total
-
-
-def apply_patch_kernels(features, kernels, references, size):
+def apply_patch_kernels(memory, kernels, references, size):
   """Patch logits of every query.
 
+  The mask features are the encoder's maps of strides 8, 16 and 32 added up at
+  stride 8. Resizing and the first convolution commute, and the convolution
+  has far fewer channels to resize, so it comes first.
+
   Args:
-    features: float[B, T, h, w, C], stride 8.
+    memory: three maps float[B, T, h, w, C].
     kernels: float[B, T, Q, K] with K = `num_kernel_parameters(C)`.
     references: float[B, T, Q, 2], (cx, cy) in [0, 1].
     size: int[B, 2], (height, width) of the clip before padding.
@@ -81,7 +69,7 @@ def apply_patch_kernels(features, kernels, references, size):
   Returns:
     float[B, T, Q, h, w, 16].
   """
-  h, w, c = features.shape[2:]
+  b, t, h, w, c = memory[0].shape
   w0, w1, b0, b1 = jnp.split(
     kernels,
     np.cumsum([PATCH * (c + 2), PATCH * PATCH, PATCH]),
@@ -100,7 +88,14 @@ def apply_patch_kernels(features, kernels, references, size):
   wx, wy = (w0[..., c + i].astype(jnp.float32) for i in (0, 1))
   across = dx[..., :, None] * wx[..., None, :]
   down = dy[..., :, None] * wy[..., None, :]
-  x = jnp.einsum("bthwc,btqpc->btqhwp", features, w0[..., :c])
+  x = 0
+  kernels = w0[..., :c].reshape(b, t, -1, c).swapaxes(-1, -2)
+  for level in memory:
+    # Pixels as rows: as columns, all channels would be transposed.
+    part = level.reshape(b, t, -1, c) @ kernels.astype(level.dtype)
+    part = part.reshape(b * t, *level.shape[2:4], -1)
+    x += resize(part, (h, w), jax.image.ResizeMethod.CUBIC_PYTORCH)
+  x = jnp.moveaxis(x.reshape(b, t, h, w, -1, PATCH), 4, 2)
   x = x + across[..., None, :, :] + down[..., :, None, :]
   x = nn.relu(x + b0[..., None, None, :])
   x = jnp.einsum("btqhwp,btqop->btqhwo", x, w1.astype(x.dtype))

@@ -299,10 +299,6 @@ class SgMg(nn.Module):
 
     With query int[B], only that query's: float[B, T, 1, h/8, w/8, 16].
     """
-    b, t = decoded.memory[0].shape[:2]
-    features = mask_head.mask_features(
-      [x.reshape(b * t, *x.shape[2:]) for x in decoded.memory]
-    )
     hidden, references = decoded.hidden[layer], decoded.references[layer]
     if query is not None:
       hidden, references = (
@@ -310,7 +306,7 @@ class SgMg(nn.Module):
         for x in (hidden, references)
       )
     return mask_head.apply_patch_kernels(
-      features.reshape(b, t, *features.shape[1:]),
+      decoded.memory,
       self.controller(hidden),
       references[..., :2],
       video.size,

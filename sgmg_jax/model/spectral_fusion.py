@@ -7,6 +7,7 @@ under mixed precision.
 
 from __future__ import annotations
 
+import functools
 from typing import Any
 
 import jax.numpy as jnp
@@ -162,30 +163,40 @@ class PackedAttention(nn.Module):
 
   @nn.compact
   def __call__(self, query, key, value, key_valid=None, *, train=False):
-    """float[B, Lq, C], [B, L, C], [B, L, C], bool[B, L] -> [B, Lq, C]."""
-    c = query.shape[-1]
-    types = dict(dtype=self.dtype, param_dtype=self.param_dtype)
-    in_kernel, in_bias = layers.Affine(
-      c, 3 * c, kernel_init=self.kernel_init, name="in_proj", **types
-    )()
-    inputs = (query, key, value)
-    kernels, biases = jnp.split(in_kernel, 3, -1), jnp.split(in_bias, 3)
-    q, k, v = (
-      (layers.matmul(x.astype(self.dtype), kernel) + bias).reshape(
-        *x.shape[:-1], self.num_heads, -1
-      )
-      for x, kernel, bias in zip(inputs, kernels, biases)
+    """float[B, Lq, C], [B, L, C], [B, L, C], bool[B, L] -> [B, Lq, C].
+
+    There are few keys, so the queries' projection is applied to the keys and
+    the output's to the values: query and output are multiplied once.
+    """
+    (b, length, c), m = key.shape, self.num_heads
+    affine = functools.partial(
+      layers.Affine,
+      c,
+      kernel_init=self.kernel_init,
+      dtype=self.dtype,
+      param_dtype=self.param_dtype,
     )
-    scores = jnp.einsum("bqmd,bkmd->bmqk", q * q.shape[-1] ** -0.5, k)
-    scores = scores.astype(jnp.float32)
+    in_kernel, in_bias = affine(3 * c, name="in_proj")()
+    out_kernel, out_bias = affine(c, name="out_proj")()
+    query, key, value = (x.astype(self.dtype) for x in (query, key, value))
+    kernels, biases = jnp.split(in_kernel, 3, -1), jnp.split(in_bias, 3)
+    k, v = (
+      (layers.matmul(x, kernel) + bias).reshape(b, length, m, -1)
+      for x, kernel, bias in zip((key, value), kernels[1:], biases[1:])
+    )
+    k = k * k.shape[-1] ** -0.5
+    # [B, C, M L], [B, M L], [B, M L, C]
+    asked = jnp.einsum("cmd,bkmd->bcmk", kernels[0].reshape(c, m, -1), k)
+    offset = jnp.einsum("md,bkmd->bmk", biases[0].reshape(m, -1), k)
+    said = jnp.einsum("bkmd,mdc->bmkc", v, out_kernel.reshape(m, -1, c))
+    scores = query @ asked.reshape(b, c, -1) + offset.reshape(b, 1, -1)
+    scores = scores.reshape(b, -1, m, length).astype(jnp.float32)
     if key_valid is not None:
       scores = jnp.where(key_valid[:, None, None], scores, -1e30)
     weights = nn.softmax(scores).astype(self.dtype)
     weights = nn.Dropout(self.dropout)(weights, deterministic=not train)
-    out = jnp.einsum("bmqk,bkmd->bqmd", weights, v).reshape(query.shape)
-    return layers.Dense(
-      c, kernel_init=self.kernel_init, name="out_proj", **types
-    )(out)
+    out = weights.reshape(b, -1, m * length) @ said.reshape(b, -1, c)
+    return out + out_bias
 
 
 class VisionLanguageFusion(nn.Module):
