@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import dataclasses
 import functools
+import hashlib
+import json
 from collections.abc import Mapping
 from typing import Any
 
@@ -56,6 +59,17 @@ def part(name: str, variant: variants.Variant) -> dict[str, Any]:
   return _init_shapes(
     module, struct((1, 4), jnp.int32), struct((1, 4), jnp.bool_)
   )
+
+
+def digest(params: Mapping, variant: variants.Variant, part: str | None) -> str:
+  """A name for these shapes in this variant or part of it.
+
+  A card that holds it proves that the parameters were checked when saved:
+  tracing a large model to check them again takes seconds.
+  """
+  shapes = {k: list(x.shape) for k, x in sorted(_flat(params).items())}
+  content = [dataclasses.asdict(variant), part, shapes]
+  return hashlib.sha256(json.dumps(content).encode()).hexdigest()
 
 
 def check(params: Mapping, expected: Mapping, source: object) -> None:

@@ -84,7 +84,8 @@ def save(
     marker = new / "params" / "commit_success.txt"
     if marker.exists():
       marker.write_text("Checkpoint commit was successful\n")
-    card_lib.write(new, {**card, "files": _file_sizes(new)})
+    shapes = abstract.digest(params, variant, card.get("part"))
+    card_lib.write(new, {**card, "files": _file_sizes(new), "shapes": shapes})
     if tokenizer is not None:
       tokenizer.save_pretrained(new / "tokenizer")
 
@@ -127,11 +128,13 @@ def _load(name_or_path: str | os.PathLike) -> Checkpoint:
   card = card_lib.read(directory)
   variant = card_lib.variant_of(card, directory)
   params = _restore(directory, card)
-  _check(params, variant, card, directory)
+  shapes = abstract.digest(params, variant, card.get("part"))
+  if card.get("shapes") != shapes:
+    _check(params, variant, card, directory)
   folder = directory / "tokenizer"
   tokenizer = None
   if folder.is_dir():
-    tokenizer = tokenizer_lib.load_tokenizer(folder)
+    tokenizer = tokenizer_lib.SavedTokenizer(folder)
   _check_tokenizer(tokenizer, variant, card, directory)
   return Checkpoint(params, variant, card, tokenizer)
 

@@ -6,6 +6,7 @@ a padding token will do.
 
 from __future__ import annotations
 
+import json
 import logging
 import os
 import pathlib
@@ -18,7 +19,7 @@ import numpy as np
 
 from sgmg_jax import errors
 
-Tokenizer = Any  # transformers.PreTrainedTokenizerFast
+Tokenizer = Any  # transformers.PreTrainedTokenizerFast or SavedTokenizer
 
 _PROBE_SECONDS = 5
 _FILES = "tokenizer.json (or vocab.json and merges.txt), tokenizer_config.json"
@@ -49,6 +50,60 @@ def load_tokenizer(name: str | os.PathLike) -> Tokenizer:
     raise errors.UserError(
       f"tokenizer {name!r} of the hub cannot be used: {_first_line(error)}"
     ) from error
+
+
+class SavedTokenizer:
+  """A tokenizer of a native checkpoint, without waiting for transformers.
+
+  What `save_pretrained` of a fast tokenizer wrote gives the same ids through
+  the tokenizers library alone. It has what `encode` and `native.save` need.
+
+  Attributes:
+    pad_token_id: id of the padding token.
+  """
+
+  def __init__(self, folder: pathlib.Path):
+    """Reads a folder.
+
+    Raises:
+      UserError: no tokenizer there, or it is damaged.
+    """
+    import tokenizers
+
+    _require_files(folder, {"tokenizer.json"})
+    # In memory: the folder may be replaced by what is saved from it.
+    self._files = {
+      path.name: path.read_bytes()
+      for path in sorted(folder.iterdir())
+      if path.is_file()
+    }
+    try:
+      self._backend = tokenizers.Tokenizer.from_buffer(
+        self._files["tokenizer.json"]
+      )
+      config = json.loads(self._files["tokenizer_config.json"])
+      pad_token = config["pad_token"]
+      if isinstance(pad_token, dict):
+        pad_token = pad_token["content"]
+      self.pad_token_id = self._backend.token_to_id(pad_token)
+    except Exception as error:
+      raise errors.UserError(
+        f"the tokenizer in {folder} cannot be read: {_first_line(error)}"
+      ) from error
+    self._backend.no_truncation()
+    self._backend.no_padding()
+
+  def __len__(self) -> int:
+    return self._backend.get_vocab_size(with_added_tokens=True)
+
+  def __call__(self, text: str, **_: Any) -> dict[str, list[int]]:
+    return {"input_ids": self._backend.encode(text).ids}
+
+  def save_pretrained(self, folder: str | os.PathLike) -> None:
+    folder = pathlib.Path(folder)
+    folder.mkdir(parents=True, exist_ok=True)
+    for name, data in self._files.items():
+      (folder / name).write_bytes(data)
 
 
 def encode(
@@ -98,16 +153,19 @@ def check(tokenizer: Tokenizer, vocab_size: int, pad_token_id: int) -> None:
     )
 
 
-def _from_folder(folder: pathlib.Path) -> Tokenizer:
+def _require_files(folder: pathlib.Path, *choices: set[str]) -> None:
+  """Raises a UserError unless one of the sets of files, and a config, exist."""
   have = {path.name for path in folder.iterdir()}
-  whole = "tokenizer.json" in have
-  parts = {"vocab.json", "merges.txt"} <= have
-  if not whole and not parts:
+  if not any(files <= have for files in choices):
     raise errors.UserError(f"no tokenizer in {folder}: put {_FILES} there")
   if not have & {"tokenizer_config.json", "config.json"}:
     raise errors.UserError(
       f"no tokenizer_config.json in {folder}: put it beside the tokenizer"
     )
+
+
+def _from_folder(folder: pathlib.Path) -> Tokenizer:
+  _require_files(folder, {"tokenizer.json"}, {"vocab.json", "merges.txt"})
   try:
     return _pretrained(str(folder), local_files_only=True)
   except Exception as error:

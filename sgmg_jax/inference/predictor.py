@@ -81,8 +81,9 @@ class Predictor:
     self.variant = checkpoint.variant
     self._tokenizer = checkpoint.tokenizer
     # Saved in half precision, parameters are still computed with as float32.
-    self._params = jax.tree.map(
-      lambda x: jnp.asarray(x, jnp.float32), checkpoint.params
+    # Cast on the host: on the device each shape would be compiled.
+    self._params = jax.device_put(
+      jax.tree.map(lambda x: np.asarray(x, np.float32), checkpoint.params)
     )
     self._programs = programs.compiled(
       checkpoint.variant, jnp.dtype(dtype).name

@@ -2,6 +2,8 @@
 
 import json
 import shutil
+import subprocess
+import sys
 
 import jax
 import ml_dtypes
@@ -122,6 +124,34 @@ def test_params_that_do_not_fit_the_card_do_not_load(directory):
   edit_card(directory, lambda c: c["variant"].update(num_queries=7))
   with pytest.raises(errors.UserError, match=r"\(5, 64\), expected \(7, 64\)"):
     native.load(directory)
+
+
+def test_what_was_checked_when_saved_is_not_traced_again(
+  directory, params, monkeypatch
+):
+  class Traced(Exception):
+    pass
+
+  def trace(variant):
+    raise Traced
+
+  monkeypatch.setattr(abstract, "model", trace)
+  same(native.load(directory).params, params)
+  for name in native.bundled():
+    native.load(name)
+  edit_card(directory, lambda c: c.pop("shapes"))
+  with pytest.raises(Traced):
+    native.load(directory)
+
+
+def test_loading_does_not_wait_for_other_frameworks():
+  check = (
+    "import sys; from sgmg_jax.checkpoints import native\n"
+    "native.load('refshapes-mini')\n"
+    "heavy = {'transformers', 'torch', 'tensorflow'} & set(sys.modules)\n"
+    "assert not heavy, heavy"
+  )
+  subprocess.run([sys.executable, "-c", check], check=True)
 
 
 def test_tokenizer_must_fit(tmp_path, params, tokenizer):

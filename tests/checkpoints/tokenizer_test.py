@@ -1,6 +1,7 @@
 """Finding a tokenizer and encoding expressions."""
 
 import json
+import shutil
 import time
 import urllib.error
 import urllib.request
@@ -10,6 +11,7 @@ import pytest
 from huggingface_hub import constants
 
 from sgmg_jax import errors
+from sgmg_jax.checkpoints import native
 from sgmg_jax.checkpoints import tokenizer as tokenizer_lib
 
 
@@ -49,6 +51,56 @@ def test_encode_pads_to_the_length(tokenizer):
 def test_case_and_order_are_kept(tokenizer):
   tokens, _ = tokenizer_lib.encode(tokenizer, ["A red dog"], 5)
   assert tokens.tolist() == [[0, 3, 5, 8, 2]]  # "A" is unknown, "a" is not
+
+
+def test_saved_tokenizer_gives_the_same_ids(byte_level_folder, tmp_path):
+  """As transformers', with what is special about roberta-base's."""
+  config = {"tokenizer_class": "RobertaTokenizer", "model_max_length": 512}
+  path = byte_level_folder / "tokenizer_config.json"
+  path.write_text(json.dumps(config))
+  folders = [native.PRETRAINED / "refshapes-mini" / "tokenizer"]
+  folders.append(tmp_path / "saved")
+  tokenizer_lib.load_tokenizer(byte_level_folder).save_pretrained(folders[1])
+  sentences = [
+    "a red ball",
+    " The  RED dog, 2nd one!",
+    "a <mask> and </s> in it",
+    "ein gr\u00fcner B\u00e4r \U0001f43b",
+    "a ball " * 50,
+  ]
+  for folder in folders:
+    theirs = tokenizer_lib.load_tokenizer(folder)
+    ours = tokenizer_lib.SavedTokenizer(folder)
+    assert len(ours) == len(theirs)
+    assert ours.pad_token_id == theirs.pad_token_id
+    for found, expected in zip(
+      tokenizer_lib.encode(ours, sentences, 512),
+      tokenizer_lib.encode(theirs, sentences, 512),
+    ):
+      np.testing.assert_array_equal(found, expected)
+
+
+def test_saved_tokenizer_saves_its_files(tokenizer, tmp_path):
+  tokenizer.save_pretrained(tmp_path / "a")
+  ours = tokenizer_lib.SavedTokenizer(tmp_path / "a")
+  shutil.rmtree(tmp_path / "a")
+  ours.save_pretrained(tmp_path / "b")
+  again = tokenizer_lib.load_tokenizer(tmp_path / "b")
+  assert again("a red ball")["input_ids"] == [0, 4, 5, 6, 2]
+
+
+def test_saved_tokenizer_names_what_is_wrong(tokenizer, tmp_path):
+  tokenizer.save_pretrained(tmp_path)
+  config = tmp_path / "tokenizer_config.json"
+  config.write_text("{}")
+  with pytest.raises(errors.UserError, match="cannot be read: 'pad_token'"):
+    tokenizer_lib.SavedTokenizer(tmp_path)
+  config.unlink()
+  with pytest.raises(errors.UserError, match="no tokenizer_config.json"):
+    tokenizer_lib.SavedTokenizer(tmp_path)
+  (tmp_path / "tokenizer.json").unlink()
+  with pytest.raises(errors.UserError, match="no tokenizer in"):
+    tokenizer_lib.SavedTokenizer(tmp_path)
 
 
 @pytest.mark.parametrize("expression", ["", "  \n", None])
