@@ -10,6 +10,14 @@ import pytest
 from sgmg_jax.kernels.deform_attn import pallas_gpu, problem
 
 
+@pytest.fixture(autouse=True)
+def _compile_quickly():
+  """Interpreted kernels are long programs, each of which runs once here."""
+  jax.config.update("jax_disable_most_optimizations", True)
+  yield
+  jax.config.update("jax_disable_most_optimizations", False)
+
+
 class TestPallasGpu(suite.Suite):
   implementation = "pallas_gpu"
   interpret = True
