@@ -23,7 +23,7 @@ LB: loop header
    0xc   : >> {}
    0xd   : >> {}
    0xe   : >> {}
-   0xf: > {%p4 = scmp.ge.s32.totalorder (%p7_p1), %s1, 10 /* loop exit test */}
+ 0xf : > {%p4 = scmp.ge.s32.totalorder (%p7_p1), %s1, 10 /* loop exit test */}
   0x10   : > { %2 = sbr.rel (!%p4) target = $region1 }
   0x11   : > {}
   0x12   : > {}
