@@ -5,9 +5,10 @@ import importlib
 
 import deform_attn_suite as suite
 import jax
+import jax.numpy as jnp
 import numpy as np
 import pytest
-from sgmg_jax.kernels.deform_attn import pallas_gpu, problem
+from sgmg_jax.kernels.deform_attn import corners, pallas_gpu, problem
 
 
 @pytest.fixture(autouse=True)
@@ -55,6 +56,20 @@ def test_says_what_it_cannot_run(change, reason):
 def test_more_channels_get_smaller_blocks(queries, channels, block):
   blocks = pallas_gpu._FORWARD_BLOCKS
   assert pallas_gpu._block(blocks, queries, channels)[0] == block
+
+
+def test_queries_past_the_end_stay_in_memory(monkeypatch):
+  """Which the interpreter forgives and a GPU does not."""
+  monkeypatch.setattr(pallas_gpu.pl, "program_id", lambda axis: 2)
+  queries = np.asarray(pallas_gpu._queries(131, 64))
+  np.testing.assert_array_equal(queries, [128, 129] + [130] * 62)
+
+
+@pytest.mark.parametrize("far", [-1e30, -1.6, 7.6, 1e30, np.inf, np.nan])
+def test_rows_of_far_off_samples_stay_in_memory(far):
+  for dx, dy in corners.CORNERS:
+    row, *_ = corners.one(jnp.float32(far), jnp.float32(far), dx, dy, 6, 7, 10)
+    assert 10 <= row < 10 + 6 * 7
 
 
 def test_cost_of_every_call_and_name():
