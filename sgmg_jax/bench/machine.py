@@ -55,18 +55,22 @@ def peak_host_memory_gb() -> float:
 
 
 def in_process(
-  module: str, argument: Any, environment: Mapping[str, str] | None = None
+  module: str,
+  argument: Any,
+  environment: Mapping[str, str | None] | None = None,
 ) -> Any:
   """What `python -m module` prints last, as JSON, for a JSON argument.
 
   Args:
     module: takes `json.dumps(argument)` as its only argument.
     argument: anything that JSON can hold.
-    environment: variables on top of this process's.
+    environment: variables to set on top of this process's, or, where None,
+      to remove.
   """
+  variables = os.environ | dict(environment or {})
   result = subprocess.run(
     [sys.executable, "-m", module, json.dumps(argument)],
-    env=os.environ | dict(environment or {}),
+    env={k: v for k, v in variables.items() if v is not None},
     stdout=subprocess.PIPE,
     text=True,
     check=True,

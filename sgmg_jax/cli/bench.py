@@ -49,7 +49,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
   parser.epilog = EPILOG
   parser.add_argument(
     "what",
-    choices=["model", "kernels", "data"],
+    choices=["model", "kernels", "startup", "data"],
     help="the whole model, its deformable attention, the first answer, or the "
     "training pipeline",
   )

@@ -48,11 +48,14 @@ def test_process_of_its_own(tmp_path, monkeypatch):
   (tmp_path / "echo.py").write_text(
     "import json, os, sys\n"
     "print('noise')\n"
-    "print(json.dumps([json.loads(sys.argv[1]), os.environ['ANSWER']]))\n"
+    "found = [os.environ.get(name) for name in ('ANSWER', 'REMOVED')]\n"
+    "print(json.dumps([json.loads(sys.argv[1]), *found]))\n"
   )
   monkeypatch.setenv("PYTHONPATH", str(tmp_path))
-  found = machine.in_process("echo", {"a": 1}, {"ANSWER": "42"})
-  assert found == [{"a": 1}, "42"]
+  monkeypatch.setenv("REMOVED", "1")
+  variables = {"ANSWER": "42", "REMOVED": None}
+  found = machine.in_process("echo", {"a": 1}, variables)
+  assert found == [{"a": 1}, "42", None]
 
 
 def test_median():
