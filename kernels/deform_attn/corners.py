@@ -35,6 +35,25 @@ def one(x, y, dx, dy, width, height, start):
   return row, inside, *weights
 
 
+def window(location, size):
+  """The two pixels round each coordinate, on an axis with a border.
+
+  Args:
+    location: float, 0 to 1 from outer edge to outer edge.
+    size: int, pixels of the axis, without the border of one on both sides.
+
+  Returns:
+    (index of the first one on the bordered axis, share of the second one,
+    whether any of them is inside).
+  """
+  x = jnp.clip(location * size - 0.5, -2.0, size + 1.0)
+  first = jnp.floor(x)
+  share = x - first
+  first = first.astype(jnp.int32)
+  inside = (first >= -1) & (first < size)
+  return jnp.clip(first, -1, size - 1) + 1, share, inside
+
+
 def levels(level_shapes):
   """(widths, heights, starts) of the levels, three tuples of V int."""
   heights, widths = zip(*level_shapes)

@@ -52,9 +52,9 @@ def backward(
   del precision, interpret
   few = locations.shape[1] < _FEW_QUERIES
   form = functools.partial(_form, level_shapes=level_shapes)
-  rows, chunks = form(xla_backward.rows), form(xla_backward.chunks)
+  rows, windows = form(xla_backward.rows), form(xla_backward.windows)
   forms = {
-    "cpu": jax.vmap(rows) if few else _each(chunks),
+    "cpu": jax.vmap(rows) if few else _each(windows),
     "cuda": jax.vmap(rows),
     "tpu": jax.vmap(rows) if few else _each(rows),
   }

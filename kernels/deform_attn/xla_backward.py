@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import jax
 import jax.numpy as jnp
-from sgmg_jax.kernels.deform_attn import corners
+from sgmg_jax.kernels.deform_attn import corners, problem
 
 # Gathered rows of one chunk of queries: they should stay in cache.
 _CHUNK_BYTES = 4 * 2**20
@@ -83,10 +83,23 @@ def _per_head(cotangent, num_heads):
   return cotangent.reshape(q, num_heads, -1).astype(jnp.float32)
 
 
-def chunks(values, locations, weights, cotangent, level_shapes):
-  """`rows` in chunks of queries, for the cache and for memory."""
+def windows(values, locations, weights, cotangent, level_shapes):
+  """Chunks of queries, windows of two by two pixels read and added at once.
+
+  For CPUs: what is gathered stays in cache, and there is a quarter as much
+  to look up and to scatter. A border of zeros round every level makes all
+  windows whole.
+  """
   s, m, d = values.shape
   q = locations.shape[0]
+  starts = problem.starts(level_shapes)
+  grids = [
+    jnp.pad(
+      jnp.moveaxis(values[i : i + h * w].reshape(h, w, m, d), 2, 0),
+      ((0, 0), (1, 1), (1, 1), (0, 0)),
+    )
+    for i, (h, w) in zip(starts, level_shapes)
+  ]
   bytes_per_query = 4 * d * 4 * weights[0].size
   num_chunks = -(-q * bytes_per_query // _CHUNK_BYTES)
   chunk = -(-q // num_chunks)
@@ -96,17 +109,79 @@ def chunks(values, locations, weights, cotangent, level_shapes):
     x = jnp.pad(x, [(0, padding)] + [(0, 0)] * (x.ndim - 1))
     return x.reshape(num_chunks, chunk, *x.shape[1:])
 
-  def add_chunk(d_values, chunk):
-    d_values, *others = _accumulate(d_values, values, *chunk, level_shapes)
-    return d_values, others
+  def add_chunk(d_grids, chunk):
+    results = [
+      _add_windows(*level, *chunk, index)
+      for index, level in enumerate(zip(d_grids, grids))
+    ]
+    d_grids, d_locations, d_weights = zip(*results)
+    return d_grids, (jnp.stack(d_locations, 2), jnp.stack(d_weights, 2))
 
-  d_values, (d_locations, d_weights) = jax.lax.scan(
+  d_grids, (d_locations, d_weights) = jax.lax.scan(
     add_chunk,
-    jnp.zeros((s * m, d), jnp.float32),
+    tuple(jnp.zeros(grid.shape, jnp.float32) for grid in grids),
     (chunked(locations), chunked(weights), chunked(cotangent)),
   )
+  d_values = [
+    jnp.moveaxis(grid[:, 1:-1, 1:-1], 0, 2).reshape(-1, m, d)
+    for grid in d_grids
+  ]
   return (
-    d_values.reshape(s, m, d).astype(values.dtype),
+    jnp.concatenate(d_values).astype(values.dtype),
     d_locations.reshape(-1, *locations.shape[1:])[:q].astype(locations.dtype),
     d_weights.reshape(-1, *weights.shape[1:])[:q].astype(weights.dtype),
   )
+
+
+def _add_windows(d_grid, grid, locations, weights, cotangent, level):
+  """Adds some queries to one level's d_grid; their other gradients.
+
+  Args:
+    d_grid, grid: [M, h + 2, w + 2, D].
+    locations, weights, cotangent: [Q, M, V, P, 2], [Q, M, V, P], [Q, M * D].
+    level: which of V.
+
+  Returns:
+    (d_grid, d_locations [Q, M, P, 2], d_weights [Q, M, P]).
+  """
+  m, height, width, d = (x - y for x, y in zip(grid.shape, (0, 2, 2, 0)))
+  point = locations[:, :, level].astype(jnp.float32)
+  weight = weights[:, :, level].astype(jnp.float32)
+  cotangent = _per_head(cotangent, m)
+  column, share_x, inside_x = corners.window(point[..., 0], width)
+  line, share_y, inside_y = corners.window(point[..., 1], height)
+  inside = (inside_x & inside_y)[..., None, None]
+  head = jnp.broadcast_to(jnp.arange(m)[:, None], line.shape)
+  index = jnp.stack([head, line, column], -1)
+  windows = jax.lax.gather(
+    grid,
+    index,
+    jax.lax.GatherDimensionNumbers((3, 4, 5), (0,), (0, 1, 2)),
+    (1, 2, 2, d),
+    mode=jax.lax.GatherScatterMode.PROMISE_IN_BOUNDS,
+  )
+  # dot_general with batch dimensions: a reduction over 32 channels would be
+  # scalar code on XLA:CPU.
+  dots = jnp.einsum(
+    "qmpyxd,qmd->qmpyx",
+    windows,
+    cotangent,
+    preferred_element_type=jnp.float32,
+  )
+  dots = jnp.where(inside, dots, 0.0)
+  of_x = jnp.stack([1 - share_x, share_x], -1)
+  of_y = jnp.stack([1 - share_y, share_y], -1)
+  bilinear = of_y[..., :, None] * of_x[..., None, :]
+  d_weights = jnp.sum(bilinear * dots, (-2, -1))
+  d_x = jnp.sum((dots[..., 1] - dots[..., 0]) * of_y, -1) * weight * width
+  d_y = jnp.sum((dots[..., 1, :] - dots[..., 0, :]) * of_x, -1)
+  d_y = d_y * weight * height
+  factor = jnp.where(inside, bilinear * weight[..., None, None], 0.0)
+  d_grid = jax.lax.scatter_add(
+    d_grid,
+    index,
+    factor[..., None] * cotangent[:, :, None, None, None],
+    jax.lax.ScatterDimensionNumbers((3, 4, 5), (0,), (0, 1, 2)),
+    mode=jax.lax.GatherScatterMode.PROMISE_IN_BOUNDS,
+  )
+  return d_grid, jnp.stack([d_x, d_y], -1), d_weights

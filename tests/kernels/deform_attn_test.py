@@ -79,7 +79,7 @@ def test_forward_forms(form):
 
 
 @pytest.mark.parametrize("chunk_bytes", [2**12, 2**22])
-@pytest.mark.parametrize("form", [xla_backward.rows, xla_backward.chunks])
+@pytest.mark.parametrize("form", [xla_backward.rows, xla_backward.windows])
 def test_backward_forms(form, chunk_bytes, monkeypatch):
   monkeypatch.setattr(xla_backward, "_CHUNK_BYTES", chunk_bytes)
   inputs = suite.random_inputs(131)
@@ -104,7 +104,7 @@ def test_form_of_each_platform(platform, queries):
   text = suite.lowered_text(run, inputs, platform)
   assert f"deform_attn_xla_forward_{form}" in text
   gradients = jax.grad(lambda *args: run(*args).sum(), (0, 1, 2))
-  form = "chunks" if platform == "cpu" and not few else "rows"
+  form = "windows" if platform == "cpu" and not few else "rows"
   text = suite.lowered_text(gradients, inputs, platform)
   assert f"deform_attn_xla_backward_{form}" in text
 
