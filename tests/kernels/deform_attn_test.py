@@ -145,6 +145,50 @@ class TestChoice:
     chosen = choice.explain(self.problem(), "xla")
     assert chosen == dict.fromkeys(("cpu", "cuda", "tpu"), ("xla", []))
 
+  def test_kernels_where_they_run_and_pay(self):
+    chosen = choice.explain(self.problem())
+    names = {platform: c.name for platform, c in chosen.items()}
+    assert names == {"cpu": "xla", "cuda": "pallas_gpu", "tpu": "pallas_tpu"}
+    chosen = choice.explain(self.problem(queries=5))
+    assert {c.name for c in chosen.values()} == {"xla"}
+    [(skipped, reason)] = chosen["tpu"].skipped
+    assert skipped == "pallas_tpu" and "5 queries" in reason
+
+  def test_a_name_is_not_second_guessed(self):
+    chosen = choice.explain(self.problem(queries=5), "pallas_tpu")
+    assert chosen["tpu"] == ("pallas_tpu", [])
+    assert chosen["cpu"].name is None
+
+  def test_the_first_that_can_run(self):
+    names = ("pallas_tpu", "pallas_gpu", "xla")
+    chosen = choice.explain(self.problem(), names)
+    assert [c.name for c in chosen.values()] == [
+      "xla",
+      "pallas_gpu",
+      "pallas_tpu",
+    ]
+    assert [name for name, _ in chosen["cpu"].skipped] == list(names[:2])
+    chosen = choice.explain(self.problem(), names, interpret=True)
+    assert {c.name for c in chosen.values()} == {"pallas_tpu"}
+
+  def test_what_a_kernel_cannot_run(self):
+    chosen = choice.explain(self.problem(dtype=np.float16))
+    [(skipped, reason)] = chosen["tpu"].skipped
+    assert skipped == "pallas_tpu" and "float16" in reason
+    inputs = suite.random_inputs(70)
+    inputs[0] = inputs[0].astype(np.float16)
+    with pytest.raises(ValueError, match="pallas_tpu on tpu: .*float16"):
+      attend(*inputs, implementation="pallas_tpu")
+
+  def test_a_kernel_on_the_wrong_platform(self):
+    inputs = suite.random_inputs(70)
+    run = functools.partial(attend, implementation="pallas_tpu")
+    with pytest.raises(ValueError, match="pallas_tpu on cpu: runs on tpu only"):
+      jax.jit(run)(*inputs)
+    suite.lowered_text(run, inputs, "tpu")
+    with pytest.raises(ValueError, match="pallas_tpu on cuda"):
+      suite.lowered_text(run, inputs, "cuda")
+
   @pytest.mark.parametrize("wrong", ["fast", (), ("xla", "fast")])
   def test_unknown(self, wrong):
     with pytest.raises(ValueError, match="implementation"):
