@@ -73,6 +73,28 @@ def torch_dense(features: int, fan_in: int, **kwargs) -> Dense:
   return Dense(features, **kwargs)
 
 
+class ConvWeights(nn.Module):
+  """Holds the kernel and bias of a convolution for a fused computation.
+
+  Returns (kernel [*size, in_features, features], bias [features]).
+  """
+
+  size: tuple[int, ...]
+  features: int
+  kernel_init: Initializer = torch_kernel_init
+  bias_init: Initializer | None = None
+  dtype: Any = jnp.float32
+  param_dtype: Any = jnp.float32
+
+  @nn.compact
+  def __call__(self, in_features):
+    shape = (*self.size, in_features, self.features)
+    bias_init = self.bias_init or torch_bias_init(math.prod(shape[:-1]))
+    kernel = self.param("kernel", self.kernel_init, shape, self.param_dtype)
+    bias = self.param("bias", bias_init, shape[-1:], self.param_dtype)
+    return kernel.astype(self.dtype), bias.astype(self.dtype)
+
+
 class LayerNorm(nn.Module):
   """Layer normalisation in float32, result in `dtype`."""
 
@@ -177,6 +199,20 @@ def feed_forward(x, first, second, activation, dropout=None):
       rows, first, second, cpu=in_chunks, default=apply
     )
   return out.reshape(*x.shape[:-1], -1)
+
+
+def frame_by_frame(function, *args):
+  """function(*args) of arrays [F, ...] to [F, ...] that mixes no frames.
+
+  On CPUs it gets one frame at a time, so that more of what it computes stays
+  in cache and memory is taken for one frame only.
+  """
+
+  def one_by_one(*args):
+    frame = lambda args: function(*(x[None] for x in args))[0]
+    return jax.lax.map(frame, args)
+
+  return jax.lax.platform_dependent(*args, cpu=one_by_one, default=function)
 
 
 class Mlp(nn.Module):

@@ -85,15 +85,13 @@ class SgMg(nn.Module):
     self.text_proj = resizer()
     self.sentence_proj = resizer()
     for i in range(_NUM_LEVELS):
-      size = 3 if i == _NUM_LEVELS - 1 else 1
-      conv = nn.Conv(
-        v.width,
-        (size, size),
-        2 if size == 3 else 1,
-        padding=size // 2,
-        kernel_init=layers.xavier_uniform,
-        **dtypes,
+      xavier = dict(
+        kernel_init=layers.xavier_uniform, bias_init=nn.initializers.zeros
       )
+      if i < _NUM_LEVELS - 1:
+        conv = layers.ConvWeights((1, 1), v.width, **xavier, **dtypes)
+      else:
+        conv = nn.Conv(v.width, (3, 3), 2, padding=1, **xavier, **dtypes)
       setattr(self, f"input_proj_{i}_0", conv)
       setattr(self, f"input_proj_{i}_1", layers.GroupNorm(**dtypes))
     augment = lambda: [
@@ -179,7 +177,12 @@ class SgMg(nn.Module):
     levels = []
     for i, x in enumerate(inputs):
       x = x.reshape(b * t, *x.shape[2:])
-      x = getattr(self, f"input_proj_{i}_0")(x)
+      conv = getattr(self, f"input_proj_{i}_0")
+      if i < _NUM_LEVELS - 1:
+        kernel, bias = conv(x.shape[-1])
+        x = layers.matmul(x, kernel[0, 0]) + bias
+      else:
+        x = conv(x)
       levels.append(getattr(self, f"input_proj_{i}_1")(x))
     sizes = [x.shape[1:3] for x in levels]
     if min(sizes[-1]) < 3:

@@ -115,20 +115,6 @@ def filter_spectrum(x, strength, gaussian, conv1, conv2):
   return fourier.irfft2(real, imaginary, (h, w))
 
 
-class ConvWeights(nn.Module):
-  """Holds a convolution's kernel [k, k, C, C'] and bias [C']."""
-
-  size: int
-  features: int
-
-  @nn.compact
-  def __call__(self, in_features):
-    shape = (self.size, self.size, in_features, self.features)
-    bias_init = layers.torch_bias_init(self.size**2 * in_features)
-    kernel = self.param("kernel", layers.torch_kernel_init, shape)
-    return kernel, self.param("bias", bias_init, shape[-1:])
-
-
 class SpectrumAugmentation(nn.Module):
   """x plus its adaptively filtered self, SgMg equations 3 to 5."""
 
@@ -137,7 +123,9 @@ class SpectrumAugmentation(nn.Module):
     """float[N, h, w, C] and float32[h, w] -> float[N, h, w, C]."""
     dtype, c = x.dtype, x.shape[-1]
     x = x.astype(jnp.float32)
-    pooled = mean_of_valid_conv3x3(x, *ConvWeights(3, c, name="laplace")(c))
+    pooled = mean_of_valid_conv3x3(
+      x, *layers.ConvWeights((3, 3), c, name="laplace")(c)
+    )
     pooled = nn.relu(
       layers.torch_dense(c, c, use_bias=False, name="fc_0")(pooled)
     )
@@ -145,10 +133,15 @@ class SpectrumAugmentation(nn.Module):
       layers.torch_dense(1, c, use_bias=False, name="fc_2")(pooled)
     )
     (kernel1, bias1), (kernel2, bias2) = (
-      ConvWeights(1, 2 * c, name=name)(2 * c) for name in ("conv1", "conv2")
+      layers.ConvWeights((1, 1), 2 * c, name=name)(2 * c)
+      for name in ("conv1", "conv2")
     )
     conv1, conv2 = (kernel1[0, 0], bias1), (kernel2[0, 0], bias2)
-    y = filter_spectrum(x, strength[:, 0], gaussian, conv1, conv2)
+    y = layers.frame_by_frame(
+      lambda x, strength: filter_spectrum(x, strength, gaussian, conv1, conv2),
+      x,
+      strength[:, 0],
+    )
     return (x + y).astype(dtype)
 
 

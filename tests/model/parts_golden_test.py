@@ -7,7 +7,7 @@ import pytest
 
 from sgmg_jax import types
 from sgmg_jax.model import (
-  deformable_transformer,
+  deformable_attention,
   mask_head,
   spectral_fusion,
   video_swin,
@@ -54,7 +54,7 @@ def test_vision_language_fusion(golden):
 def test_deformable_attention_module(golden, kind):
   data = golden.load("deformable_attention_module")
   shapes = [tuple(shape) for shape in data["level_shapes"].tolist()]
-  module = deformable_transformer.DeformableAttention(num_heads=4, num_points=4)
+  module = deformable_attention.DeformableAttention(num_heads=4, num_points=4)
   args = (
     jnp.asarray(data["query"]),
     jnp.asarray(data[f"ref_{kind}"]),

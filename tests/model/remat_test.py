@@ -74,7 +74,10 @@ def test_blocks_and_encoder_layers_of_the_whole_model():
     init = functools.partial(sgmg.init_params, model)
     params = jax.eval_shape(init, jax.random.key(0))
     trees.append(jax.tree.map(lambda x: x.shape, params))
-    run = lambda params, model=model: model.apply({"params": params}, *args)
+    rngs = {name: jax.random.key(0) for name in ("dropout", "drop_path")}
+    run = lambda params, model=model, rngs=rngs: model.apply(
+      {"params": params}, *args, train=True, rngs=rngs
+    )
     program = str(jax.make_jaxpr(run)(params))
     counts.append(len(re.findall(r" (?:remat2?|checkpoint)\[", program)))
   assert trees[0] == trees[1]
