@@ -1,6 +1,8 @@
 """What golden numbers do not cover: padding in time, dtypes, initial values,
 dropout and drop path."""
 
+import re
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -75,16 +77,24 @@ def test_bfloat16_stays_near_float32(small_model):
   frames, valid, size = clip(2)
   tokens = jnp.array([[0, 5, 9, 2]])
   args = (frames, valid, size, tokens, tokens != 1)
-  (_, _), expected = small_model("__call__", *args)
+  (expected_masks, _), expected = small_model("__call__", *args)
   model = sgmg.SgMg(small_model.model.variant, dtype=jnp.bfloat16)
-  (masks, _), decoded = jax.jit(
-    lambda params: model.apply({"params": params}, *args)
-  )(small_model.params)
+  run = jax.jit(lambda params: model.apply({"params": params}, *args))
+  (masks, _), decoded = run(small_model.params)
   assert masks.dtype == decoded.boxes.dtype == jnp.float32
   assert decoded.hidden.dtype == jnp.bfloat16
   error = np.abs(decoded.boxes - expected.boxes)
   # Eight bits, through some twenty layers of random weights.
   assert np.median(error) < 0.02
+  both = [np.ravel(x) for x in (masks, expected_masks)]
+  assert np.corrcoef(*both)[0, 1] > 0.98
+  # What must not be rounded: transforms, norms and every softmax and sigmoid.
+  program = str(jax.make_jaxpr(run)(small_model.params))
+  found = re.findall(
+    r":(\w+)\[[\d,]*\] = (fft|rsqrt|exp|logistic|sin)\b", program
+  )
+  assert {"fft", "rsqrt", "exp", "logistic", "sin"} == {n for _, n in found}
+  assert {dtype for dtype, _ in found} <= {"f32", "c64"}
 
 
 def test_too_small_frames():
