@@ -54,6 +54,16 @@ def peak_host_memory_gb() -> float:
   return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit / 1e9
 
 
+def peak_memory_gb() -> float:
+  """Of the accelerator where there is one, else of this process."""
+  import jax
+
+  stats = jax.devices()[0].memory_stats()
+  if stats and "peak_bytes_in_use" in stats:
+    return stats["peak_bytes_in_use"] / 1e9
+  return peak_host_memory_gb()
+
+
 def in_process(
   module: str,
   argument: Any,

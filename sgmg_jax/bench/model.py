@@ -160,7 +160,7 @@ def _figures(setup: Setup) -> dict[str, Any]:
     jax.block_until_ready(whole(params, inputs, tokens))
     figures["seconds"] = run(whole, params, inputs, tokens)
     figures["matmul_gflops"] = matmul_gflops()
-    figures["peak_memory_gb"] = _peak_memory_gb()
+    figures["peak_memory_gb"] = machine.peak_memory_gb()
     encode, query = jax.jit(encode), jax.jit(query)
     video = jax.block_until_ready(encode(params, inputs, tokens))
     jax.block_until_ready(query(params, video, tokens))
@@ -180,14 +180,6 @@ def _random_params(model: sgmg.SgMg):
     return jax.device_put(x / np.sqrt(max(leaf.shape[:-1] or (25,))))
 
   return jax.tree.map(make, abstract)
-
-
-def _peak_memory_gb() -> float:
-  """Of the accelerator where there is one, else of this process."""
-  stats = jax.devices()[0].memory_stats()
-  if stats and "peak_bytes_in_use" in stats:
-    return stats["peak_bytes_in_use"] / 1e9
-  return machine.peak_host_memory_gb()
 
 
 if __name__ == "__main__":

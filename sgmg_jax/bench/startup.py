@@ -21,8 +21,7 @@ from typing import Any
 from sgmg_jax.bench import machine
 
 _MODELS = ("mini", "video_swin_t", "video_swin_b")
-# The bundled one; all others get random weights.
-_MINI = "refshapes-mini"
+# Of the frames of "mini", which is the bundled one.
 _MINI_SIDE = 160
 _SENTENCE = "the red circle"
 # Which phase JAX's events belong to.
@@ -96,13 +95,15 @@ def _first_masks(
   model: str, setup: Setup, folder: pathlib.Path
 ) -> dict[str, dict[str, float]]:
   """Rows "cold" and "warm" of one model."""
+  from sgmg_jax.bench import material
+
   video = folder / "clip.mp4"
   mini = model == "mini"
   size = (_MINI_SIDE,) * 2 if mini else (setup.height, setup.width)
-  _write_clip(video, setup.frames, *size)
-  checkpoint = _MINI if mini else str(folder / "checkpoint")
+  material.write_video(video, setup.frames, *size)
+  checkpoint = material.BUNDLED if mini else str(folder / "checkpoint")
   if not mini:
-    _write_checkpoint(checkpoint, model, *size)
+    material.write_checkpoint(checkpoint, model, *size)
   environment = {
     "SGMG_CACHE_DIR": str(folder / "cache"),
     "JAX_COMPILATION_CACHE_DIR": None,
@@ -115,56 +116,6 @@ def _first_masks(
       __name__, {"started": time.time(), "arguments": arguments}, environment
     )
   return rows
-
-
-def _write_clip(path: pathlib.Path, frames: int, height: int, width: int):
-  from sgmg_jax.inference import video_writer
-  from sgmg_jax.input_pipeline.refshapes import dataset
-
-  clip = dataset.generate_clip(
-    "test", 0, num_frames=frames, height=height, width=width
-  )
-  with video_writer.VideoWriter(path, fps=6) as writer:
-    for frame in clip.frames:
-      writer.write(frame)
-
-
-def _write_checkpoint(path: str, name: str, height: int, width: int):
-  """Random weights in half precision, with the bundled words."""
-  import jax
-  import numpy as np
-
-  from sgmg_jax.checkpoints import abstract, native, tokenizer
-  from sgmg_jax.checkpoints import card as card_lib
-  from sgmg_jax.model import variants
-
-  words = tokenizer.SavedTokenizer(native.PRETRAINED / _MINI / "tokenizer")
-  variant = variants.get_variant(name)
-  if variant.vocab_size < len(words):
-    variant = dataclasses.replace(variant, vocab_size=len(words))
-  random = np.random.default_rng(0)
-
-  def make(leaf):
-    x = random.standard_normal(leaf.shape, np.float32)
-    return (x / np.sqrt(max(leaf.shape[:-1] or (25,)))).astype(np.float16)
-
-  card = card_lib.make(
-    variant,
-    name=name,
-    source={"made": "random weights"},
-    licence="none",
-    preprocess={
-      "short_side": min(height, width),
-      "long_side": max(height, width),
-      "window": 36,
-    },
-  )
-  native.save(
-    path,
-    jax.tree.map(make, abstract.model(variant)),
-    card,
-    words,
-  )
 
 
 def _segment(started: float, arguments: list[str]) -> dict[str, float]:

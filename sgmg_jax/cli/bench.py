@@ -22,12 +22,15 @@ examples:
   sgmg bench kernels --dtype bfloat16 --json figures.json
   sgmg bench kernels --explain
   sgmg bench startup
+  sgmg bench segment --dtype bfloat16
+  sgmg bench training --remat
   sgmg bench data --repeats 100
 
 model: medians of several passes with random weights; decoding of videos and
 writing of masks are not counted. kernels: deformable attention at the model's
 shapes, against PyTorch where it is installed. startup: from the start of
-`sgmg segment` to the first mask. data: the training pipeline on
+`sgmg segment` to the first mask. segment: from a video file to mask files.
+training: a step of the paper's training. data: the training pipeline on
 Ref-YouTube-VOS clips, from JPEG and PNG files to batches.
 """
 
@@ -38,6 +41,7 @@ _OPTIONS = (
   "height",
   "width",
   "dtype",
+  "remat",
   "quality",
   "repeats",
 )
@@ -49,21 +53,27 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
   parser.epilog = EPILOG
   parser.add_argument(
     "what",
-    choices=["model", "kernels", "startup", "data"],
-    help="the whole model, its deformable attention, the first answer, or the "
-    "training pipeline",
+    choices=["model", "kernels", "startup", "segment", "training", "data"],
+    help="the whole model, its deformable attention, the first answer, whole "
+    "videos, the training step, or the training pipeline",
   )
   # Each part has its own defaults.
   parser.add_argument(
     "--variant", help="of the model (video_swin_t; startup: three of them)"
   )
-  parser.add_argument("--frames", type=int, help="of a clip (5)")
+  parser.add_argument("--frames", type=int, help="of a clip (5; segment: 36)")
   parser.add_argument("--height", type=int, help="pixels (360, data 720)")
   parser.add_argument("--width", type=int, help="pixels (640, data 1280)")
   parser.add_argument(
     "--dtype",
     choices=["float32", "bfloat16"],
     help="of the model's computation (float32)",
+  )
+  parser.add_argument(
+    "--remat",
+    action="store_true",
+    default=None,
+    help="of training: compute blocks again in the backward pass",
   )
   parser.add_argument("--quality", type=int, help="of the data's JPEG (90)")
   parser.add_argument(

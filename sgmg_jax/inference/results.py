@@ -209,7 +209,7 @@ class ResultWriter:
       now, scores = masks[:, index], window.scores[:, index]
       for expression, mask in enumerate(now):
         path = self._folder / self._folders[expression] / f"{name}.png"
-        _save_mask(path, mask, render.colour_of(expression))
+        save_mask(path, mask, render.colour_of(expression))
         entry = {
           "frame": name,
           "score": round(float(scores[expression]), 4),
@@ -299,7 +299,8 @@ def decode_rle(rle: dict[str, Any]) -> np.ndarray:
   return coco_mask.decode(rle).astype(bool)
 
 
-def _save_mask(path: pathlib.Path, mask: np.ndarray, colour) -> None:
+def save_mask(path: pathlib.Path, mask: np.ndarray, colour) -> None:
+  """bool[H, W] as a palette PNG, 1 in `colour` on 0 in black."""
   image = PIL.Image.fromarray(mask.astype(np.uint8))
   image.putpalette([0, 0, 0, *colour])
   image.save(path)

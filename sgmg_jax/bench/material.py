@@ -1,0 +1,72 @@
+"""What benchmarks of the whole program run on: a video and a checkpoint."""
+
+from __future__ import annotations
+
+import dataclasses
+import os
+
+import jax
+import numpy as np
+
+from sgmg_jax.checkpoints import abstract, native, tokenizer
+from sgmg_jax.checkpoints import card as card_lib
+from sgmg_jax.inference import video_writer
+from sgmg_jax.input_pipeline.refshapes import dataset
+from sgmg_jax.model import variants
+
+BUNDLED = "refshapes-mini"
+
+
+def write_video(
+  path: str | os.PathLike, frames: int, height: int, width: int
+) -> None:
+  """A RefShapes clip as an mp4."""
+  clip = dataset.generate_clip(
+    "test", 0, num_frames=frames, height=height, width=width
+  )
+  with video_writer.VideoWriter(path, fps=6) as writer:
+    for frame in clip.frames:
+      writer.write(frame)
+
+
+def checkpoint(name: str, height: int, width: int) -> native.Checkpoint:
+  """Random weights of a variant in half precision, and the bundled words.
+
+  Args:
+    name: of the variant, whose vocabulary grows where it is too small.
+    height, width: of the frames, which are then left at their size.
+
+  Raises:
+    UserError: no such variant.
+  """
+  words = tokenizer.SavedTokenizer(native.PRETRAINED / BUNDLED / "tokenizer")
+  variant = variants.get_variant(name)
+  if variant.vocab_size < len(words):
+    variant = dataclasses.replace(variant, vocab_size=len(words))
+  random = np.random.default_rng(0)
+
+  def make(leaf):
+    x = random.standard_normal(leaf.shape, np.float32)
+    return (x / np.sqrt(max(leaf.shape[:-1] or (25,)))).astype(np.float16)
+
+  card = card_lib.make(
+    variant,
+    name=name,
+    source={"made": "random weights"},
+    licence="none",
+    preprocess={
+      "short_side": min(height, width),
+      "long_side": max(height, width),
+      "window": 36,
+    },
+  )
+  params = jax.tree.map(make, abstract.model(variant))
+  return native.Checkpoint(params, variant, card, words)
+
+
+def write_checkpoint(
+  path: str | os.PathLike, name: str, height: int, width: int
+) -> None:
+  """The same as a folder."""
+  made = checkpoint(name, height, width)
+  native.save(path, made.params, made.card, made.tokenizer)

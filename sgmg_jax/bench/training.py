@@ -1,0 +1,190 @@
+"""Speed and memory of one training step, real sizes.
+
+The paper's step: a clip per device with one sentence, the text encoder
+frozen, AdamW, the state donated. It runs in a process of its own, for the
+peak of memory.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import functools
+import json
+import sys
+import time
+from collections.abc import Callable
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from sgmg_jax import errors, types
+from sgmg_jax.bench import machine
+from sgmg_jax.checkpoints import abstract
+from sgmg_jax.model import sgmg, variants
+from sgmg_jax.training import data_parallel, optimizer
+from sgmg_jax.training import state as state_lib
+from sgmg_jax.training import step as step_lib
+
+_NUM_TOKENS = 64
+_GROUPS = (("backbone_0/.*", 0.5), ("text_encoder/.*", None), (".*", 1.0))
+
+
+@dataclasses.dataclass(frozen=True)
+class Setup:
+  """What to measure: `dtype` names the dtype of computation, `remat` is
+  `SgMg.remat`."""
+
+  variant: str = "video_swin_t"
+  frames: int = 5
+  height: int = 360
+  width: int = 640
+  dtype: str = "float32"
+  remat: bool = False
+  repeats: int = 5
+
+
+def measure(setup: Setup) -> dict[str, Any]:
+  """All figures of one set-up, on one device.
+
+  Returns:
+    "seconds" (median of a step), "clips_per_second", "compile_seconds",
+    "program_gb" (arguments, results and temporary buffers of the compiled
+    step) and "peak_memory_gb" (of the process or the accelerator).
+
+  Raises:
+    UserError: no such variant, or a set-up that the model cannot run.
+  """
+  variants.get_variant(setup.variant)
+  if min(setup.height, setup.width) < sgmg.MIN_PADDED_SIDE:
+    raise errors.UserError(
+      f"frames of {setup.height}x{setup.width}: the model needs at least "
+      f"{sgmg.MIN_PADDED_SIDE} pixels a side"
+    )
+  return machine.in_process(__name__, dataclasses.asdict(setup))
+
+
+def program(
+  setup: Setup, mesh: jax.sharding.Mesh
+) -> tuple[Callable[..., Any], state_lib.TrainState, types.Batch]:
+  """The step on a mesh of `data_parallel`, with a clip for each device.
+
+  Returns:
+    The jitted step, and the shapes of its state and its batch, which have
+    their shardings: enough to compile it for devices that are not here.
+  """
+  model = sgmg.SgMg(
+    variants.get_variant(setup.variant),
+    dtype=jnp.dtype(setup.dtype),
+    remat=setup.remat,
+  )
+  params = abstract.model(model.variant)
+  schedule = optimizer.step_decay(
+    5e-5, warmup_steps=0, drop_steps=(), drop_factor=0.1
+  )
+  tx = optimizer.make_optimizer(
+    params, schedule, groups=_GROUPS, weight_decay=5e-4, grad_clip=0.1
+  )
+  step = step_lib.make_train_step(
+    model,
+    tx,
+    trainable=optimizer.trainable_mask(params, _GROUPS),
+    seed=0,
+    ema_decay=0.0,
+    text_dropout=False,
+    axis=data_parallel.AXIS,
+  )
+  create = functools.partial(state_lib.create, tx=tx, use_ema=False)
+  state = jax.eval_shape(create, params)
+  return (
+    jax.jit(data_parallel.shard_step(step, mesh), donate_argnums=0),
+    _place(state, data_parallel.replicated(mesh)),
+    _place(_batch(setup, model.variant, mesh.size), data_parallel.split(mesh)),
+  )
+
+
+def _place(tree, sharding):
+  return jax.tree.map(
+    lambda x: jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=sharding), tree
+  )
+
+
+def _batch(setup: Setup, variant: variants.Variant, clips: int) -> types.Batch:
+  """Shapes of a batch, padded as the input pipeline pads."""
+  words = min(_NUM_TOKENS, variant.text_positions - variant.pad_token_id - 1)
+  height, width = (-(-n // 32) * 32 for n in (setup.height, setup.width))
+  shape = lambda dtype, *dims: jax.ShapeDtypeStruct((clips, *dims), dtype)
+  return types.Batch(
+    frames=shape(jnp.float32, setup.frames, height, width, 3),
+    pixel_valid=shape(bool, height, width),
+    size=shape(jnp.int32, 2),
+    tokens=shape(jnp.int32, words),
+    token_valid=shape(bool, words),
+    targets=types.Targets(
+      boxes=shape(jnp.float32, setup.frames, 4),
+      masks=shape(bool, setup.frames, height, width),
+      valid=shape(bool, setup.frames),
+    ),
+  )
+
+
+def program_bytes(compiled: Any) -> int:
+  """Memory that a compiled program needs on each device."""
+  memory = compiled.memory_analysis()
+  return (
+    memory.argument_size_in_bytes
+    + memory.output_size_in_bytes
+    - memory.alias_size_in_bytes
+    + memory.temp_size_in_bytes
+  )
+
+
+def _draw(tree: Any) -> Any:
+  """Arrays of these shapes: parameters and frames are noise; masks are full,
+  boxes the whole frame, tokens one word; the optimizer's state is zero."""
+  random = np.random.default_rng(0)
+
+  def draw(path, leaf):
+    names = jax.tree_util.keystr(path)
+    if "params" in names or "frames" in names:
+      scale = max(leaf.shape[:-1] or (25,)) ** -0.5
+      x = scale * random.standard_normal(leaf.shape, np.float32)
+    elif "opt_state" in names or leaf.ndim == 0:
+      x = np.zeros(leaf.shape, leaf.dtype)
+    elif "boxes" in names:
+      x = np.broadcast_to(np.array([0.5, 0.5, 1, 1], np.float32), leaf.shape)
+    else:
+      x = np.full(leaf.shape, 100).astype(leaf.dtype)
+    return jax.device_put(x, leaf.sharding)
+
+  return jax.tree_util.tree_map_with_path(draw, tree)
+
+
+def _figures(setup: Setup) -> dict[str, Any]:
+  """Runs in a process of its own."""
+  mesh = data_parallel.make_mesh(1)
+  step, state, batch = program(setup, mesh)
+  start = time.perf_counter()
+  compiled = step.lower(state, batch).compile()
+  figures = {
+    "compile_seconds": time.perf_counter() - start,
+    "program_gb": program_bytes(compiled) / 1e9,
+  }
+  state, batch = _draw(state), _draw(batch)
+  state, metrics = jax.block_until_ready(compiled(state, batch))
+  times = []
+  for _ in range(setup.repeats):
+    start = time.perf_counter()
+    state, metrics = jax.block_until_ready(compiled(state, batch))
+    times.append(time.perf_counter() - start)
+  if not np.isfinite(metrics["total"]):
+    raise FloatingPointError(f"the step's loss is {metrics['total']}")
+  figures["seconds"] = float(np.median(times))
+  figures["clips_per_second"] = 1 / figures["seconds"]
+  figures["peak_memory_gb"] = machine.peak_memory_gb()
+  return figures
+
+
+if __name__ == "__main__":
+  print(json.dumps(_figures(Setup(**json.loads(sys.argv[1])))))
