@@ -119,7 +119,7 @@ def _program(what, size, dtype, queries):
   import jax.numpy as jnp
 
   from sgmg_jax.kernels.deform_attn import pallas_tpu
-  from sgmg_jax.model import deformable_transformer
+  from sgmg_jax.model import deformable_attention
 
   frames = 5
   shapes = LEVEL_SHAPES[size]
@@ -128,7 +128,7 @@ def _program(what, size, dtype, queries):
   dtype = jnp.dtype(dtype)
   shape = jax.ShapeDtypeStruct
   if what == "layer":
-    layer = deformable_transformer.DeformableAttention(
+    layer = deformable_attention.DeformableAttention(
       _HEADS, _POINTS, dtype=dtype
     )
     inputs = (
