@@ -3,7 +3,7 @@
 # of them spent compiling.
 #
 #   launch/h200_bench.sh figures/h200
-#   launch/h200_bench.sh figures/h200 model_bfloat16 segment_bfloat16  # only these
+#   launch/h200_bench.sh figures/h200 model_bfloat16 breakdown   # only these
 #
 # The folder gets a JSON file for each benchmark, its output beside it, and
 # summary.txt with the figures that matter. A benchmark that fails does not
