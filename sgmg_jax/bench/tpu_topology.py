@@ -20,11 +20,15 @@ ENVIRONMENT = {
 }
 
 
-def sharding(chip: str) -> jax.sharding.Sharding:
-  """Of arrays that live on one chip.
+def mesh(
+  chip: str, devices: int = 1, arrangement: str | None = None
+) -> jax.sharding.Mesh:
+  """A mesh with one axis, `data`.
 
   Args:
     chip: one of `CHIPS`.
+    devices: how many of the arrangement's chips.
+    arrangement: such as "4x4"; None: the smallest.
 
   Raises:
     RuntimeError: libtpu is not installed.
@@ -34,15 +38,15 @@ def sharding(chip: str) -> jax.sharding.Sharding:
   for name, value in ENVIRONMENT.items():
     os.environ.setdefault(name, value)
   topology = topologies.get_topology_desc(
-    platform="tpu", topology_name=f"{chip}:{_ARRANGEMENTS[chip]}"
+    platform="tpu",
+    topology_name=f"{chip}:{arrangement or _ARRANGEMENTS[chip]}",
   )
-  mesh = jax.sharding.Mesh(np.array(topology.devices[:1]), ("data",))
-  return jax.sharding.NamedSharding(mesh, jax.sharding.PartitionSpec())
+  return jax.sharding.Mesh(np.array(topology.devices[:devices]), ("data",))
 
 
 def place(tree: Any, chip: str) -> Any:
   """The tree's shapes and dtypes, on one chip."""
-  where = sharding(chip)
+  where = jax.sharding.NamedSharding(mesh(chip), jax.sharding.PartitionSpec())
   return jax.tree.map(
     lambda x: jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=where), tree
   )
