@@ -27,7 +27,7 @@ import numpy as np
 from sgmg_jax import errors
 from sgmg_jax.checkpoints import abstract, infer, names, torch_file
 from sgmg_jax.checkpoints import card as card_lib
-from sgmg_jax.model import variants, video_swin
+from sgmg_jax.model import variants, window_attention
 
 StateDict = Mapping[str, np.ndarray]
 
@@ -213,7 +213,7 @@ def inflate_position_table(table: np.ndarray) -> np.ndarray:
   Another window size is resized bicubically; every temporal distance gets
   the same spatial table.
   """
-  depth, height, width = (2 * n - 1 for n in video_swin.WINDOW)
+  depth, height, width = (2 * n - 1 for n in window_attention.WINDOW)
   side = round(len(table) ** 0.5)
   if side**2 != len(table):
     return table  # no square: reported as mis-shaped
@@ -243,9 +243,9 @@ def _merging(key: str) -> str:
 
 def _check_window(state_dict: StateDict, source: object) -> None:
   """The index is a constant here, so the file's must be the same one."""
-  index = video_swin.relative_position_index()
+  index = window_attention.relative_position_index()
   wrong = [
-    f"{key} is not that of a {video_swin.WINDOW} window"
+    f"{key} is not that of a {window_attention.WINDOW} window"
     for key, array in state_dict.items()
     if key.endswith(".relative_position_index")
     and not np.array_equal(array, index)

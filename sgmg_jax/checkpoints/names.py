@@ -25,7 +25,7 @@ import numpy as np
 from flax import traverse_util
 
 from sgmg_jax import errors
-from sgmg_jax.model import video_swin
+from sgmg_jax.model import window_attention
 
 Path = tuple[str, ...]
 Array = Any  # numpy.ndarray, jax.Array or jax.ShapeDtypeStruct
@@ -133,7 +133,7 @@ def to_torch(params: Mapping) -> dict[str, np.ndarray]:
       state_dict[_TWIN + key] = array
     if path[-1] == "relative_position_bias_table":
       index = key.replace("_bias_table", "_index")
-      state_dict[index] = video_swin.relative_position_index()
+      state_dict[index] = window_attention.relative_position_index()
   return state_dict
 
 

@@ -16,54 +16,10 @@ import jax.numpy as jnp
 import numpy as np
 from flax import linen as nn
 
-from sgmg_jax.model import layers
+from sgmg_jax.model import layers, window_attention
+from sgmg_jax.model.window_attention import WINDOW
 
-WINDOW = (8, 7, 7)
 _PATCH = 4
-# Attention scores that one step may hold on a CPU.
-_CACHED_SCORES_BYTES = 6 * 2**20
-
-
-@functools.cache
-def relative_position_index() -> np.ndarray:
-  """int64[392, 392]: row of the position table for (query, key) of a full
-  (8, 7, 7) window, tokens in (d, h, w) order."""
-  grid = np.meshgrid(*(np.arange(n) for n in WINDOW), indexing="ij")
-  tokens = np.stack(grid).reshape(3, -1)
-  delta = tokens[:, :, None] - tokens[:, None]
-  d, h, w = (delta[i] + n - 1 for i, n in enumerate(WINDOW))
-  return (d * (2 * WINDOW[1] - 1) + h) * (2 * WINDOW[2] - 1) + w
-
-
-# (frame, row, column) that a head starts by looking at.
-_BESIDE = tuple(
-  (0, y, x)
-  for y, x in (
-    *((0, -1), (0, 1), (-1, 0), (1, 0)),
-    *((-1, -1), (1, 1), (-1, 1), (1, -1)),
-  )
-)
-_IN_TIME = (*_BESIDE[:4], *((t, 0, 0) for t in (-1, 1, -2, 2)))
-
-
-def neighbour_bias(key, shape, dtype=jnp.float32, *, in_time: bool):
-  """First values [(2D-1)(2H-1)(2W-1), M] of a position table: every head
-  looks at one neighbour of the query, as the taps of a convolution do.
-
-  For training from scratch; a pretrained backbone replaces them. With the
-  usual values near 0, which attend to the whole window alike, small models
-  told no textures apart after thousands of steps (the idea is that of
-  ConViT, d'Ascoli et al., 2021). With `in_time` the fifth to eighth head
-  look at other frames instead of the diagonal neighbours.
-  """
-  grid = np.meshgrid(*(np.arange(1 - n, n) for n in WINDOW), indexing="ij")
-  delta = np.stack(grid, -1).reshape(-1, 1, 3)
-  neighbours = _IN_TIME if in_time else _BESIDE
-  taps = np.array([neighbours[m % 8] for m in range(shape[1])])
-  bias = np.maximum(-1.5 * np.sum((delta - taps) ** 2, -1), -12.0)
-  # Heads that look at the same neighbour must differ.
-  noise = 0.1 * jax.random.normal(key, shape, dtype)
-  return jnp.asarray(bias, dtype) + noise
 
 
 def window_and_shift(size: tuple[int, ...]):
@@ -100,99 +56,6 @@ def _from_windows(x, window, padded):
   counts = [n // w for n, w in zip(padded, window)]
   x = x.reshape(-1, *counts, *window, x.shape[-1])
   return x.transpose(0, 1, 4, 2, 5, 3, 6, 7).reshape(-1, *padded, x.shape[-1])
-
-
-def window_attention(x, region, key_valid, qkv, proj, bias):
-  """Multi-head self-attention within each window.
-
-  Args:
-    x: float[G, N, C], G windows of all clips.
-    region: int[G', N] with G' a divisor of G, or None: 100 is taken off the
-      score of tokens in different regions.
-    key_valid: bool[N] or None: keys that may be attended to.
-    qkv: (kernel [C, 3C], bias [3C]), output order q, k, v, then heads.
-    proj: (kernel [C, C], bias [C]).
-    bias: float[M, N, N], relative position bias.
-
-  Returns:
-    float[G, N, C].
-  """
-
-  def attend(x, region):
-    # x [..., N, C], region [..., N]
-    *lead, n, c = x.shape
-    heads = bias.shape[0]
-    # Heads before tokens: XLA:CPU takes twice as long for products whose
-    # batch dimension lies between theirs.
-    split = lambda y: y.reshape(*lead, n, heads, -1).swapaxes(-2, -3)
-    parts = jnp.split(layers.matmul(x, qkv[0]) + qkv[1], 3, -1)
-    q, k, v = map(split, parts)
-    scores = (q * (c // heads) ** -0.5) @ k.swapaxes(-1, -2)
-    scores = scores.astype(jnp.float32) + bias
-    if region is not None:
-      apart = region[..., None, :, None] != region[..., None, None, :]
-      scores = scores - 100.0 * apart
-    if key_valid is not None:
-      scores = jnp.where(key_valid, scores, -jnp.inf)
-    scores = jnp.exp(scores - jnp.max(scores, -1, keepdims=True))
-    total = jnp.sum(scores, -1, keepdims=True)
-    out = scores.astype(x.dtype) @ v / total.astype(x.dtype)
-    out = out.swapaxes(-2, -3)
-    return layers.matmul(out.reshape(*lead, n, c), proj[0]) + proj[1]
-
-  if region is not None:
-    region = jnp.asarray(region)
-    groups = x.shape[0] // region.shape[0]
-    region = jnp.tile(region, (groups, 1))
-
-  def few_at_once(x, *region):
-    # The scores of a few windows stay in cache; checkpointed, since the
-    # backward pass would otherwise keep the scores of every window.
-    most = max(1, _CACHED_SCORES_BYTES // (4 * bias.size))
-    few = max(k for k in range(1, most + 1) if x.shape[0] % k == 0)
-    split = lambda y: y.reshape(-1, few, *y.shape[1:])
-    step = jax.checkpoint(lambda args: attend(*args))
-    args = (split(x), split(region[0]) if region else None)
-    return jax.lax.map(step, args).reshape(x.shape)
-
-  def all_at_once(x, *region):
-    return attend(x, *(region or (None,)))
-
-  args = (x,) if region is None else (x, region)
-  return jax.lax.platform_dependent(*args, cpu=few_at_once, default=all_at_once)
-
-
-class WindowAttention(nn.Module):
-  """Parameters of `window_attention`; `window` is the one in use."""
-
-  num_heads: int
-  in_time: bool = False
-  dtype: Any = jnp.float32
-  param_dtype: Any = jnp.float32
-
-  @nn.compact
-  def __call__(self, x, region, key_valid):
-    n, c = x.shape[-2:]
-    rows = np.prod([2 * w - 1 for w in WINDOW])
-    table = self.param(
-      "relative_position_bias_table",
-      functools.partial(neighbour_bias, in_time=self.in_time),
-      (rows, self.num_heads),
-      self.param_dtype,
-    )
-    # For a clipped window this is the top-left block of the full window's
-    # index, which the released weights rely on.
-    index = relative_position_index()[:n, :n]
-    bias = table.astype(jnp.float32)[index].transpose(2, 0, 1)
-    affine = functools.partial(
-      layers.Affine,
-      c,
-      kernel_init=layers.xavier_uniform,
-      dtype=self.dtype,
-      param_dtype=self.param_dtype,
-    )
-    qkv, proj = affine(3 * c, name="qkv")(), affine(c, name="proj")()
-    return window_attention(x, region, key_valid, qkv, proj, bias)
 
 
 class Block(nn.Module):
@@ -241,9 +104,9 @@ class Block(nn.Module):
     region = _region_ids(padded, window, shift) if any(shift) else None
     if any(shift):
       x = jnp.roll(x, [-s for s in shift], (1, 2, 3))
-    x = WindowAttention(self.num_heads, self.shifted, name="attn", **types)(
-      _to_windows(x, window), region, key_valid
-    )
+    x = window_attention.WindowAttention(
+      self.num_heads, self.shifted, name="attn", **types
+    )(_to_windows(x, window), region, key_valid)
     x = _from_windows(x, window, padded)
     if any(shift):
       x = jnp.roll(x, shift, (1, 2, 3))

@@ -7,7 +7,7 @@ import zlib
 import numpy as np
 import pytest
 
-from sgmg_jax.model import video_swin
+from sgmg_jax.model import window_attention
 
 GOLDEN = pathlib.Path(__file__).parents[1] / "golden"
 
@@ -17,7 +17,7 @@ def made_up(shapes):
   state_dict = {}
   for key, shape in shapes.items():
     if key.endswith("relative_position_index"):
-      state_dict[key] = video_swin.relative_position_index()
+      state_dict[key] = window_attention.relative_position_index()
       continue
     # The box heads are in there twice, with the same values.
     twin = key.replace("transformer.decoder.bbox_embed", "bbox_embed")

@@ -11,7 +11,7 @@ from flax import traverse_util
 
 from sgmg_jax import errors
 from sgmg_jax.checkpoints import abstract, convert, names, torch_file
-from sgmg_jax.model import text_encoder, variants, video_swin
+from sgmg_jax.model import text_encoder, variants, window_attention
 
 torch = pytest.importorskip("torch")
 
@@ -194,7 +194,7 @@ class TestSwin2d:
     # Row (dh + 6) * 13 + dw + 6 of the image's table says which it is.
     table = np.arange(169, dtype=np.float32)[:, None]
     bias = convert.inflate_position_table(table)[
-      video_swin.relative_position_index(), 0
+      window_attention.relative_position_index(), 0
     ]
     query, key = 3 * 49 + 2 * 7 + 5, 6 * 49 + 6 * 7 + 1  # (3,2,5), (6,6,1)
     assert bias[query, key] == (2 - 6 + 6) * 13 + (5 - 1 + 6)

@@ -8,7 +8,7 @@ from flax import traverse_util
 
 from sgmg_jax import errors
 from sgmg_jax.checkpoints import abstract, names
-from sgmg_jax.model import variants, video_swin
+from sgmg_jax.model import variants, window_attention
 
 TINY, BASE = "video_swin_t", "video_swin_b"
 
@@ -120,7 +120,7 @@ def test_layouts_by_hand():
 
 
 def test_relative_position_index_by_hand():
-  index = video_swin.relative_position_index()
+  index = window_attention.relative_position_index()
   assert index.shape == (392, 392) and index.dtype == np.int64
   assert index[0, 0] == 7 * 169 + 6 * 13 + 6
   assert index[1, 0] == 7 * 169 + 6 * 13 + 7  # query one to the right
@@ -156,7 +156,7 @@ def test_the_models_tree_is_the_released_one(name, released_shapes):
   shapes = released_shapes(name)
   # One byte an entry: names and shapes are what counts here.
   state_dict = {
-    key: video_swin.relative_position_index()
+    key: window_attention.relative_position_index()
     if names.is_buffer(key)
     else np.zeros(shape, np.int8)
     for key, shape in shapes.items()

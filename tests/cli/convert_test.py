@@ -10,7 +10,7 @@ import pytest
 from sgmg_jax import errors
 from sgmg_jax.checkpoints import abstract, names, native, torch_file
 from sgmg_jax.cli import convert
-from sgmg_jax.model import variants, video_swin
+from sgmg_jax.model import variants, window_attention
 
 torch = pytest.importorskip("torch")
 
@@ -35,7 +35,7 @@ def released(tmp_path_factory, shapes):
   rng = np.random.default_rng(0)
   tensors = {
     key: torch.from_numpy(
-      video_swin.relative_position_index()
+      window_attention.relative_position_index()
       if names.is_buffer(key)
       else rng.standard_normal(shape).astype(np.float32)
     )

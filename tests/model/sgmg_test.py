@@ -8,7 +8,14 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from sgmg_jax.model import layers, sgmg, text_encoder, variants, video_swin
+from sgmg_jax.model import (
+  layers,
+  sgmg,
+  text_encoder,
+  variants,
+  video_swin,
+  window_attention,
+)
 
 
 def clip(num_frames, height=144, width=160, seed=0):
@@ -145,22 +152,22 @@ class TestInitialValues:
     assert bound * 0.95 < np.abs(kernel).max() <= bound
     block = body["layers_2"]["blocks_1"]["attn"]
     table = block["relative_position_bias_table"]
-    bias = table[video_swin.relative_position_index()]
-    query = np.ravel_multi_index((3, 3, 3), video_swin.WINDOW)
+    bias = table[window_attention.relative_position_index()]
+    query = np.ravel_multi_index((3, 3, 3), window_attention.WINDOW)
     places = [
-      np.subtract(np.unravel_index(key, video_swin.WINDOW), 3).tolist()
+      np.subtract(np.unravel_index(key, window_attention.WINDOW), 3).tolist()
       for key in bias[query].argmax(0)
     ]
     assert places == [[0, 0, 1], [0, 0, -1], [0, 1, 0], [0, -1, 0]]
 
   def test_shifted_blocks_with_many_heads_start_looking_in_time(self):
-    table = video_swin.neighbour_bias(
+    table = window_attention.neighbour_bias(
       jax.random.key(0), (15 * 13 * 13, 8), in_time=True
     )
-    bias = np.asarray(table)[video_swin.relative_position_index()]
-    query = np.ravel_multi_index((3, 3, 3), video_swin.WINDOW)
+    bias = np.asarray(table)[window_attention.relative_position_index()]
+    query = np.ravel_multi_index((3, 3, 3), window_attention.WINDOW)
     keys = bias[query].argmax(0)[4:]
-    places = [np.unravel_index(key, video_swin.WINDOW) for key in keys]
+    places = [np.unravel_index(key, window_attention.WINDOW) for key in keys]
     assert [int(t) - 3 for t, _, _ in places] == [1, -1, 2, -2]
     assert all(place[1:] == (3, 3) for place in places)
 
@@ -206,7 +213,7 @@ def test_dropout_only_in_training():
 
 
 def test_relative_position_index_by_hand():
-  index = video_swin.relative_position_index()
+  index = window_attention.relative_position_index()
   assert index.shape == (392, 392)
   # Same token; next column; next row; next frame.
   assert index[0, 0] == 7 * 169 + 6 * 13 + 6

@@ -1,0 +1,235 @@
+"""Attention within windows, with a bias by relative position.
+
+Liu et al. (2022), section 3.2. Letters besides those of `types`: N tokens of a
+window, G windows of all clips, M heads.
+"""
+
+from __future__ import annotations
+
+import functools
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from flax import linen as nn
+
+from sgmg_jax.model import layers
+
+WINDOW = (8, 7, 7)
+# Attention scores that one step may hold on a CPU.
+_CACHED_SCORES_BYTES = 6 * 2**20
+
+
+@functools.cache
+def relative_position_index() -> np.ndarray:
+  """int64[392, 392]: row of the position table for (query, key) of a full
+  (8, 7, 7) window, tokens in (d, h, w) order."""
+  grid = np.meshgrid(*(np.arange(n) for n in WINDOW), indexing="ij")
+  tokens = np.stack(grid).reshape(3, -1)
+  delta = tokens[:, :, None] - tokens[:, None]
+  d, h, w = (delta[i] + n - 1 for i, n in enumerate(WINDOW))
+  return (d * (2 * WINDOW[1] - 1) + h) * (2 * WINDOW[2] - 1) + w
+
+
+# (frame, row, column) that a head starts by looking at.
+_BESIDE = tuple(
+  (0, y, x)
+  for y, x in (
+    *((0, -1), (0, 1), (-1, 0), (1, 0)),
+    *((-1, -1), (1, 1), (-1, 1), (1, -1)),
+  )
+)
+_IN_TIME = (*_BESIDE[:4], *((t, 0, 0) for t in (-1, 1, -2, 2)))
+
+
+def neighbour_bias(key, shape, dtype=jnp.float32, *, in_time: bool):
+  """First values [(2D-1)(2H-1)(2W-1), M] of a position table: every head
+  looks at one neighbour of the query, as the taps of a convolution do.
+
+  For training from scratch; a pretrained backbone replaces them. With the
+  usual values near 0, which attend to the whole window alike, small models
+  told no textures apart after thousands of steps (the idea is that of
+  ConViT, d'Ascoli et al., 2021). With `in_time` the fifth to eighth head
+  look at other frames instead of the diagonal neighbours.
+  """
+  grid = np.meshgrid(*(np.arange(1 - n, n) for n in WINDOW), indexing="ij")
+  delta = np.stack(grid, -1).reshape(-1, 1, 3)
+  neighbours = _IN_TIME if in_time else _BESIDE
+  taps = np.array([neighbours[m % 8] for m in range(shape[1])])
+  bias = np.maximum(-1.5 * np.sum((delta - taps) ** 2, -1), -12.0)
+  # Heads that look at the same neighbour must differ.
+  noise = 0.1 * jax.random.normal(key, shape, dtype)
+  return jnp.asarray(bias, dtype) + noise
+
+
+def _weights(q, k, bias, region, key_valid):
+  """float32[G, M, N, N] and its row sums, which it is to be divided by."""
+  scores = q * q.shape[-1] ** -0.5 @ k.swapaxes(-1, -2)
+  scores = scores.astype(jnp.float32) + bias
+  if region is not None:
+    apart = region[..., None, :, None] != region[..., None, None, :]
+    scores = scores - 100.0 * apart
+  if key_valid is not None:
+    scores = jnp.where(key_valid, scores, -jnp.inf)
+  # The softmax does not depend on what is taken off.
+  top = jax.lax.stop_gradient(jnp.max(scores, -1, keepdims=True))
+  scores = jnp.exp(scores - top)
+  return scores, jnp.sum(scores, -1, keepdims=True)
+
+
+def _attend(q, k, v, bias, region, key_valid):
+  """float[G, M, N, C / M] of q, k, v alike; the others as of
+  `window_attention`, but the region of all G windows."""
+  weights, total = _weights(q, k, bias, region, key_valid)
+  return weights.astype(v.dtype) @ v / total.astype(v.dtype)
+
+
+@jax.custom_vjp
+def _attend_in_turn(q, k, v, bias, region, key_valid):
+  """`_attend` to a few windows after another, whose scores stay in cache.
+
+  The gradient computes them again, as the scores of every window would not
+  even fit the memory of long clips, and adds up the bias's on the way, which
+  takes a third of the time of what JAX derives.
+  """
+  few = _few(q, bias)
+  step = lambda args: _attend(*args[:3], bias, args[3], key_valid)
+  return _join(jax.lax.map(step, _split((q, k, v, region), few)))
+
+
+def _in_turn_forward(q, k, v, bias, region, key_valid):
+  out = _attend_in_turn(q, k, v, bias, region, key_valid)
+  return out, (q, k, v, bias, region, key_valid, out)
+
+
+def _in_turn_backward(residuals, d_out):
+  q, k, v, bias, region, key_valid, out = residuals
+  few = _few(q, bias)
+  scale = q.shape[-1] ** -0.5
+
+  def step(d_bias, args):
+    q, k, v, region, out, d_out = args
+    weights, total = _weights(q, k, bias, region, key_valid)
+    weights = weights / total
+    d_v = weights.swapaxes(-1, -2).astype(v.dtype) @ d_out
+    d_weights = (d_out @ v.swapaxes(-1, -2)).astype(jnp.float32)
+    along = jnp.sum((d_out * out).astype(jnp.float32), -1, keepdims=True)
+    d_scores = weights * (d_weights - along)
+    # One by one: XLA:CPU takes five times as long for the sum over an axis.
+    for i in range(few):
+      d_bias = d_bias + d_scores[i]
+    d_scores = d_scores.astype(q.dtype)
+    d_q = d_scores @ k * scale
+    d_k = d_scores.swapaxes(-1, -2) @ (q * scale)
+    return d_bias, (d_q, d_k, d_v)
+
+  args = _split((q, k, v, region, out, d_out), few)
+  d_bias, grads = jax.lax.scan(step, jnp.zeros_like(bias), args)
+  return (*map(_join, grads), d_bias, None, None)
+
+
+_attend_in_turn.defvjp(_in_turn_forward, _in_turn_backward)
+
+
+def _few(q, bias) -> int:
+  """How many windows at a time; a divisor of their number."""
+  most = max(1, _CACHED_SCORES_BYTES // (4 * bias.size))
+  return max(n for n in range(1, most + 1) if q.shape[0] % n == 0)
+
+
+def _split(arrays, few):
+  return jax.tree.map(lambda x: x.reshape(-1, few, *x.shape[1:]), arrays)
+
+
+def _join(x):
+  return x.reshape(-1, *x.shape[2:])
+
+
+def _layer(attend, x, qkv, proj, bias, region, key_valid):
+  heads = bias.shape[0]
+  # Heads before tokens: XLA:CPU takes twice as long for products whose batch
+  # dimension lies between theirs.
+  split = lambda y: y.reshape(*y.shape[:2], heads, -1).swapaxes(1, 2)
+  parts = jnp.split(layers.matmul(x, qkv[0]) + qkv[1], 3, -1)
+  out = attend(*map(split, parts), bias, region, key_valid)
+  out = out.swapaxes(1, 2).reshape(x.shape)
+  return layers.matmul(out, proj[0]) + proj[1]
+
+
+@jax.custom_vjp
+def _layer_in_turn(x, qkv, proj, bias, region, key_valid):
+  """`_layer` of a few windows after another: what their projections give stays
+  in cache, too. For training only the attention itself does."""
+  step = lambda args: _layer(
+    _attend, args[0], qkv, proj, bias, args[1], key_valid
+  )
+  return _join(jax.lax.map(step, _split((x, region), _few(x, bias))))
+
+
+def _layer_forward(x, qkv, proj, bias, region, key_valid):
+  layer = lambda *args: _layer(_attend_in_turn, *args, region, key_valid)
+  return jax.vjp(layer, x, qkv, proj, bias)
+
+
+_layer_in_turn.defvjp(
+  _layer_forward, lambda backward, d_out: (*backward(d_out), None, None)
+)
+
+
+def window_attention(x, region, key_valid, qkv, proj, bias):
+  """Multi-head self-attention within each window.
+
+  Args:
+    x: float[G, N, C], G windows of all clips.
+    region: int[G', N] with G' a divisor of G, or None: 100 is taken off the
+      score of tokens in different regions.
+    key_valid: bool[N] or None: keys that may be attended to.
+    qkv: (kernel [C, 3C], bias [3C]), output order q, k, v, then heads.
+    proj: (kernel [C, C], bias [C]).
+    bias: float32[M, N, N], relative position bias.
+
+  Returns:
+    float[G, N, C].
+  """
+  if region is not None:
+    region = jnp.asarray(region)
+    region = jnp.tile(region, (x.shape[0] // region.shape[0], 1))
+  return jax.lax.platform_dependent(
+    *(x, qkv, proj, bias, region, key_valid),
+    cpu=_layer_in_turn,
+    default=functools.partial(_layer, _attend),
+  )
+
+
+class WindowAttention(nn.Module):
+  """Parameters of `window_attention`; `window` is the one in use."""
+
+  num_heads: int
+  in_time: bool = False
+  dtype: Any = jnp.float32
+  param_dtype: Any = jnp.float32
+
+  @nn.compact
+  def __call__(self, x, region, key_valid):
+    n, c = x.shape[-2:]
+    rows = np.prod([2 * w - 1 for w in WINDOW])
+    table = self.param(
+      "relative_position_bias_table",
+      functools.partial(neighbour_bias, in_time=self.in_time),
+      (rows, self.num_heads),
+      self.param_dtype,
+    )
+    # For a clipped window this is the top-left block of the full window's
+    # index, which the released weights rely on.
+    index = relative_position_index()[:n, :n]
+    bias = table.astype(jnp.float32)[index].transpose(2, 0, 1)
+    affine = functools.partial(
+      layers.Affine,
+      c,
+      kernel_init=layers.xavier_uniform,
+      dtype=self.dtype,
+      param_dtype=self.param_dtype,
+    )
+    qkv, proj = affine(3 * c, name="qkv")(), affine(c, name="proj")()
+    return window_attention(x, region, key_valid, qkv, proj, bias)
