@@ -72,6 +72,11 @@ def get_config(arg=None):
   config.data.width = 160
   # Kinds of expressions, such as ("appearance", "place"); empty: all.
   config.data.kinds = stage["kinds"]
+  # Of expressions that are another clip's and false here: what an empty mask
+  # is for.
+  config.data.absent_share = 0.15
+  # Frames of a clip with ground truth; 0: all.
+  config.data.num_annotated = 0
   config.loader = ConfigDict(dict(num_workers=1, prefetch=4))
   config.tokenizer = ConfigDict()
   # A folder or a hub name; empty: learn one from sentences of this many clips.

@@ -9,11 +9,13 @@ from __future__ import annotations
 
 import dataclasses
 import functools
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 import numpy as np
 from sgmg_jax.input_pipeline import batch, workers
-from sgmg_jax.input_pipeline.refshapes import dataset
+from sgmg_jax.input_pipeline.refshapes import dataset, predicates
+
+from sgmg_jax.errors import UserError
 
 ClipBatch = batch.ClipBatch
 
@@ -36,6 +38,12 @@ class BatchSpec:
     width: of the frames, pixels.
     kinds: of expressions to take, all if empty. A clip that has none of them
       gives its others.
+    absent_share: of expressions to be replaced, where possible, by one of
+      the batch's other clips that is false of every object; nothing is to be
+      found then, in no frame.
+    num_annotated: K, frames of every clip, drawn at random, that have ground
+      truth and go through all of the model: of the T only its backbone sees
+      the others. 0: all.
   """
 
   split: str
@@ -46,10 +54,19 @@ class BatchSpec:
   height: int
   width: int
   kinds: tuple[str, ...] = ()
+  absent_share: float = 0.0
+  num_annotated: int = 0
 
   def __post_init__(self):
     # Configs and saved positions hold lists.
     object.__setattr__(self, "kinds", tuple(self.kinds))
+    if not 0 <= self.num_annotated <= self.num_frames:
+      raise UserError(
+        f"num_annotated {self.num_annotated}: expected 0 (all) to num_frames "
+        f"({self.num_frames})"
+      )
+    if not 0 <= self.absent_share <= 1:
+      raise UserError(f"absent_share {self.absent_share}: expected 0 to 1")
 
   @property
   def bucket(self) -> tuple[int, int]:
@@ -76,38 +93,65 @@ def choose_expressions(
   return [order[i % len(order)] for i in range(count)]
 
 
+def absent_expression(
+  clip: dataset.Clip,
+  others: Sequence[dataset.Expression],
+  random: np.random.Generator,
+) -> str | None:
+  """One of `others` that is clearly false of every object of the clip."""
+  judge = predicates.Judge(clip.facts)
+  for k in random.permutation(len(others)):
+    if judge.verdict(others[k].meaning).no == judge.everyone:
+      return others[k].text
+  return None
+
+
 def make_batch(spec: BatchSpec, step: int) -> ClipBatch:
   """Batch number `step`: no clip occurs twice, nor in runs of other seeds."""
-  frames, expressions, masks, boxes = [], [], [], []
+  first = (spec.seed * _STEPS + step) * spec.batch_size
+  clips, candidates = [], []
   for i in range(spec.batch_size):
-    index = (spec.seed * _STEPS + step) * spec.batch_size + i
     clip = dataset.generate_clip(
       spec.split,
-      index,
+      first + i,
       num_frames=spec.num_frames,
       height=spec.height,
       width=spec.width,
     )
-    random = np.random.default_rng((spec.seed, index))
-    candidates = clip.expressions
-    if spec.kinds:
-      wanted = [e for e in candidates if e.kind in spec.kinds]
-      candidates = wanted or candidates
-    objects = [e.object_index for e in candidates]
-    frames.append(clip.frames)
-    for k in choose_expressions(objects, spec.expressions_per_clip, random):
-      expressions.append(candidates[k].text)
-      masks.append(clip.masks[objects[k]])
-      boxes.append(clip.boxes[objects[k]])
+    clips.append(clip)
+    wanted = [e for e in clip.expressions if e.kind in spec.kinds]
+    candidates.append(wanted or clip.expressions)
+  expressions, masks, boxes, annotated = [], [], [], []
+  for i, clip in enumerate(clips):
+    random = np.random.default_rng((spec.seed, first + i))
+    objects = [e.object_index for e in candidates[i]]
+    chosen = choose_expressions(objects, spec.expressions_per_clip, random)
+    others = candidates[i - 1] if len(clips) > 1 else ()
+    kept = np.arange(spec.num_frames, dtype=np.int32)
+    if spec.num_annotated:
+      kept = np.sort(random.choice(kept, spec.num_annotated, replace=False))
+    annotated.append(kept)
+    for k in chosen:
+      text, index = candidates[i][k].text, objects[k]
+      mask, box = clip.masks[index][kept], clip.boxes[index][kept]
+      if random.random() < spec.absent_share:
+        absent = absent_expression(clip, others, random)
+        if absent is not None:
+          text, mask, box = absent, np.zeros_like(mask), np.zeros_like(box)
+      expressions.append(text)
+      masks.append(mask)
+      boxes.append(box)
   truth = np.stack(masks)
+  frames = np.stack([clip.frames for clip in clips])
   size = np.array([spec.height, spec.width], np.int32)
   return ClipBatch(
-    frames=batch.pad(np.stack(frames), spec.bucket, 2),
+    frames=batch.pad(frames, spec.bucket, 2),
     size=np.tile(size, (spec.batch_size, 1)),
     expressions=expressions,
     boxes=batch.normalise_boxes(np.stack(boxes), spec.height, spec.width),
     masks=batch.pad(truth, spec.bucket, 2),
     valid=truth.any((2, 3)),
+    annotated=np.stack(annotated) if spec.num_annotated else None,
   )
 
 

@@ -1,11 +1,14 @@
 """Batches depend on (split, seed, step) and on nothing else."""
 
+import dataclasses
 import itertools
 
 import numpy as np
 import pytest
 from sgmg_jax.input_pipeline import refshapes_batches
-from sgmg_jax.input_pipeline.refshapes import dataset
+from sgmg_jax.input_pipeline.refshapes import dataset, predicates
+
+from sgmg_jax import errors
 
 SPEC = refshapes_batches.BatchSpec(
   split="train",
@@ -95,3 +98,66 @@ def test_every_object_speaks_before_one_speaks_twice():
   # More than there are: each again only after all.
   chosen = refshapes_batches.choose_expressions([0, 1], 5, random)
   assert set(chosen[:2]) == set(chosen[2:4]) == {0, 1}
+
+
+def test_absent_expressions_are_false_of_every_object_and_find_nothing():
+  spec = dataclasses.replace(SPEC, absent_share=0.5)
+  rows = kept = 0
+  for step in range(6):
+    batch = refshapes_batches.make_batch(spec, step)
+    for row, text in enumerate(batch.expressions):
+      clips = [
+        dataset.generate_clip(
+          "train",
+          2 * (5_000_000 + step) + i,
+          num_frames=4,
+          height=72,
+          width=96,
+        )
+        for i in (row // 3, 1 - row // 3)
+      ]
+      own = [e for e in clips[0].expressions if e.text == text]
+      rows += 1
+      if batch.masks[row].any():
+        kept += len(own)
+        continue
+      assert not own
+      assert not batch.valid[row].any() and not batch.boxes[row].any()
+      (other,) = {e.meaning for e in clips[1].expressions if e.text == text}
+      judge = predicates.Judge(clips[0].facts)
+      assert judge.verdict(other).no == judge.everyone
+  assert rows == 36 and 10 <= kept <= 26
+
+
+def test_a_single_clip_has_nobody_to_take_absent_expressions_from():
+  spec = dataclasses.replace(SPEC, batch_size=1, absent_share=1.0)
+  assert refshapes_batches.make_batch(spec, 0).valid.any(1).all()
+
+
+def test_annotated_frames_are_those_of_the_whole_clip(straight):
+  spec = dataclasses.replace(SPEC, num_annotated=2)
+  seen = set()
+  for step, whole in enumerate(straight):
+    batch = refshapes_batches.make_batch(spec, step)
+    assert batch.annotated.shape == (2, 2) and batch.annotated.dtype == np.int32
+    assert (np.diff(batch.annotated) > 0).all()
+    np.testing.assert_array_equal(batch.frames, whole.frames)
+    for row, text in enumerate(batch.expressions):
+      (same,) = [
+        i
+        for i, other in enumerate(whole.expressions)
+        if other == text and i // 3 == row // 3
+      ]
+      kept = batch.annotated[row // 3]
+      seen.update(kept.tolist())
+      for name in ("masks", "boxes", "valid"):
+        np.testing.assert_array_equal(
+          getattr(batch, name)[row], getattr(whole, name)[same][kept]
+        )
+  assert seen == {0, 1, 2, 3}
+
+
+@pytest.mark.parametrize("change", [{"num_annotated": 5}, {"absent_share": 2}])
+def test_specs_that_no_batch_can_have(change):
+  with pytest.raises(errors.UserError, match=next(iter(change))):
+    dataclasses.replace(SPEC, **change)
