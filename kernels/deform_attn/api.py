@@ -6,9 +6,10 @@ every feature level and adds them up with its own weights. Projections stay
 outside.
 
 An implementation is a module with `why_not(problem)`, `forward` and
-`backward`, see `xla`; `choice` picks one for each platform. Round it lie, from
-the outside, the gradient rule, then vmap and sharding (`parallel`), then the
-choice by platform inside the program.
+`backward`, see `xla`, and with `why_not_here()` if more than the problem
+matters; `choice` picks one for each platform. Round it lie, from the outside,
+the gradient rule, then vmap and sharding (`parallel`), then the choice by
+platform inside the program.
 """
 
 from __future__ import annotations
@@ -69,7 +70,8 @@ def deformable_attention(
   problem = problem_lib.make(values, locations, weights, level_shapes)
   names = choice.check_names(implementation)
   if names is not None:
-    choices = choice.explain(problem, names, interpret=interpret)
+    # The context that matters is that of lowering, which may be another.
+    choices = choice.explain(problem, names, interpret=interpret, here=False)
     if not any(chosen.name for chosen in choices.values()):
       raise ValueError(_cannot(choices))
   options = _Options(problem.level_shapes, names, precision, interpret)

@@ -1,7 +1,7 @@
 """Which implementation a problem gets on which platform, and why.
 
-The choice is a pure function of the problem: the same program may be compiled
-for another machine than the one that traces it.
+The choice is a function of the problem and of what is lowered for: the same
+program may be compiled for another machine than the one that traces it.
 """
 
 from __future__ import annotations
@@ -54,6 +54,7 @@ def explain(
   implementation: Implementation | Sequence[Implementation] | None = None,
   *,
   interpret: bool = False,
+  here: bool = True,
 ) -> dict[str, Choice]:
   """The implementation that each platform gets for a problem.
 
@@ -62,6 +63,8 @@ def explain(
     implementation: None for the best, a name, or names in order of
       preference.
     interpret: whether Pallas kernels are interpreted, which any platform can.
+    here: of a program that is lowered in the present context, such as the mesh
+      in use; False for what may run in some context.
 
   Returns:
     {"cpu" | "cuda" | "tpu": Choice}; any other platform gets what "cpu" gets.
@@ -71,7 +74,11 @@ def explain(
   """
   return {
     platform: choose(
-      problem, platform, check_names(implementation), interpret=interpret
+      problem,
+      platform,
+      check_names(implementation),
+      interpret=interpret,
+      here=here,
     )
     for platform in _PREFERENCE
   }
@@ -99,6 +106,7 @@ def choose(
   names: tuple[str, ...] | None,
   *,
   interpret: bool = False,
+  here: bool = True,
 ) -> Choice:
   """One platform's part of `explain`, of names already checked."""
   skipped = []
@@ -106,6 +114,9 @@ def choose(
     reason = _why_not(name, platform, problem, interpret)
     if reason is None and names is None:
       reason = _why_rather_not(name, problem)
+    # Interpreted kernels are lowered as the operations they consist of.
+    if reason is None and here and not interpret:
+      reason = _why_not_here(name)
     if reason is None:
       return Choice(name, skipped)
     skipped.append((name, reason))
@@ -123,6 +134,12 @@ def _why_not(name, platform, problem, interpret):
 @functools.cache
 def _module_why_not(name, problem):
   return load(name).why_not(problem)
+
+
+def _why_not_here(name):
+  """Why the present context forbids an implementation; never cached."""
+  ask = getattr(load(name), "why_not_here", None)
+  return ask() if ask is not None else None
 
 
 def _why_rather_not(name, problem):

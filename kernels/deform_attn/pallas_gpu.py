@@ -12,7 +12,8 @@ to XLA, which adds four channels per relaxed atomic; the atomics of this
 backend fence all of the GPU's memory at every single one.
 
 JAX deprecates the backend from 0.11 on, so everything that needs it is in
-this file, and `why_not` says so on a JAX without it.
+this file, and `why_not` says so on a JAX without it. From 0.11 on it also has
+to know the card when a program is lowered; `why_not_here` says when it cannot.
 """
 
 from __future__ import annotations
@@ -61,6 +62,29 @@ def why_not(problem: problem_lib.Problem) -> str | None:
     return f"{problem.channels} channels per head are no power of two"
   if not problem.frames * problem.queries * problem.heads * problem.channels:
     return "there is nothing to compute"
+  return None
+
+
+def why_not_here() -> str | None:
+  """Why JAX cannot lower these kernels in the present context, or None.
+
+  It depends on `jax.set_mesh`, `jax.default_device` and what this machine has,
+  so the answer holds for this lowering only.
+  """
+  # Until 0.10 JAX assumed some card where there is none.
+  get_gpu_info = getattr(plt, "get_gpu_info", None)
+  if get_gpu_info is None:
+    return None
+  try:
+    # What the lowering itself asks, so that neither knows a card alone.
+    get_gpu_info()
+  except ValueError as error:
+    reason = (
+      f"JAX {jax.__version__} knows no GPU to lower for ({error}); "
+      "jax.set_mesh with a mesh of GPUs tells it"
+    )
+    _warn_once(reason)
+    return reason
   return None
 
 

@@ -13,6 +13,7 @@ import numpy as np
 import pytest
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
 from sgmg_jax.kernels import deform_attn
+from sgmg_jax.kernels.deform_attn import pallas_gpu
 
 _PLUGINS = ("jax_cuda12_plugin", "jax_cuda13_plugin")
 
@@ -87,8 +88,8 @@ _CALL = "__gpu$xla.gpu.triton"
 
 
 @pytest.fixture(scope="module", params=_CARDS)
-def sharding(request):
-  """Where arrays live: on a card that is not here."""
+def mesh(request):
+  """One card that is not here."""
   from jax.experimental import topologies
 
   topology = topologies.get_topology_desc(
@@ -97,7 +98,12 @@ def sharding(request):
     topology="1x1x1",
     target_config=_CARD.format(**_CARDS[request.param]),
   )
-  mesh = Mesh(np.array(topology.devices[:1]), ("data",))
+  return Mesh(np.array(topology.devices[:1]), ("data",))
+
+
+@pytest.fixture
+def sharding(mesh):
+  """Where arrays live: on the card."""
   # JAX 0.11 and later ask the mesh in use for the card's generation.
   with jax.set_mesh(mesh):
     yield NamedSharding(mesh, PartitionSpec())
@@ -190,3 +196,17 @@ def test_decoder_by_name(sharding):
   forward, both = compile_both(args, levels, "pallas_gpu")
   assert kernels(forward) == ["forward"]
   assert sorted(kernels(both)) == ["backward", "forward"]
+
+
+def test_without_set_mesh(mesh):
+  """Compiles all the same, with XLA's form where JAX asks for the mesh."""
+  levels = _LEVELS["360x640"]
+  args = arguments(levels, jnp.float32, NamedSharding(mesh, PartitionSpec()))
+  forward, both = compile_both(args, levels)
+  if pallas_gpu.why_not_here() is None:
+    assert kernels(forward) == ["forward"]
+    assert sorted(kernels(both)) == ["backward", "forward"]
+  else:
+    assert not kernels(forward) + kernels(both)
+    with pytest.raises(ValueError, match="pallas_gpu on cuda: .*set_mesh"):
+      compile_both(args, levels, "pallas_gpu")

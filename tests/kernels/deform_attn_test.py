@@ -11,6 +11,7 @@ from jax import export
 from sgmg_jax.kernels import deform_attn
 from sgmg_jax.kernels.deform_attn import (
   choice,
+  pallas_gpu,
   problem,
   xla_backward,
   xla_forward,
@@ -140,6 +141,11 @@ def test_nothing_of_the_choice_remains_in_the_program():
 
 
 class TestChoice:
+  @pytest.fixture(autouse=True)
+  def _any_context(self, monkeypatch):
+    """Whatever GPU JAX knows here; `pallas_gpu_test` is about that."""
+    monkeypatch.setattr(pallas_gpu, "why_not_here", lambda: None)
+
   def problem(self, queries=70, dtype=np.float32):
     inputs = suite.random_inputs(queries)
     inputs[0] = inputs[0].astype(dtype)

@@ -1,6 +1,7 @@
 """Deformable attention's GPU kernels, interpreted."""
 
 import builtins
+import functools
 import importlib
 
 import deform_attn_suite as suite
@@ -8,7 +9,13 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from sgmg_jax.kernels.deform_attn import corners, pallas_gpu, problem
+from sgmg_jax.kernels import deform_attn
+from sgmg_jax.kernels.deform_attn import (
+  choice,
+  corners,
+  pallas_gpu,
+  problem,
+)
 
 
 @pytest.fixture(autouse=True)
@@ -26,6 +33,11 @@ class TestPallasGpu(suite.Suite):
   marker = "deform_attn_pallas_gpu_"
   # Each size of block, none of them filled.
   queries = (1, 9, 131)
+
+  def test_is_what_runs(self):
+    if reason := pallas_gpu.why_not_here():
+      pytest.skip(reason)
+    super().test_is_what_runs()
 
 
 def problem_of(**changes):
@@ -108,3 +120,80 @@ def test_without_the_backend_says_so_once(monkeypatch, caplog):
     reasons = {crippled.why_not(problem_of(queries=q)) for q in (70, 71)}
   assert len(reasons) == 1 and "Triton" in reasons.pop()
   assert len(caplog.records) == 1
+
+
+class TestWithoutAGpuToLowerFor:
+  """JAX from 0.11 on, and a CUDA program of a machine without a GPU."""
+
+  @pytest.fixture
+  def known(self, monkeypatch):
+    """Whether JAX knows a GPU, to be changed; it does not."""
+    known = {"gpu": False}
+
+    def get_gpu_info():
+      if not known["gpu"]:
+        raise ValueError("Unsupported GPU device kind: cpu")
+
+    # JAX 0.10 has none.
+    monkeypatch.setattr(
+      pallas_gpu.plt, "get_gpu_info", get_gpu_info, raising=False
+    )
+    return known
+
+  def attend(self, *inputs, **options):
+    return deform_attn.deformable_attention(
+      *inputs, level_shapes=suite.SHAPES, **options
+    )
+
+  def with_gradients(self, *inputs):
+    out, pull_back = jax.vjp(self.attend, *inputs)
+    return out, pull_back(out)
+
+  def test_xla_is_lowered(self, known):
+    inputs = suite.random_inputs(70)
+    for function in (
+      self.attend,
+      self.with_gradients,
+      lambda *x: self.attend(*x, implementation=("pallas_gpu", "xla")),
+    ):
+      text = suite.lowered_text(function, inputs, "cuda")
+      assert "deform_attn_xla" in text
+      assert "deform_attn_pallas_gpu" not in text
+
+  def test_the_name_alone_says_why(self, known):
+    inputs = suite.random_inputs(70)
+    named = functools.partial(self.attend, implementation="pallas_gpu")
+    # Lowering may be in another context than tracing.
+    jax.eval_shape(named, *inputs)
+    with pytest.raises(ValueError, match="pallas_gpu on cuda: .*jax.set_mesh"):
+      suite.lowered_text(named, inputs, "cuda")
+
+  def test_the_interpreter_needs_none(self, known):
+    run = functools.partial(
+      self.attend, implementation="pallas_gpu", interpret=True
+    )
+    text = suite.lowered_text(run, suite.random_inputs(70), "cuda")
+    assert "deform_attn_pallas_gpu" in text
+
+  def test_every_lowering_asks_again(self, known):
+    for gpu, name in ((False, "xla"), (True, "pallas_gpu"), (False, "xla")):
+      known["gpu"] = gpu
+      chosen = choice.explain(problem_of())
+      assert chosen["cuda"].name == name
+      assert chosen["cpu"].name == "xla"
+    [(skipped, reason)] = chosen["cuda"].skipped
+    assert skipped == "pallas_gpu" and "device kind: cpu" in reason
+
+  def test_a_slow_gpu_is_told(self, known, monkeypatch, caplog):
+    monkeypatch.setattr(jax, "default_backend", lambda: "gpu")
+    pallas_gpu._warn_once.cache_clear()
+    for queries in (70, 71):
+      choice.explain(problem_of(queries=queries))
+    pallas_gpu._warn_once.cache_clear()
+    assert len(caplog.records) == 1
+
+
+def test_without_the_question_all_is_well(monkeypatch):
+  """JAX 0.10 lowers for some GPU, whatever is there."""
+  monkeypatch.delattr(pallas_gpu.plt, "get_gpu_info", raising=False)
+  assert pallas_gpu.why_not_here() is None
