@@ -127,7 +127,7 @@ def paper(*, name, sets, num_frames, batch_size, buckets, model):
   # Whether blocks are computed again in the backward pass: less memory, more
   # time.
   config.remat = False
-  # A native checkpoint, whole or part, to start from.
+  # Native checkpoints, whole or part, to start from: "a,b", the later wins.
   config.init_from = ""
   config.reinitialise = ()
   # The released code leaves the dropout of a frozen text encoder on.

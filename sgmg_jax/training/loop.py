@@ -26,9 +26,7 @@ from ml_collections import ConfigDict
 
 from sgmg_jax import types
 from sgmg_jax.checkpoints import native
-from sgmg_jax.checkpoints import tokenizer as tokenizer_lib
 from sgmg_jax.errors import UserError
-from sgmg_jax.input_pipeline.refshapes import vocabulary
 from sgmg_jax.model import sgmg, variants
 from sgmg_jax.training import (
   checkpoint,
@@ -37,6 +35,7 @@ from sgmg_jax.training import (
   evaluate,
   export,
   optimizer,
+  run_tokenizer,
 )
 from sgmg_jax.training import metrics as metrics_lib
 from sgmg_jax.training import state as state_lib
@@ -45,40 +44,20 @@ from sgmg_jax.training import step as step_lib
 _logger = logging.getLogger(__name__)
 
 
-def _get_tokenizer(
-  folder: pathlib.Path,
-  variant: variants.Variant,
-  *,
-  source: str,
-  vocab_clips: int,
-) -> Any:
-  """The run's own tokenizer, copied or learned at its first start."""
-  if not folder.exists():
-    temporary = folder.with_suffix(".tmp")
-    if source:
-      tokenizer_lib.load_tokenizer(source).save_pretrained(temporary)
-    else:
-      vocabulary.save_tokenizer(
-        vocabulary.train_tokenizer(vocab_clips, vocab_size=variant.vocab_size),
-        temporary,
-      )
-    temporary.rename(folder)
-  tokenizer = tokenizer_lib.load_tokenizer(folder)
-  tokenizer_lib.check(tokenizer, variant.vocab_size, variant.pad_token_id)
-  return tokenizer
-
-
 def _init_params(
   model: sgmg.SgMg, seed: int, init_from: str, reinitialise: Sequence[str]
 ) -> types.Params:
-  """Random parameters, replaced by the checkpoint's except where a regular
-  expression of `reinitialise` matches the name."""
+  """Random parameters, replaced by those of the checkpoints of `init_from`,
+  comma-separated and in turn, except where a regular expression of
+  `reinitialise` matches the name."""
   params = jax.jit(functools.partial(sgmg.init_params, model))(
     jax.random.key(seed)
   )
   if not init_from:
     return params
-  loaded = native.start_from(params, init_from)
+  loaded = params
+  for source in init_from.split(","):
+    loaded = native.start_from(loaded, source.strip())
 
   def choose(path, fresh, given):
     name = "/".join(key.key for key in path)
@@ -182,7 +161,7 @@ def train(config: ConfigDict, workdir: str | os.PathLike) -> dict[str, float]:
   if checkpointer.latest_step is not None:
     source.restore(checkpointer.read_position(), checkpointer.latest_step)
   (folder / "config.json").write_text(config_json + "\n")
-  tokenizer = _get_tokenizer(
+  tokenizer = run_tokenizer.get_tokenizer(
     folder / "tokenizer",
     variant,
     source=config.tokenizer.source,
