@@ -20,22 +20,17 @@ from sgmg_jax.model import sgmg, text_encoder, variants, video_swin
 PATHS = {
   "backbone": ("backbone_0", "body"),
   "text_encoder": ("text_encoder", "text_backbone"),
+  "video": (),  # all that `SgMg.encode_video` needs, several modules
 }
+_SIDE = sgmg.MIN_PADDED_SIDE
 
 
 @functools.lru_cache(maxsize=8)
 def model(variant: variants.Variant) -> dict[str, Any]:
   """Parameter tree of `SgMg` as `jax.ShapeDtypeStruct`s."""
   struct = jax.ShapeDtypeStruct
-  side = 144  # the smallest frame the model takes
-  inputs = (
-    struct((1, 1, side, side, 3), jnp.float32),
-    struct((1, side, side), jnp.bool_),
-    struct((1, 2), jnp.int32),
-    struct((1, 4), jnp.int32),
-    struct((1, 4), jnp.bool_),
-  )
-  return _init_shapes(sgmg.SgMg(variant=variant), *inputs)
+  tokens = struct((1, 4), jnp.int32), struct((1, 4), jnp.bool_)
+  return _init_shapes(sgmg.SgMg(variant=variant), *_video(), *tokens)
 
 
 @functools.lru_cache(maxsize=8)
@@ -47,6 +42,9 @@ def part(name: str, variant: variants.Variant) -> dict[str, Any]:
       variant.embed_dim, variant.depths, variant.swin_heads
     )
     return _init_shapes(module, struct((1, 1, 32, 32, 3), jnp.float32))
+  if name == "video":
+    module = sgmg.SgMg(variant=variant)
+    return _init_shapes(module, *_video(), method="encode_video")
   module = text_encoder.Roberta(
     vocab_size=variant.vocab_size,
     width=variant.text_width,
@@ -90,8 +88,18 @@ def check(params: Mapping, expected: Mapping, source: object) -> None:
   )
 
 
-def _init_shapes(module, *inputs):
-  return jax.eval_shape(module.init, jax.random.key(0), *inputs)["params"]
+def _video():
+  struct = jax.ShapeDtypeStruct
+  return (
+    struct((1, 1, _SIDE, _SIDE, 3), jnp.float32),
+    struct((1, _SIDE, _SIDE), jnp.bool_),
+    struct((1, 2), jnp.int32),
+  )
+
+
+def _init_shapes(module, *inputs, method=None):
+  init = functools.partial(module.init, method=method)
+  return jax.eval_shape(init, jax.random.key(0), *inputs)["params"]
 
 
 def _flat(tree: Mapping) -> dict[str, Any]:

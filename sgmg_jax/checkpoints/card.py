@@ -27,6 +27,7 @@ LICENCES = {
 # Which sizes of the variant a checkpoint that holds only one part knows.
 PARTS = {
   "backbone": ("embed_dim", "depths", "swin_heads"),
+  "video": ("embed_dim", "depths", "swin_heads", "width"),
   "text_encoder": (
     "vocab_size",
     "text_width",

@@ -18,7 +18,6 @@ from typing import Any
 import jax
 import numpy as np
 import orbax.checkpoint as ocp
-from flax import traverse_util
 
 from sgmg_jax import errors
 from sgmg_jax.checkpoints import (
@@ -66,7 +65,7 @@ def save(
     directory: to create.
     params: nested dict of arrays that this process can address.
     card: from `card.make`.
-    tokenizer: of transformers; None for a backbone.
+    tokenizer: of transformers; None for a part without text.
     overwrite: replace what is there.
 
   Raises:
@@ -100,8 +99,8 @@ def load(name_or_path: str | os.PathLike) -> Checkpoint:
   checkpoint = _load(name_or_path)
   if part := checkpoint.card.get("part"):
     raise errors.UserError(
-      f"{name_or_path} holds only the {part}, expected a whole model: use it "
-      "to start a training"
+      f"{name_or_path} holds only the {part} part, expected a whole model: "
+      "use it to start a training"
     )
   return checkpoint
 
@@ -113,14 +112,11 @@ def start_from(params: Params, name_or_path: str | os.PathLike) -> Params:
     UserError: as `load`, or the checkpoint is of another size than `params`.
   """
   checkpoint = _load(name_or_path)
-  flat = traverse_util.flatten_dict(params)
-  loaded = traverse_util.flatten_dict(checkpoint.params)
-  place = abstract.PATHS.get(checkpoint.card.get("part"), ())
-  held = {path: x for path, x in flat.items() if path[: len(place)] == place}
-  abstract.check(
-    checkpoint.params, traverse_util.unflatten_dict(held), name_or_path
-  )
-  return traverse_util.unflatten_dict(flat | loaded)
+  # A part is whole modules; what else there is does not concern it.
+  names = checkpoint.params if checkpoint.card.get("part") else params
+  held = {name: params[name] for name in names if name in params}
+  abstract.check(checkpoint.params, held, name_or_path)
+  return {**params, **checkpoint.params}
 
 
 def _load(name_or_path: str | os.PathLike) -> Checkpoint:
@@ -222,7 +218,8 @@ def _check(params, variant, card, source) -> None:
 
 
 def _check_tokenizer(tokenizer, variant, card, source) -> None:
+  part = card.get("part")
   if tokenizer is not None:
     tokenizer_lib.check(tokenizer, variant.vocab_size, variant.pad_token_id)
-  elif card.get("part") != "backbone":
+  elif part is None or "vocab_size" in card_lib.PARTS[part]:
     raise errors.UserError(f"{source} lacks its tokenizer/")

@@ -1,10 +1,10 @@
-"""Pre-training of a backbone on RefShapes, resumable.
+"""Pre-training on RefShapes of what encodes a video, resumable.
 
 The paper starts from Video Swin trained on Kinetics (SgMg, ICCV 2023, section
 4.2). A model trained from scratch has nothing of the kind, and sentences and
 masks teach its backbone to tell shapes and textures slowly. So its cells name
-what they show first (see `pretrain_step`); what remains is a checkpoint of the
-backbone, for `init_from`.
+what they show first (see `pretrain_step`); what remains is a checkpoint of
+part "video", for `init_from`: backbone, projections and pre-augmentation.
 """
 
 from __future__ import annotations
@@ -28,11 +28,11 @@ import optax
 from ml_collections import ConfigDict
 
 from sgmg_jax import types
+from sgmg_jax.checkpoints import abstract, native
 from sgmg_jax.checkpoints import card as card_lib
-from sgmg_jax.checkpoints import native
 from sgmg_jax.errors import UserError
 from sgmg_jax.input_pipeline import refshapes_cell_batches as cell_batches
-from sgmg_jax.model import variants, video_swin
+from sgmg_jax.model import sgmg, variants
 from sgmg_jax.training import (
   checkpoint,
   data_parallel,
@@ -98,20 +98,61 @@ def make_schedule(
   )
 
 
-def _init_params(backbone: video_swin.VideoSwin, seed: int) -> types.Params:
+def init_params(model: sgmg.SgMg, seed: int, init_from: str) -> types.Params:
+  """Random parameters, replaced where a checkpoint holds them.
+
+  Args:
+    model: the network.
+    seed: of the random ones.
+    init_from: a native checkpoint, whole or part; empty: none.
+
+  Returns:
+    `video`, those top-level modules of the model that `encode_video` needs,
+    and `heads`, those of `CellHeads`.
+
+  Raises:
+    UserError: the checkpoint is of another size, or holds nothing of `video`.
+  """
+
   @jax.jit
   def init(key):
     keys = jax.random.split(key)
-    frames = jnp.zeros((1, 1, 32, 32, 3))
-    maps, variables = backbone.init_with_output(keys[0], frames)
-    heads = pretrain_step.CellHeads().init(keys[1], maps[1:])
-    return {"backbone": variables["params"], "heads": heads["params"]}
+    side = sgmg.MIN_PADDED_SIDE
+    video, variables = model.init_with_output(
+      keys[0],
+      jnp.zeros((1, 1, side, side, 3)),
+      jnp.ones((1, side, side), bool),
+      jnp.full((1, 2), side),
+      method="encode_video",
+    )
+    maps = video.levels[: len(pretrain_step.STRIDES)]
+    heads = pretrain_step.CellHeads().init(keys[1], maps)
+    return {"video": variables["params"], "heads": heads["params"]}
 
-  return init(jax.random.key(seed))
+  params = init(jax.random.key(seed))
+  if not init_from:
+    return params
+  fresh = params["video"]
+  # The rest of the model only by its shapes, to check a whole checkpoint.
+  loaded = native.start_from(
+    {**abstract.model(model.variant), **fresh}, init_from
+  )
+  if all(loaded[name] is fresh[name] for name in fresh):
+    raise UserError(
+      f"init_from: {init_from} holds nothing of what is pre-trained "
+      f"({', '.join(sorted(fresh))})"
+    )
+  video = jax.tree.map(
+    lambda old, new: jnp.asarray(new, old.dtype),
+    fresh,
+    {name: loaded[name] for name in fresh},
+  )
+  return {**params, "video": video}
 
 
 def pretrain(config: ConfigDict, workdir: str | os.PathLike) -> None:
-  """Trains a backbone and exports it; goes on from the last checkpoint.
+  """Trains what encodes a video and exports it; goes on from the last
+  checkpoint.
 
   Args:
     config: see `configs/refshapes_backbone.py`.
@@ -125,6 +166,12 @@ def pretrain(config: ConfigDict, workdir: str | os.PathLike) -> None:
   folder = pathlib.Path(workdir).absolute()
   folder.mkdir(parents=True, exist_ok=True)
   phases = read_phases(config.phases, config.schedule.warmup_steps)
+  if min(config.data.height, config.data.width) < sgmg.MIN_PADDED_SIDE:
+    raise UserError(
+      f"data: clips of {config.data.height}x{config.data.width}, expected a "
+      f"height and a width of at least {sgmg.MIN_PADDED_SIDE} and multiples of "
+      f"{max(pretrain_step.STRIDES)}"
+    )
   schedule = make_schedule(phases, **config.schedule)
   ends = list(itertools.accumulate(phase.steps for phase in phases))
   position = json.loads(
@@ -133,10 +180,8 @@ def pretrain(config: ConfigDict, workdir: str | os.PathLike) -> None:
 
   # State: a checkpoint of this run if there is one, else a fresh start.
   variant = variants.get_variant(**config.model)
-  backbone = video_swin.VideoSwin(
-    variant.embed_dim, variant.depths, variant.swin_heads, variant.drop_path
-  )
-  params = _init_params(backbone, config.seed)
+  model = sgmg.SgMg(variant)
+  params = init_params(model, config.seed, config.init_from)
   tx = optimizer.make_optimizer(
     params, schedule, groups=((".*", 1.0),), **config.optimizer
   )
@@ -158,7 +203,7 @@ def pretrain(config: ConfigDict, workdir: str | os.PathLike) -> None:
 
   # Phases differ in shape, so each compiles the step when it begins.
   mesh = data_parallel.make_mesh(math.gcd(*(p.batch_size for p in phases)))
-  step_fn = pretrain_step.make_step(backbone, tx, seed=config.seed)
+  step_fn = pretrain_step.make_step(model, tx, seed=config.seed)
   step_fn = data_parallel.shard_step(step_fn, mesh)
   step_fn = jax.jit(step_fn, donate_argnums=0)
   first = int(state.step) + 1
@@ -200,7 +245,7 @@ def pretrain(config: ConfigDict, workdir: str | os.PathLike) -> None:
     batches.close()
     checkpointer.close()
     writer.close()
-  _export(folder, state.params["backbone"], variant, config)
+  _export(folder, state.params["video"], variant, config)
 
 
 def _batches(
@@ -237,15 +282,9 @@ def _export(folder, params, variant, config) -> None:
       "config": json.loads(config.to_json_best_effort()),
     },
     licence=config.export.licence,
-    part="backbone",
+    part="video",
     results=metrics[-1],
     curve=export.thin(metrics, names),
   )
   arrays = jax.tree.map(np.asarray, params)
-  native.save(
-    folder / "model",
-    {"backbone_0": {"body": arrays}},
-    card,
-    None,
-    overwrite=True,
-  )
+  native.save(folder / "model", arrays, card, None, overwrite=True)

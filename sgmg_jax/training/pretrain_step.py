@@ -1,7 +1,9 @@
-"""One step of a backbone's pre-training: cells name what they show.
+"""One step of pre-training: cells name what they show.
 
 Heads that are thrown away afterwards read the looks and the motion of an
-object off each cell of the maps that SgMg takes from its backbone.
+object off each cell of the maps that SgMg fuses words into. The heads are
+linear, and behind the projections: what a perceptron finds in the backbone's
+own maps, the model does not.
 """
 
 from __future__ import annotations
@@ -19,7 +21,7 @@ from flax import linen as nn
 from sgmg_jax.inference import preprocess
 from sgmg_jax.input_pipeline import refshapes_cell_batches as cell_batches
 from sgmg_jax.input_pipeline.refshapes import cell_labels
-from sgmg_jax.model import video_swin
+from sgmg_jax.model import sgmg
 from sgmg_jax.training import data_parallel
 from sgmg_jax.training import state as state_lib
 
@@ -32,19 +34,14 @@ _NUM_CLASSES = [len(words) + 1 for words in cell_labels.LOOKS.values()]
 
 
 class CellHeads(nn.Module):
-  """A small perceptron for the maps of each of `STRIDES`."""
-
-  hidden: int = 128
+  """A linear layer for the maps of each of `STRIDES`."""
 
   @nn.compact
   def __call__(self, maps):
     """Scores of maps float[..., C]: float[..., S], for the classes of each of
     `cell_labels.LOOKS` in turn, then the motion."""
     size = sum(_NUM_CLASSES) + len(cell_labels.MOTION)
-    return [
-      nn.Dense(size)(nn.relu(nn.Dense(self.hidden)(nn.LayerNorm()(x))))
-      for x in maps
-    ]
+    return [nn.Dense(size)(x) for x in maps]
 
 
 def measure(
@@ -104,7 +101,7 @@ def _total_loss(measured):
 
 
 def make_step(
-  backbone: video_swin.VideoSwin,
+  model: sgmg.SgMg,
   tx: optax.GradientTransformation,
   *,
   seed: int,
@@ -112,8 +109,9 @@ def make_step(
   """(state, `CellBatch`) -> (state, metrics), for `data_parallel.shard_step`.
 
   Args:
-    backbone: its parameters are the state's `backbone`; those of `CellHeads`
-      are its `heads`.
+    model: those of its parameters that `encode_video` needs are the state's
+      `video`, those of `CellHeads` its `heads`. Only the weight decay moves
+      those of the stride-64 map, whose cells are not asked.
     tx: the optimizer.
     seed: of drop path.
   """
@@ -122,17 +120,24 @@ def make_step(
 
   def step(state, batch):
     size = jnp.tile(jnp.array(batch.frames.shape[2:4]), (len(batch.frames), 1))
-    frames, _ = preprocess.normalise(batch.frames, size)
+    frames, pixel_valid = preprocess.normalise(batch.frames, size)
     rngs = {
       name: jax.random.fold_in(key, jax.lax.axis_index(axis))
       for name, key in state_lib.step_rngs(seed, state.step).items()
     }
 
     def objective(params):
-      maps = backbone.apply(
-        {"params": params["backbone"]}, frames, train=True, rngs=rngs
+      video = model.apply(
+        {"params": params["video"]},
+        frames,
+        pixel_valid,
+        size,
+        train=True,
+        rngs=rngs,
+        method="encode_video",
       )
-      scores = CellHeads().apply({"params": params["heads"]}, maps[1:])
+      maps = video.levels[: len(STRIDES)]
+      scores = CellHeads().apply({"params": params["heads"]}, maps)
       measured = measure(scores, batch, total)
       return _total_loss(measured), measured
 

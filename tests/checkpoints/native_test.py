@@ -241,6 +241,33 @@ def test_part_is_no_model_but_starts_one(tmp_path, params):
   same(started["transformer"], params["transformer"])
 
 
+def test_part_of_several_modules_replaces_them_and_no_others(tmp_path, params):
+  modules = abstract.part("video", MU)
+  video = {k: jax.tree.map(lambda x: x + 1, params[k]) for k in modules}
+  native.save(tmp_path / "video", video, mu_card(part="video"), None)
+  started = native.start_from(params, tmp_path / "video")
+  assert {name.rstrip("_0123456789") for name in modules} == {
+    "backbone",
+    "input_proj",
+    "input_fft",
+  }
+  same(started, params | video)
+
+
+def test_start_from_a_part_of_another_width(tmp_path, params):
+  wide = variants.get_variant("mu", width=96)
+  video = jax.tree.map(
+    lambda x: np.zeros(x.shape, x.dtype), abstract.part("video", wide)
+  )
+  made = card.make(wide, name="x", source={}, licence="none", part="video")
+  native.save(tmp_path / "video", video, made, None)
+  with pytest.raises(
+    errors.UserError,
+    match=r"input_proj_0_0/bias is \(96,\), expected \(64,\)",
+  ):
+    native.start_from(params, tmp_path / "video")
+
+
 def test_start_from_another_size_lists_what_differs(tmp_path, params):
   native.save(
     tmp_path / "swin",

@@ -1,4 +1,4 @@
-"""Pre-training of a backbone: losses, schedule, resume, what it leaves."""
+"""Pre-training: losses, schedule, resume, what it starts from and leaves."""
 
 import functools
 import pathlib
@@ -6,19 +6,26 @@ import shutil
 
 import jax
 import numpy as np
+import orbax.checkpoint as ocp
 import pytest
 from jax.experimental.compilation_cache import compilation_cache
 from ml_collections import ConfigDict
 from sgmg_jax.input_pipeline import refshapes_cell_batches as cell_batches
 
 from sgmg_jax.checkpoints import abstract, native
+from sgmg_jax.checkpoints import card as card_lib
 from sgmg_jax.cli import main, train
 from sgmg_jax.errors import UserError
-from sgmg_jax.model import variants
+from sgmg_jax.model import sgmg, variants
 from sgmg_jax.training import metrics, pretrain, pretrain_step
 
 CONFIG = pathlib.Path(__file__).parents[2] / "configs/refshapes_backbone.py"
 SMALL = dict(name="mu", depths=(1, 1, 1, 1))
+MODULES = sorted(
+  ["backbone_0"]
+  + [f"input_fft_{i}" for i in range(4)]
+  + [f"input_proj_{i}_{j}" for i in range(4) for j in range(2)]
+)
 measure = jax.jit(pretrain_step.measure)
 SIZES = [10, 12, 5, 4, 8]  # classes with background, entries of the motion
 
@@ -106,6 +113,13 @@ def test_impossible_phases(entries):
     pretrain.read_phases(entries, 5)
 
 
+def test_too_small_frames(tmp_path):
+  config = _config()
+  config.data.update(height=128, width=160)
+  with pytest.raises(UserError, match="128x160, expected .* at least 144"):
+    pretrain.pretrain(config, tmp_path)
+
+
 def test_commands_refuse_each_other_s_configs(tmp_path, capsys):
   other = CONFIG.with_name("refshapes.py")
   for command, config in (("train", CONFIG), ("pretrain", other)):
@@ -124,19 +138,24 @@ def _config(**changes):
 
 
 @pytest.fixture(scope="module")
-def straight(tmp_path_factory):
-  # Nearly all the time here goes into compiling: once, and not for long.
+def compile_fast(tmp_path_factory):
+  """Nearly all the time here goes into compiling: once, and not for long."""
   cache = str(tmp_path_factory.mktemp("cache"))
   compilation_cache.reset_cache()
   jax.config.update("jax_disable_most_optimizations", True)
   jax.config.update("jax_compilation_cache_dir", cache)
   jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.2)
-  folder = tmp_path_factory.mktemp("straight")
-  pretrain.pretrain(_config(), folder)
-  yield folder
+  yield
   jax.config.update("jax_disable_most_optimizations", False)
   jax.config.update("jax_compilation_cache_dir", None)
   compilation_cache.reset_cache()
+
+
+@pytest.fixture(scope="module")
+def straight(compile_fast, tmp_path_factory):
+  folder = tmp_path_factory.mktemp("straight")
+  pretrain.pretrain(_config(), folder)
+  return folder
 
 
 @pytest.mark.slow
@@ -158,15 +177,55 @@ def _start(folder):
 
 
 @pytest.mark.slow
-def test_leaves_a_backbone_to_start_from(straight):
+def test_leaves_what_encodes_a_video_as_trained(straight):
   params = _start(straight)
   sums = {
     name: sum(np.abs(x).sum() for x in jax.tree.leaves(part))
     for name, part in params.items()
   }
-  assert [name for name, total in sums.items() if total] == ["backbone_0"]
-  with pytest.raises(UserError, match="holds only the backbone"):
+  assert sorted(name for name, total in sums.items() if total) == MODULES
+  with pytest.raises(UserError, match="holds only the video part"):
     native.load(straight / "model")
+
+  state = ocp.StandardCheckpointer().restore(straight / "checkpoints/5/state")
+  model = sgmg.SgMg(variants.get_variant(**SMALL))
+  frames = np.random.default_rng(0).standard_normal((1, 2, 160, 160, 3))
+  inputs = np.float32(frames), np.ones((1, 160, 160), bool), [[160, 160]]
+  encode = jax.jit(functools.partial(model.apply, method="encode_video"))
+  trained, started = (
+    encode({"params": {name: tree[name] for name in MODULES}}, *inputs)
+    for tree in (state["params"]["video"], params)
+  )
+  jax.tree.map(np.testing.assert_array_equal, trained, started)
+
+
+@pytest.mark.slow
+def test_starts_from_what_a_run_left(straight):
+  model = sgmg.SgMg(variants.get_variant(**SMALL))
+  params = pretrain.init_params(model, 7, str(straight / "model"))
+  left = native.start_from(params["video"], straight / "model")
+  jax.tree.map(np.testing.assert_array_equal, params["video"], left)
+
+
+@pytest.mark.slow
+def test_starts_from_a_whole_model_but_not_from_its_text(
+  compile_fast, mu_checkpoint, tmp_path
+):
+  model = sgmg.SgMg(variants.get_variant("mu"))
+  checkpoint = native.load(mu_checkpoint)
+  whole = checkpoint.params
+  params = pretrain.init_params(model, 0, str(mu_checkpoint))
+  assert sorted(params["video"]) == MODULES
+  for name, module in params["video"].items():
+    expected = jax.tree.map(np.float32, whole[name])
+    jax.tree.map(np.testing.assert_array_equal, module, expected)
+  card = card_lib.make(
+    model.variant, name="x", source={}, licence="none", part="text_encoder"
+  )
+  text = {"text_encoder": whole["text_encoder"]}
+  native.save(tmp_path / "text", text, card, checkpoint.tokenizer)
+  with pytest.raises(UserError, match="init_from: .* nothing of what is"):
+    pretrain.init_params(model, 0, str(tmp_path / "text"))
 
 
 @pytest.mark.slow
