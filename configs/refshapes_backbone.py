@@ -35,6 +35,8 @@ from ml_collections import ConfigDict
 def get_config(arg=None):
   arg = common.parse_arg(arg, runlocal=False, model="mini")
   config = ConfigDict()
+  # What is pre-trained.
+  config.pretrain = "video"
   config.seed = 0
   # (frames of a clip, clips, steps, highest learning rate) each: single frames
   # for the looks, then clips for the motion.

@@ -1,4 +1,4 @@
-"""`sgmg pretrain`: a backbone of its own for a model trained from scratch."""
+"""`sgmg pretrain`: parts of a model that is trained from scratch."""
 
 from __future__ import annotations
 
@@ -8,23 +8,26 @@ import logging
 from sgmg_jax.cli import train
 from sgmg_jax.errors import UserError
 
-HELP = "train a backbone alone, to start the training of a model from"
+HELP = "train a part of a model, to start the training of the model from"
 
 EPILOG = """\
 examples:
   from scratch (also what continues it after a stop):
     sgmg pretrain --config=configs/refshapes_backbone.py \\
         --workdir=runs/backbone
-  then train a model that starts from it:
+  the text encoder, in minutes:
+    sgmg pretrain --config=configs/refshapes_text.py --workdir=runs/text
+  then train a model that starts from both:
     sgmg train --config=configs/refshapes.py:stage=1 --workdir=runs/stage1 \\
-        --config.init_from=runs/backbone/model
+        --config.init_from=runs/backbone/model,runs/text/model \\
+        --config.tokenizer.source=runs/text/tokenizer
   smoke test:
     sgmg pretrain --config=configs/refshapes_backbone.py:runlocal \\
         --workdir=/tmp/backbone
 
 WORKDIR then holds metrics.jsonl, TensorBoard events, checkpoints/ and model/,
-the checkpoint of the backbone. Backbones trained elsewhere (Kinetics) come
-from `sgmg convert`.
+the checkpoint of the part. Backbones and text encoders trained elsewhere
+(Kinetics, RoBERTa) come from `sgmg convert`.
 """
 
 
@@ -35,9 +38,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
   config = train.load_config(args.config, args.overrides)
-  if "phases" not in config:
+  if "pretrain" not in config:
     raise UserError(
-      f"--config {args.config}: it has no phases; for `sgmg train`?"
+      f"--config {args.config}: it does not say what to pretrain; for `sgmg "
+      "train`?"
     )
   from sgmg_jax.inference import compilation_cache
   from sgmg_jax.training import pretrain

@@ -132,7 +132,7 @@ def _check_names(config, overrides: Sequence[str]) -> None:
 
 def run(args: argparse.Namespace) -> int:
   config = load_config(args.config, args.overrides)
-  if "phases" in config:
+  if "pretrain" in config:
     raise UserError(f"--config {args.config}: it is one for `sgmg pretrain`")
   from sgmg_jax.inference import compilation_cache
   from sgmg_jax.training import loop

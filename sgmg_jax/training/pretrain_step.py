@@ -1,4 +1,4 @@
-"""One step of pre-training: cells name what they show.
+"""The objective of visual pre-training: cells name what they show.
 
 Heads that are thrown away afterwards read the looks and the motion of an
 object off each cell of the maps that SgMg fuses words into. The heads are
@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Callable, Sequence
-from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -22,8 +21,7 @@ from sgmg_jax.inference import preprocess
 from sgmg_jax.input_pipeline import refshapes_cell_batches as cell_batches
 from sgmg_jax.input_pipeline.refshapes import cell_labels
 from sgmg_jax.model import sgmg
-from sgmg_jax.training import data_parallel
-from sgmg_jax.training import state as state_lib
+from sgmg_jax.training import pretrain_loop
 
 STRIDES = (8, 16, 32)
 # A cell of the coarsest map holds more than one object.
@@ -62,16 +60,13 @@ def measure(
     `loss_motion_s` (L1, mean of the entries). This device's share: a sum over
     devices gives the mean over all cells.
   """
+  mean = functools.partial(pretrain_loop.masked_mean, total=total)
   measured = {}
   for s, score, classes, motion in zip(
     STRIDES, scores, batch.classes, batch.motion, strict=True
   ):
     classes = classes.astype(jnp.int32)
     shown = classes[..., 0] > 0
-
-    def mean(x, where):
-      where = where.astype(jnp.float32)
-      return jnp.sum(x * where) / jnp.maximum(total(jnp.sum(where)), 1.0)
 
     *looks, moved = jnp.split(score, np.cumsum(_NUM_CLASSES), -1)
     loss = 0.0
@@ -100,60 +95,32 @@ def _total_loss(measured):
   )
 
 
-def make_step(
+def make_objective(
   model: sgmg.SgMg,
-  tx: optax.GradientTransformation,
-  *,
-  seed: int,
-) -> Callable[..., Any]:
-  """(state, `CellBatch`) -> (state, metrics), for `data_parallel.shard_step`.
+) -> Callable[..., tuple[jax.Array, dict[str, jax.Array]]]:
+  """The objective of a `pretrain_loop.Task` on `CellBatch`es.
 
   Args:
-    model: those of its parameters that `encode_video` needs are the state's
+    model: those of its parameters that `encode_video` needs are the task's
       `video`, those of `CellHeads` its `heads`. Only the weight decay moves
       those of the stride-64 map, whose cells are not asked.
-    tx: the optimizer.
-    seed: of drop path.
   """
-  axis = data_parallel.AXIS
-  total = functools.partial(jax.lax.psum, axis_name=axis)
 
-  def step(state, batch):
+  def objective(params, batch, rngs, total):
     size = jnp.tile(jnp.array(batch.frames.shape[2:4]), (len(batch.frames), 1))
     frames, pixel_valid = preprocess.normalise(batch.frames, size)
-    rngs = {
-      name: jax.random.fold_in(key, jax.lax.axis_index(axis))
-      for name, key in state_lib.step_rngs(seed, state.step).items()
-    }
-
-    def objective(params):
-      video = model.apply(
-        {"params": params["video"]},
-        frames,
-        pixel_valid,
-        size,
-        train=True,
-        rngs=rngs,
-        method="encode_video",
-      )
-      maps = video.levels[: len(STRIDES)]
-      scores = CellHeads().apply({"params": params["heads"]}, maps)
-      measured = measure(scores, batch, total)
-      return _total_loss(measured), measured
-
-    (loss, measured), grads = jax.value_and_grad(objective, has_aux=True)(
-      state.params
+    video = model.apply(
+      {"params": params["video"]},
+      frames,
+      pixel_valid,
+      size,
+      train=True,
+      rngs=rngs,
+      method="encode_video",
     )
-    loss, measured, grads = total((loss, measured, grads))
-    updates, opt_state = tx.update(grads, state.opt_state, state.params)
-    state = state.replace(
-      step=state.step + 1,
-      params=optax.apply_updates(state.params, updates),
-      opt_state=opt_state,
-    )
-    return state, measured | {
-      "total": loss,
-      "grad_norm": optax.global_norm(grads),
-    }
+    maps = video.levels[: len(STRIDES)]
+    scores = CellHeads().apply({"params": params["heads"]}, maps)
+    measured = measure(scores, batch, total)
+    return _total_loss(measured), measured
 
-  return step
+  return objective

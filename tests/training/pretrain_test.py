@@ -17,7 +17,13 @@ from sgmg_jax.checkpoints import card as card_lib
 from sgmg_jax.cli import main, train
 from sgmg_jax.errors import UserError
 from sgmg_jax.model import sgmg, variants
-from sgmg_jax.training import metrics, pretrain, pretrain_step
+from sgmg_jax.training import (
+  metrics,
+  pretrain,
+  pretrain_loop,
+  pretrain_step,
+  pretrain_video,
+)
 
 CONFIG = pathlib.Path(__file__).parents[2] / "configs/refshapes_backbone.py"
 SMALL = dict(name="mu", depths=(1, 1, 1, 1))
@@ -94,8 +100,8 @@ def test_shares_of_devices_sum_to_the_whole(batch):
 
 
 def test_every_phase_rises_and_falls():
-  phases = pretrain.read_phases(((1, 4, 20, 2e-3), (4, 2, 30, 1e-3)), 5)
-  rate = pretrain.make_schedule(phases, warmup_steps=5, final_factor=0.1)
+  phases = pretrain_loop.read_phases(((1, 4, 20, 2e-3), (4, 2, 30, 1e-3)), 5)
+  rate = pretrain_loop.make_schedule(phases, warmup_steps=5, final_factor=0.1)
   assert float(rate(0)) == 0.0
   assert float(rate(5)) == pytest.approx(2e-3)
   assert 2e-4 < float(rate(19)) < 2.5e-4
@@ -110,7 +116,7 @@ def test_every_phase_rises_and_falls():
 )
 def test_impossible_phases(entries):
   with pytest.raises(UserError, match="phases: expected .num_frames, batch"):
-    pretrain.read_phases(entries, 5)
+    pretrain_loop.read_phases(entries, 5)
 
 
 def test_too_small_frames(tmp_path):
@@ -202,7 +208,7 @@ def test_leaves_what_encodes_a_video_as_trained(straight):
 @pytest.mark.slow
 def test_starts_from_what_a_run_left(straight):
   model = sgmg.SgMg(variants.get_variant(**SMALL))
-  params = pretrain.init_params(model, 7, str(straight / "model"))
+  params = pretrain_video.init_params(model, 7, str(straight / "model"))
   left = native.start_from(params["video"], straight / "model")
   jax.tree.map(np.testing.assert_array_equal, params["video"], left)
 
@@ -214,7 +220,7 @@ def test_starts_from_a_whole_model_but_not_from_its_text(
   model = sgmg.SgMg(variants.get_variant("mu"))
   checkpoint = native.load(mu_checkpoint)
   whole = checkpoint.params
-  params = pretrain.init_params(model, 0, str(mu_checkpoint))
+  params = pretrain_video.init_params(model, 0, str(mu_checkpoint))
   assert sorted(params["video"]) == MODULES
   for name, module in params["video"].items():
     expected = jax.tree.map(np.float32, whole[name])
@@ -225,7 +231,7 @@ def test_starts_from_a_whole_model_but_not_from_its_text(
   text = {"text_encoder": whole["text_encoder"]}
   native.save(tmp_path / "text", text, card, checkpoint.tokenizer)
   with pytest.raises(UserError, match="init_from: .* nothing of what is"):
-    pretrain.init_params(model, 0, str(tmp_path / "text"))
+    pretrain_video.init_params(model, 0, str(tmp_path / "text"))
 
 
 @pytest.mark.slow
@@ -248,7 +254,10 @@ def test_another_config_needs_another_workdir(straight):
 
 
 def test_every_value_of_the_config_is_read():
-  source = pathlib.Path(pretrain.__file__).read_text()
+  source = "".join(
+    pathlib.Path(module.__file__).read_text()
+    for module in (pretrain, pretrain_loop, pretrain_video)
+  )
   for name, value in train.load_config(str(CONFIG)).items():
     whole = f"config.{name}" in source
     if isinstance(value, ConfigDict) and f"**config.{name}" not in source:

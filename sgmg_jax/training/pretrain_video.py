@@ -1,0 +1,119 @@
+"""The visual task of pre-training: what encodes a video names what it shows.
+
+The paper starts from Video Swin trained on Kinetics (SgMg, ICCV 2023, section
+4.2). A model trained from scratch has nothing of the kind, and sentences and
+masks teach it to tell shapes and textures slowly.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import jax
+import jax.numpy as jnp
+from ml_collections import ConfigDict
+
+from sgmg_jax import types
+from sgmg_jax.checkpoints import abstract, native
+from sgmg_jax.errors import UserError
+from sgmg_jax.input_pipeline import refshapes_cell_batches as cell_batches
+from sgmg_jax.model import sgmg, variants
+from sgmg_jax.training import pretrain_loop, pretrain_step
+
+PART = "video"
+
+
+def init_params(model: sgmg.SgMg, seed: int, init_from: str) -> types.Params:
+  """Random parameters, replaced where a checkpoint holds them.
+
+  Args:
+    model: the network.
+    seed: of the random ones.
+    init_from: a native checkpoint, whole or part; empty: none.
+
+  Returns:
+    `video`, those top-level modules of the model that `encode_video` needs,
+    and `heads`, those of `CellHeads`.
+
+  Raises:
+    UserError: the checkpoint is of another size, or holds nothing of `video`.
+  """
+
+  @jax.jit
+  def init(key):
+    keys = jax.random.split(key)
+    side = sgmg.MIN_PADDED_SIDE
+    video, variables = model.init_with_output(
+      keys[0],
+      jnp.zeros((1, 1, side, side, 3)),
+      jnp.ones((1, side, side), bool),
+      jnp.full((1, 2), side),
+      method="encode_video",
+    )
+    maps = video.levels[: len(pretrain_step.STRIDES)]
+    heads = pretrain_step.CellHeads().init(keys[1], maps)
+    return {PART: variables["params"], "heads": heads["params"]}
+
+  params = init(jax.random.key(seed))
+  if not init_from:
+    return params
+  fresh = params[PART]
+  # The rest of the model only by its shapes, to check a whole checkpoint.
+  loaded = native.start_from(
+    {**abstract.model(model.variant), **fresh}, init_from
+  )
+  if all(loaded[name] is fresh[name] for name in fresh):
+    raise UserError(
+      f"init_from: {init_from} holds nothing of what is pre-trained "
+      f"({', '.join(sorted(fresh))})"
+    )
+  video = jax.tree.map(
+    lambda old, new: jnp.asarray(new, old.dtype),
+    fresh,
+    {name: loaded[name] for name in fresh},
+  )
+  return {**params, PART: video}
+
+
+def make_task(
+  config: ConfigDict, variant: variants.Variant
+) -> pretrain_loop.Task:
+  """The task of `configs/refshapes_backbone.py`.
+
+  Raises:
+    UserError: frames too small for the model, or see `init_params`.
+  """
+  if min(config.data.height, config.data.width) < sgmg.MIN_PADDED_SIDE:
+    raise UserError(
+      f"data: clips of {config.data.height}x{config.data.width}, expected a "
+      f"height and a width of at least {sgmg.MIN_PADDED_SIDE} and multiples of "
+      f"{max(pretrain_step.STRIDES)}"
+    )
+  model = sgmg.SgMg(variant)
+
+  def batches(phase, start) -> Iterator[cell_batches.CellBatch]:
+    spec = cell_batches.CellBatchSpec(
+      **config.data,
+      seed=config.seed,
+      batch_size=phase.batch_size,
+      num_frames=phase.num_frames,
+      strides=pretrain_step.STRIDES,
+    )
+    return cell_batches.batches(spec, start=start, **config.loader)
+
+  return pretrain_loop.Task(
+    part=PART,
+    params=init_params(model, config.seed, config.init_from),
+    objective=pretrain_step.make_objective(model),
+    batches=batches,
+    progress=_progress,
+  )
+
+
+def _progress(means):
+  shares = [
+    f"{name.split('_')[1]} {100 * value:.0f} %"
+    for name, value in means.items()
+    if name.startswith("accuracy_") and name.endswith("_16")
+  ]
+  return f"right at stride 16: {', '.join(shares)}"

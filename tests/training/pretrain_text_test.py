@@ -1,0 +1,223 @@
+"""Pre-training of a text encoder: accuracies, what it leaves, resume."""
+
+import functools
+import pathlib
+import shutil
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from ml_collections import ConfigDict
+from sgmg_jax.input_pipeline.refshapes import meaning_labels, predicates
+
+from sgmg_jax.checkpoints import abstract, card, native
+from sgmg_jax.checkpoints import tokenizer as tokenizer_lib
+from sgmg_jax.cli import main, train
+from sgmg_jax.errors import UserError
+from sgmg_jax.model import sgmg, variants
+from sgmg_jax.training import (
+  loop,
+  metrics,
+  pretrain,
+  pretrain_loop,
+  pretrain_text,
+)
+
+CONFIG = pathlib.Path(__file__).parents[2] / "configs/refshapes_text.py"
+# A byte-level vocabulary has at least 260 entries.
+SMALL = dict(name="mu", depths=(1, 1, 1, 1), vocab_size=512)
+Predicate = predicates.Predicate
+measure = jax.jit(pretrain_text.measure)
+
+
+def _labels():
+  star = (Predicate("colour", "red"), Predicate("shape", "star"))
+  return np.stack(
+    [
+      meaning_labels.label(star),
+      # "the object next to the red star": its own shape is not named.
+      meaning_labels.label((Predicate("near", "", star),)),
+    ]
+  )
+
+
+def _scores(labels):
+  return np.where(labels, 50.0, -50.0).astype(np.float32)
+
+
+def test_labels_themselves_are_right():
+  labels = _labels()
+  measured = measure(_scores(labels), _scores(labels), labels)
+  assert {k: float(v) for k, v in measured.items()} == pytest.approx(
+    {
+      "loss_words": 0.0,
+      "loss_pooled": 0.0,
+      "accuracy_words": 1.0,
+      "accuracy_pooled": 1.0,
+      "accuracy_shape": 1.0,
+      "accuracy_colour": 1.0,
+      # No sentence names either.
+      "accuracy_texture": 0.0,
+      "accuracy_size": 0.0,
+    }
+  )
+
+
+def test_one_wrong_label_makes_a_sentence_wrong():
+  labels = _labels()
+  words = _scores(labels)
+  words[0, meaning_labels.LABELS.index("shape=heart")] = 1.0
+  # Where the object's own colour is not named it does not count.
+  words[1, meaning_labels.LABELS.index("colour=blue")] = 1.0
+  measured = measure(words, _scores(labels), labels)
+  assert float(measured["accuracy_words"]) == 0.0
+  assert float(measured["accuracy_pooled"]) == 1.0
+  assert float(measured["accuracy_shape"]) == 0.0
+  assert float(measured["accuracy_colour"]) == 1.0
+  # Two wrong labels of two sentences: ln(1 + e) each.
+  assert float(measured["loss_words"]) == pytest.approx(np.log(1 + np.e))
+
+
+def test_shares_of_devices_sum_to_the_whole():
+  labels = _labels()
+  scores = np.sin(np.arange(labels.size)).reshape(labels.shape)
+  whole = measure(scores, -scores, labels)
+  total = functools.partial(jax.lax.psum, axis_name="data")
+  share = jax.vmap(
+    lambda w, p, y: pretrain_text.measure(w, p, y, total), axis_name="data"
+  )
+  shares = share(scores[:, None], -scores[:, None], labels[:, None])
+  for name, value in whole.items():
+    np.testing.assert_allclose(shares[name].sum(), value, rtol=1e-4)
+
+
+def test_padding_counts_for_nothing():
+  heads = pretrain_text.MeaningHeads()
+  hidden = np.ones((1, 5, 4), np.float32)
+  valid = np.array([[True, True, True, False, False]])
+  pooled = np.ones((1, 4), np.float32)
+  (words, _), variables = heads.init_with_output(
+    jax.random.key(0), hidden, pooled, valid
+  )
+  hidden[:, 3:] = 100.0
+  again, _ = heads.apply(variables, hidden, pooled, valid)
+  np.testing.assert_array_equal(words, again)
+
+
+def _config(**changes):
+  config = train.load_config(f"{CONFIG}:runlocal")
+  config.model = ConfigDict(SMALL)
+  config.phases = ((1, 12, 2, 1e-3), (3, 12, 3, 1e-3))
+  config.loader.num_workers = 0
+  config.tokenizer.max_tokens = 36
+  config.update(changes)
+  return config
+
+
+@pytest.fixture(scope="module")
+def straight(tmp_path_factory):
+  folder = tmp_path_factory.mktemp("straight")
+  pretrain.pretrain(_config(), folder)
+  return folder
+
+
+def test_logs_accuracies(straight):
+  lines = metrics.read_metrics(straight / "metrics.jsonl")
+  assert [m["step"] for m in lines] == [1, 2, 3, 4, 5]
+  for line in lines:
+    assert {"accuracy_words", "accuracy_shape", "total"} <= line.keys()
+    assert line["loss_words"] > 0
+  assert lines[-1]["total"] < lines[0]["total"]
+
+
+@pytest.fixture
+def zeros(monkeypatch):
+  """A fresh model whose parameters are zeros: nothing is compiled."""
+
+  def init_params(model, key):
+    shapes = abstract.model(model.variant)
+    return jax.tree.map(lambda x: jnp.zeros(x.shape, x.dtype), shapes)
+
+  monkeypatch.setattr(sgmg, "init_params", init_params)
+  return sgmg.SgMg(variants.get_variant(**SMALL))
+
+
+def _save_sevens(folder, variant):
+  """A backbone all of whose parameters are 7."""
+  body = jax.tree.map(
+    lambda x: np.full(x.shape, 7, x.dtype), abstract.part("backbone", variant)
+  )
+  about = card.make(
+    variant, name="sevens", source={}, licence="none", part="backbone"
+  )
+  native.save(folder, {"backbone_0": {"body": body}}, about, None)
+
+
+def test_starts_a_training_together_with_another_part(
+  straight, zeros, tmp_path
+):
+  _save_sevens(tmp_path / "sevens", zeros.variant)
+  both = f"{tmp_path / 'sevens'}, {straight / 'model'}"
+  params = loop._init_params(zeros, 0, both, ())
+  changed = [
+    name
+    for name, part in params.items()
+    if any(np.any(x) for x in jax.tree.leaves(part))
+  ]
+  assert sorted(changed) == ["backbone_0", "text_encoder"]
+  assert all((x == 7).all() for x in jax.tree.leaves(params["backbone_0"]))
+
+
+def test_names_the_checkpoint_that_is_missing(straight, zeros, tmp_path):
+  sources = f"{straight / 'model'},{tmp_path / 'nothing'}"
+  with pytest.raises(UserError, match="no checkpoint .*nothing"):
+    loop._init_params(zeros, 0, sources, ())
+
+
+def test_exports_the_tokenizer_it_was_trained_with(straight):
+  ids = [
+    tokenizer_lib.load_tokenizer(folder)("the red star")["input_ids"]
+    for folder in (straight / "tokenizer", straight / "model/tokenizer")
+  ]
+  assert ids[0] == ids[1]
+
+
+def test_stop_and_resume_is_a_straight_run_bit_for_bit(straight, tmp_path):
+  folder = tmp_path / "run"
+  shutil.copytree(straight, folder)
+  shutil.rmtree(folder / "checkpoints/5")
+  shutil.rmtree(folder / "model")
+  pretrain.pretrain(_config(), folder)
+  one, two = (
+    native.start_from(
+      abstract.model(variants.get_variant(**SMALL)), f / "model"
+    )
+    for f in (straight, folder)
+  )
+  jax.tree.map(
+    np.testing.assert_array_equal, one["text_encoder"], two["text_encoder"]
+  )
+
+
+def test_unknown_kind_of_pre_training(tmp_path):
+  with pytest.raises(UserError, match="pretrain: .*text, video, got 'audio'"):
+    pretrain.pretrain(_config(pretrain="audio"), tmp_path)
+
+
+def test_train_refuses_the_config(tmp_path, capsys):
+  arguments = ["train", f"--config={CONFIG}", f"--workdir={tmp_path}"]
+  assert main.main(arguments) == 2
+  assert "one for `sgmg pretrain`" in capsys.readouterr().err
+
+
+def test_every_value_of_the_config_is_read():
+  source = "".join(
+    pathlib.Path(module.__file__).read_text()
+    for module in (pretrain, pretrain_loop, pretrain_text)
+  )
+  for name, value in train.load_config(str(CONFIG)).items():
+    whole = f"config.{name}" in source
+    if isinstance(value, ConfigDict) and f"**config.{name}" not in source:
+      whole = all(f"config.{name}.{key}" in source for key in value)
+    assert whole, name
