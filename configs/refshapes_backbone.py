@@ -7,8 +7,8 @@ r"""The video side of SgMg `mini`, pre-trained on RefShapes, on a CPU.
 The paper's backbone has seen Kinetics, this one nothing: here every cell of
 the stride-8, -16 and -32 maps that words are fused into learns to name the
 shape, colour, texture, size and motion of the object that it shows
-(`sgmg_jax/training/pretrain.py`). That trains the backbone, the projections
-to the model's width and the pre-augmentation.
+(`sgmg_jax/training/pretrain_video.py`). That trains the backbone, the
+projections to the model's width and the pre-augmentation.
 
 About an hour on two cores, with one device each:
 

@@ -1,4 +1,4 @@
-"""What benchmarks of the whole program run on: a video and a checkpoint."""
+"""What benchmarks of the whole model run on: sizes, a video, a checkpoint."""
 
 from __future__ import annotations
 
@@ -8,13 +8,28 @@ import os
 import jax
 import numpy as np
 
+from sgmg_jax import errors
 from sgmg_jax.checkpoints import abstract, native, tokenizer
 from sgmg_jax.checkpoints import card as card_lib
 from sgmg_jax.inference import video_writer
 from sgmg_jax.input_pipeline.refshapes import dataset
-from sgmg_jax.model import variants
+from sgmg_jax.model import sgmg, variants
 
 BUNDLED = "refshapes-mini"
+
+
+def check(variant: str, height: int, width: int) -> None:
+  """Refuses what the model cannot run.
+
+  Raises:
+    UserError: no such variant, or frames of height x width are too small.
+  """
+  variants.get_variant(variant)
+  if min(height, width) < sgmg.MIN_PADDED_SIDE:
+    raise errors.UserError(
+      f"frames of {height}x{width}: the model needs at least "
+      f"{sgmg.MIN_PADDED_SIDE} pixels a side"
+    )
 
 
 def write_video(

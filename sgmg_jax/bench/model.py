@@ -18,8 +18,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from sgmg_jax import errors
-from sgmg_jax.bench import machine
+from sgmg_jax.bench import machine, material
 from sgmg_jax.model import sgmg, variants
 
 # Floating-point operations of one sentence on 5 frames of 368 x 640, counted
@@ -55,7 +54,7 @@ def measure(setup: Setup) -> dict[str, Any]:
   Raises:
     UserError: no such variant, or a set-up that the model cannot run.
   """
-  _check(setup)
+  material.check(setup.variant, setup.height, setup.width)
   with tempfile.TemporaryDirectory() as cache:
     cold = _in_process(dataclasses.replace(setup, repeats=0), cache)
     figures = _in_process(setup, cache)
@@ -72,17 +71,8 @@ def breakdown(setup: Setup) -> dict[str, Any]:
   """Time and work of every part, see `breakdown.measure`."""
   from sgmg_jax.bench import breakdown as parts
 
-  _check(setup)
+  material.check(setup.variant, setup.height, setup.width)
   return parts.measure(setup)
-
-
-def _check(setup: Setup) -> None:
-  variants.get_variant(setup.variant)
-  if min(setup.height, setup.width) < sgmg.MIN_PADDED_SIDE:
-    raise errors.UserError(
-      f"frames of {setup.height}x{setup.width}: the model needs at least "
-      f"{sgmg.MIN_PADDED_SIDE} pixels a side"
-    )
 
 
 def _in_process(setup: Setup, cache: str) -> dict[str, Any]:

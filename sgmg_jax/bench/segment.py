@@ -14,11 +14,9 @@ from typing import Any
 
 import numpy as np
 
-from sgmg_jax import errors
 from sgmg_jax.bench import machine, material
 from sgmg_jax.inference import predictor, render, results
 from sgmg_jax.inference import video as video_lib
-from sgmg_jax.model import sgmg, variants
 
 _SENTENCES = ("the red circle", "the square moving left")
 
@@ -49,12 +47,7 @@ def measure(setup: Setup) -> dict[str, Any]:
   Raises:
     UserError: no such variant, or a set-up that the model cannot run.
   """
-  variants.get_variant(setup.variant)
-  if min(setup.height, setup.width) < sgmg.MIN_PADDED_SIDE:
-    raise errors.UserError(
-      f"frames of {setup.height}x{setup.width}: the model needs at least "
-      f"{sgmg.MIN_PADDED_SIDE} pixels a side"
-    )
+  material.check(setup.variant, setup.height, setup.width)
   size = (setup.height, setup.width)
   model = predictor.Predictor(
     material.checkpoint(setup.variant, *size), setup.dtype

@@ -19,8 +19,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from sgmg_jax import errors, types
-from sgmg_jax.bench import machine
+from sgmg_jax import types
+from sgmg_jax.bench import machine, material
 from sgmg_jax.checkpoints import abstract
 from sgmg_jax.model import sgmg, variants
 from sgmg_jax.training import data_parallel, optimizer
@@ -56,12 +56,7 @@ def measure(setup: Setup) -> dict[str, Any]:
   Raises:
     UserError: no such variant, or a set-up that the model cannot run.
   """
-  variants.get_variant(setup.variant)
-  if min(setup.height, setup.width) < sgmg.MIN_PADDED_SIDE:
-    raise errors.UserError(
-      f"frames of {setup.height}x{setup.width}: the model needs at least "
-      f"{sgmg.MIN_PADDED_SIDE} pixels a side"
-    )
+  material.check(setup.variant, setup.height, setup.width)
   return machine.in_process(__name__, dataclasses.asdict(setup))
 
 
