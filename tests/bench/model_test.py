@@ -33,6 +33,16 @@ def test_figures_of_the_smallest_model(tmp_path, capsys):
   assert "sentence_seconds" in capsys.readouterr().out
 
 
+def test_efficiency_compares_neighbours(monkeypatch):
+  rates, seconds = iter((1.0, 3.0, 5.0)), iter((2.0, 1.0))
+  monkeypatch.setattr(model, "_compile_matmul", lambda dtype: None)
+  monkeypatch.setattr(model, "_measure_matmul", lambda *_, **__: next(rates))
+  monkeypatch.setattr(model, "_median_seconds", lambda *_, **__: next(seconds))
+  # Pass one at the mean rate 2, pass two at 4: both 4 units of work.
+  expected = {"seconds": 1.5, "matmul_gflops": 3.0, "matmul_work": 4.0}
+  assert model._beside_matmul(None, repeats=2) == expected
+
+
 def test_sizes_that_cannot_run():
   with pytest.raises(UserError, match="144 pixels"):
     model.measure(model.Setup(variant="mu", height=100))
