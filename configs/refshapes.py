@@ -1,16 +1,19 @@
 r"""SgMg `mini` on RefShapes, from scratch, on a CPU, in three stages.
 
-After the backbone (`configs/refshapes_backbone.py`):
+After what encodes video and text (`configs/refshapes_video.py` and
+`configs/refshapes_text.py`; launch/refshapes_mini.sh runs it all):
 
   sgmg train --config=configs/refshapes.py:stage=1 --workdir=runs/stage1 \
-      --config.init_from=runs/backbone/model
+      --config.init_from=runs/video/model,runs/text/model \
+      --config.tokenizer.source=runs/text/tokenizer
   sgmg train --config=configs/refshapes.py:stage=2 --workdir=runs/stage2 \
-      --config.init_from=runs/stage1/model
-  sgmg train --config=configs/refshapes.py:stage=3 --workdir=runs/stage3 \
-      --config.init_from=runs/stage2/model
+      --config.init_from=runs/stage1/model \
+      --config.tokenizer.source=runs/text/tokenizer
+
+and stage 3 from stage 2 alike.
 
 Stage 1 has single frames and the sentences that one frame can decide: many
-sentences per second. With the pre-trained backbone words come to mean looks
+sentences per second. With the pre-trained encoders words come to mean looks
 within some hundred steps; without it the model learned colours and places and
 no textures or shapes. Stage 2 adds motion and order, on three frames; stage 3
 takes whole clips. Each stage draws clips of its own. Without an argument, all
@@ -109,7 +112,10 @@ def get_config(arg=None):
   config.optimizer = ConfigDict()
   config.optimizer.groups = (
     # Pre-trained in the stages, but not in a run without them.
-    ("backbone_0/.*", 0.3 if arg["stage"] else 1.0),
+    (
+      r"(backbone_0|input_(proj|fft)_\d+(_\d)?)/.*",
+      0.3 if arg["stage"] else 1.0,
+    ),
     ("text_encoder/.*", 0.3),
     (".*", 1.0),
   )

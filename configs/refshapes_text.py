@@ -2,7 +2,7 @@ r"""The text encoder of SgMg `mini`, pre-trained on RefShapes, on a CPU.
 
   sgmg pretrain --config=configs/refshapes_text.py --workdir=runs/text
   sgmg train --config=configs/refshapes.py:stage=1 --workdir=runs/stage1 \
-      --config.init_from=runs/backbone/model,runs/text/model \
+      --config.init_from=runs/video/model,runs/text/model \
       --config.tokenizer.source=runs/text/tokenizer
 
 The paper's text encoder is RoBERTa, this one has read nothing. From masks

@@ -38,11 +38,11 @@ case $machine in
     ;;
 esac
 
-"${sgmg[@]}" pretrain --config=configs/refshapes_backbone.py \
-  --workdir="$runs/backbone" "${video[@]}"
+"${sgmg[@]}" pretrain --config=configs/refshapes_video.py \
+  --workdir="$runs/video" "${video[@]}"
 "${sgmg[@]}" pretrain --config=configs/refshapes_text.py \
   --workdir="$runs/text" "${text[@]}"
-start="$runs/backbone/model,$runs/text/model"
+start="$runs/video/model,$runs/text/model"
 for stage in 1 2 3; do
   declare -n flags="stage$stage"
   "${sgmg[@]}" train --config=configs/refshapes.py:stage=$stage \

@@ -50,7 +50,7 @@ def test_every_step_has_a_config_and_starts_from_the_last(commands, machine):
   assert [c.get("init_from") for c in configs] == [
     "",
     None,
-    "runs/x/backbone/model,runs/x/text/model",
+    "runs/x/video/model,runs/x/text/model",
     "runs/x/stage1/model",
     "runs/x/stage2/model",
   ]

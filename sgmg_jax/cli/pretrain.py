@@ -13,17 +13,17 @@ HELP = "train a part of a model, to start the training of the model from"
 EPILOG = """\
 examples:
   from scratch (also what continues it after a stop):
-    sgmg pretrain --config=configs/refshapes_backbone.py \\
-        --workdir=runs/backbone
+    sgmg pretrain --config=configs/refshapes_video.py \\
+        --workdir=runs/video
   the text encoder, in minutes:
     sgmg pretrain --config=configs/refshapes_text.py --workdir=runs/text
   then train a model that starts from both:
     sgmg train --config=configs/refshapes.py:stage=1 --workdir=runs/stage1 \\
-        --config.init_from=runs/backbone/model,runs/text/model \\
+        --config.init_from=runs/video/model,runs/text/model \\
         --config.tokenizer.source=runs/text/tokenizer
   smoke test:
-    sgmg pretrain --config=configs/refshapes_backbone.py:runlocal \\
-        --workdir=/tmp/backbone
+    sgmg pretrain --config=configs/refshapes_video.py:runlocal \\
+        --workdir=/tmp/video
 
 WORKDIR then holds metrics.jsonl, TensorBoard events, checkpoints/ and model/,
 the checkpoint of the part. Backbones and text encoders trained elsewhere

@@ -20,7 +20,7 @@ def pretrain(config: ConfigDict, workdir: str | os.PathLike) -> None:
   checkpoint.
 
   Args:
-    config: see `configs/refshapes_backbone.py` and `configs/refshapes_text.py`.
+    config: see `configs/refshapes_video.py` and `configs/refshapes_text.py`.
     workdir: folder of the run: `checkpoints/`, `metrics.jsonl`, TensorBoard
       events, `config.json`, and the exported `model/`.
 

@@ -175,7 +175,7 @@ def run(
   Args:
     task: what is trained.
     variant: the model's sizes.
-    config: see `configs/refshapes_backbone.py`.
+    config: see `configs/refshapes_video.py`.
     folder: of the run, exists; see `pretrain.pretrain`.
 
   Raises:

@@ -21,18 +21,17 @@ from sgmg_jax.training import (
   metrics,
   pretrain,
   pretrain_loop,
-  pretrain_step,
   pretrain_video,
 )
 
-CONFIG = pathlib.Path(__file__).parents[2] / "configs/refshapes_backbone.py"
+CONFIG = pathlib.Path(__file__).parents[2] / "configs/refshapes_video.py"
 SMALL = dict(name="mu", depths=(1, 1, 1, 1))
 MODULES = sorted(
   ["backbone_0"]
   + [f"input_fft_{i}" for i in range(4)]
   + [f"input_proj_{i}_{j}" for i in range(4) for j in range(2)]
 )
-measure = jax.jit(pretrain_step.measure)
+measure = jax.jit(pretrain_video.measure)
 SIZES = [10, 12, 5, 4, 8]  # classes with background, entries of the motion
 
 
@@ -44,7 +43,7 @@ def batch():
     num_frames=2,
     height=96,
     width=96,
-    strides=pretrain_step.STRIDES,
+    strides=pretrain_video.STRIDES,
   )
   return cell_batches.make_batch(spec, 0)
 
@@ -92,7 +91,7 @@ def test_shares_of_devices_sum_to_the_whole(batch):
   total = functools.partial(jax.lax.psum, axis_name="data")
   one_each = jax.tree.map(lambda x: x[:, None], (scores, batch))
   share = jax.vmap(
-    lambda s, b: pretrain_step.measure(s, b, total), axis_name="data"
+    lambda s, b: pretrain_video.measure(s, b, total), axis_name="data"
   )
   shares = jax.jit(share)(*one_each)
   for name, value in whole.items():

@@ -1,8 +1,8 @@
 r"""The video side of SgMg `mini`, pre-trained on RefShapes, on a CPU.
 
-  sgmg pretrain --config=configs/refshapes_backbone.py --workdir=runs/backbone
+  sgmg pretrain --config=configs/refshapes_video.py --workdir=runs/video
   sgmg train --config=configs/refshapes.py:stage=1 --workdir=runs/stage1 \
-      --config.init_from=runs/backbone/model
+      --config.init_from=runs/video/model
 
 The paper's backbone has seen Kinetics, this one nothing: here every cell of
 the stride-8, -16 and -32 maps that words are fused into learns to name the
@@ -24,8 +24,8 @@ steps of 4 clips of 6 frames (colour 99 %, texture 96 %, size 92 %).
 
 Smoke test, under two minutes on two cores:
 
-  sgmg pretrain --config=configs/refshapes_backbone.py:runlocal \
-      --workdir=/tmp/backbone
+  sgmg pretrain --config=configs/refshapes_video.py:runlocal \
+      --workdir=/tmp/video
 """
 
 import common
@@ -63,7 +63,7 @@ def get_config(arg=None):
 
   # The checkpoint that the run leaves behind.
   config.export = ConfigDict()
-  config.export.name = "refshapes-backbone"
+  config.export.name = "refshapes-video"
   config.export.licence = "Apache-2.0"
 
   if arg["runlocal"]:
