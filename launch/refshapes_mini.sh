@@ -6,7 +6,7 @@
 #   launch/refshapes_mini.sh runs/refshapes_mini
 #   launch/refshapes_mini.sh runs/refshapes_mini gpu   # 16 cores and one GPU
 #
-# On a GPU batches are four to eight times as large; WORKERS processes make them
+# On a GPU batches are up to sixteen times as large; WORKERS processes make them
 # (12). SGMG="python3 -m sgmg_jax.cli.main" runs a package that is not installed.
 set -euo pipefail
 runs=${1:?usage: launch/refshapes_mini.sh FOLDER [gpu]}

@@ -54,7 +54,7 @@ class CellHeads(nn.Module):
 def measure(
   scores: Sequence[jax.Array],
   batch: cell_batches.CellBatch,
-  total: Callable[[jax.Array], jax.Array] = lambda x: x,
+  total: pretrain_loop.Total = lambda x: x,
 ) -> dict[str, jax.Array]:
   """Losses and accuracies over the cells that show an object.
 
@@ -119,7 +119,7 @@ def make_objective(
     size = jnp.tile(jnp.array(batch.frames.shape[2:4]), (len(batch.frames), 1))
     frames, pixel_valid = preprocess.normalise(batch.frames, size)
     video = model.apply(
-      {"params": params["video"]},
+      {"params": params[PART]},
       frames,
       pixel_valid,
       size,
