@@ -135,6 +135,8 @@ def paper(*, name, sets, num_frames, batch_size, buckets, model):
 
   # Optimiser.
   config.optimizer = ConfigDict()
+  # The paper's; "muon" suits a model that starts from nothing.
+  config.optimizer.name = "adamw"
   config.optimizer.groups = ()
   config.optimizer.weight_decay = 5e-4
   config.optimizer.grad_clip = 0.1

@@ -51,7 +51,9 @@ def get_config(arg=None):
   config.model = ConfigDict(dict(name=arg["model"]))
 
   # Optimiser.
-  config.optimizer = ConfigDict(dict(weight_decay=1e-4, grad_clip=1.0))
+  config.optimizer = ConfigDict(
+    dict(name="adamw", weight_decay=1e-4, grad_clip=1.0)
+  )
   # In each phase, from 0 to the learning rate and down to this part of it.
   config.schedule = ConfigDict(dict(warmup_steps=100, final_factor=0.05))
 

@@ -110,3 +110,56 @@ def test_frozen_parameters_cost_no_state():
   leaves = jax.tree.leaves(_make(1e-2).init(PARAMS))
   # Two moments of three trained numbers; counters are scalars.
   assert sum(leaf.size for leaf in leaves if leaf.ndim) == 6
+
+
+def test_muon_makes_steps_of_matrices_orthogonal():
+  random = np.random.default_rng(0)
+  draw = lambda *shape: jnp.asarray(random.normal(size=shape), jnp.float32)
+  params = {
+    "layer": {"kernel": draw(2, 4, 16), "bias": draw(16)},
+    "word_embeddings": {"embedding": draw(20, 16)},
+    "heads": {"kernel": draw(16, 4)},
+    "attn": {"relative_position_bias_table": draw(50, 16)},
+    "frozen": {"kernel": draw(16, 16)},
+  }
+  rate = 0.1
+  tx = optimizer.make_optimizer(
+    params,
+    _constant(rate),
+    groups=(("frozen/.*", None), ("layer/.*", 0.5), (".*", 1.0)),
+    weight_decay=0.0,
+    grad_clip=1.0,
+    name="muon",
+  )
+  # Nearly of rank one, as steps of AdamW would be.
+  grads = jax.tree.map(jnp.ones_like, params)
+  noise = 0.3 * draw(2, 4, 16)
+  grads["layer"]["kernel"] = grads["layer"]["kernel"] + noise
+  updates, _ = jax.jit(tx.update)(grads, tx.init(params), params)
+  step = np.asarray(updates["layer"]["kernel"]).reshape(8, 16)
+  values = np.linalg.svd(step, compute_uv=False)
+  assert values.min() > 0.5 * values.max()
+  # As large as AdamW's: 0.2 of its bound.
+  size = np.sqrt(np.mean(step**2))
+  assert size == pytest.approx(0.5 * rate * 0.2, rel=0.2)
+  # Adam's first steps are the gradient's sign.
+  (first, *others) = (
+    np.unique(np.round(jax.tree.leaves(updates[name])[0], 5))
+    for name in ("word_embeddings", "heads", "attn")
+  )
+  assert len(first) == 1 and all(np.array_equal(first, x) for x in others)
+  assert 0.4 * rate < -first < 0.8 * rate
+  np.testing.assert_allclose(updates["layer"]["bias"], first[0] / 2, 1e-3)
+  assert not np.asarray(updates["frozen"]["kernel"]).any()
+
+
+def test_unknown_optimizer():
+  with pytest.raises(UserError, match="optimizer.name: expected adamw or muon"):
+    optimizer.make_optimizer(
+      PARAMS,
+      _constant(0.1),
+      groups=GROUPS,
+      weight_decay=0.0,
+      grad_clip=0.1,
+      name="sgd",
+    )
