@@ -19,8 +19,9 @@ no textures or shapes. Stage 2 adds motion and order, on three frames; stage 3
 takes whole clips. Each stage draws clips of its own. Without an argument, all
 sentences on whole clips from the start.
 
-The losses, the matching, AdamW and the step decay are the paper's; the
-learning rate and the length fit a small model without pretrained weights.
+The losses, the matching and the step decay are the paper's; the optimizer, the
+learning rate and the length fit a small model without pretrained weights, and
+what encodes a video goes on naming what its cells show.
 
 On several cores, one device each is a third faster:
 
@@ -80,6 +81,9 @@ def get_config(arg=None):
   config.data.absent_share = 0.15
   # Frames of a clip with ground truth; 0: all.
   config.data.num_annotated = 0
+  # Whether what encodes a video goes on naming what every cell of its maps
+  # shows, as in its pre-training.
+  config.data.cell_labels = True
   config.loader = ConfigDict(dict(num_workers=1, prefetch=4))
   config.tokenizer = ConfigDict()
   # A folder or a hub name; empty: learn one from sentences of this many clips.
@@ -110,6 +114,7 @@ def get_config(arg=None):
   # Optimiser. Groups: (regular expression on the parameter's name, multiplier
   # of the learning rate or None to freeze); the first match wins.
   config.optimizer = ConfigDict()
+  config.optimizer.name = "muon"
   config.optimizer.groups = (
     # Pre-trained in the stages, but not in a run without them.
     (

@@ -30,6 +30,7 @@ class ClipBatch:
       ascending order; None: all T, in their order.
     valid_row: bool[B], False for rows that only fill the last batch of an
       evaluation; None: all True.
+    cells: `cell_labels.CellLabels` of all frames, None where there are none.
     index: int64[B], each row's sample in the split, -1 where it only fills;
       None where samples have no numbers.
   """
@@ -41,6 +42,7 @@ class ClipBatch:
   masks: np.ndarray
   valid: np.ndarray
   annotated: np.ndarray | None = None
+  cells: Any = None
   valid_row: np.ndarray | None = None
   index: np.ndarray | None = None
 

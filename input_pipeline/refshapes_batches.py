@@ -13,7 +13,7 @@ from collections.abc import Iterator, Sequence
 
 import numpy as np
 from sgmg_jax.input_pipeline import batch, workers
-from sgmg_jax.input_pipeline.refshapes import dataset, predicates
+from sgmg_jax.input_pipeline.refshapes import cell_labels, dataset, predicates
 
 from sgmg_jax.errors import UserError
 
@@ -44,6 +44,8 @@ class BatchSpec:
     num_annotated: K, frames of every clip, drawn at random, that have ground
       truth and go through all of the model: of the T only its backbone sees
       the others. 0: all.
+    cell_strides: of the maps whose cells have labels, see `cell_labels`;
+      empty: there are none.
   """
 
   split: str
@@ -56,10 +58,17 @@ class BatchSpec:
   kinds: tuple[str, ...] = ()
   absent_share: float = 0.0
   num_annotated: int = 0
+  cell_strides: tuple[int, ...] = ()
 
   def __post_init__(self):
     # Configs and saved positions hold lists.
     object.__setattr__(self, "kinds", tuple(self.kinds))
+    object.__setattr__(self, "cell_strides", tuple(self.cell_strides))
+    if any(batch.PAD_MULTIPLE % s for s in self.cell_strides):
+      raise UserError(
+        f"cell_strides {self.cell_strides}: expected divisors of "
+        f"{batch.PAD_MULTIPLE}"
+      )
     if not 0 <= self.num_annotated <= self.num_frames:
       raise UserError(
         f"num_annotated {self.num_annotated}: expected 0 (all) to num_frames "
@@ -152,6 +161,19 @@ def make_batch(spec: BatchSpec, step: int) -> ClipBatch:
     masks=batch.pad(truth, spec.bucket, 2),
     valid=truth.any((2, 3)),
     annotated=np.stack(annotated) if spec.num_annotated else None,
+    cells=_cells(spec, clips) if spec.cell_strides else None,
+  )
+
+
+def _cells(spec: BatchSpec, clips: Sequence[dataset.Clip]):
+  """Labels of the padded maps; padding is background."""
+  return cell_labels.stack(
+    [
+      cell_labels.label_cells(
+        clip.facts, batch.pad(clip.masks, spec.bucket, 2), spec.cell_strides
+      )
+      for clip in clips
+    ]
   )
 
 

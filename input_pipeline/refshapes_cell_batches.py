@@ -14,7 +14,12 @@ from typing import NamedTuple
 
 import numpy as np
 from sgmg_jax.input_pipeline import seeds, workers
-from sgmg_jax.input_pipeline.refshapes import cell_labels, render, scene
+from sgmg_jax.input_pipeline.refshapes import (
+  cell_labels,
+  facts,
+  render,
+  scene,
+)
 
 from sgmg_jax.errors import UserError
 
@@ -54,12 +59,10 @@ class CellBatchSpec:
 
 
 class CellBatch(NamedTuple):
-  """Frames uint8[B, T, H, W, 3]; for every stride the classes int8[B, T, h, w,
-  4] and the motion float32[B, T, h, w, 8], see `cell_labels`."""
+  """Frames uint8[B, T, H, W, 3] and the labels of their cells."""
 
   frames: np.ndarray
-  classes: tuple[np.ndarray, ...]
-  motion: tuple[np.ndarray, ...]
+  cells: cell_labels.CellLabels
 
 
 def sample_scene(spec: CellBatchSpec, step: int, index: int) -> scene.Scene:
@@ -70,7 +73,7 @@ def sample_scene(spec: CellBatchSpec, step: int, index: int) -> scene.Scene:
 
 def make_batch(spec: CellBatchSpec, step: int) -> CellBatch:
   """Batch number `step`."""
-  frames, classes, motion = [], [], []
+  frames, labels = [], []
   for index in range(spec.batch_size):
     drawn = sample_scene(spec, step, index)
     rendering = render.render(
@@ -79,12 +82,10 @@ def make_batch(spec: CellBatchSpec, step: int) -> CellBatch:
       height=spec.height,
       width=spec.width,
     )
-    labels = cell_labels.label_cells(drawn, rendering, spec.strides)
+    seen = facts.measure(drawn, rendering)
     frames.append(rendering.frames)
-    classes.append(labels[0])
-    motion.append(labels[1])
-  stack = lambda clips: tuple(map(np.stack, zip(*clips, strict=True)))
-  return CellBatch(np.stack(frames), stack(classes), stack(motion))
+    labels.append(cell_labels.label_cells(seen, rendering.masks, spec.strides))
+  return CellBatch(np.stack(frames), cell_labels.stack(labels))
 
 
 def batches(

@@ -19,7 +19,7 @@ case $machine in
   cpu) ;;
   gpu)
     workers=(--config.loader.num_workers="${WORKERS:-12}")
-    video=(--config.phases="((1,64,4000,2e-3),(6,32,4000,1e-3))" "${workers[@]}")
+    video=(--config.phases="((1,64,4000,3e-3),(6,32,4000,3e-3))" "${workers[@]}")
     text=("${workers[@]}")
     stage1=(--config.data.batch_size=32 --config.data.expressions_per_clip=8
       --config.total_steps=6000 --config.schedule.drop_steps="(4500,5500)"

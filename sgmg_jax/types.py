@@ -120,6 +120,8 @@ class Batch:
     token_valid: bool[B * E, L].
     targets: `Targets` with leading dimension B * E.
     annotated: int[B, K], the frames that `targets` are about; None: all T.
+    cells: `CellLabels` of all frames of RefShapes clips, for `training.cells`;
+      None: there are none.
   """
 
   frames: Array
@@ -129,6 +131,7 @@ class Batch:
   token_valid: Array
   targets: Targets
   annotated: Array | None = None
+  cells: Any = None
 
 
 def take_query(values: Array, query: Array, axis: int = 2) -> Array:

@@ -23,6 +23,7 @@ from sgmg_jax.errors import UserError
 from sgmg_jax.inference import preprocess
 from sgmg_jax.input_pipeline import batch as batch_lib
 from sgmg_jax.input_pipeline import pipeline, refshapes_batches
+from sgmg_jax.training import cells
 
 _normalise = jax.jit(preprocess.normalise)
 
@@ -34,11 +35,13 @@ class TrainingData(Protocol):
     batch_size: clips in a global batch.
     shapes: (height, width) of the frames of any batch.
     steps_per_epoch: None where there are no epochs.
+    has_cells: whether batches have labels of cells.
     position: JSON, where the next batch starts.
   """
 
   batch_size: int
   steps_per_epoch: float | None
+  has_cells: bool
   shapes: tuple[tuple[int, int], ...]
   position: dict[str, Any]
 
@@ -72,6 +75,7 @@ class RefShapesData:
     self.batch_size = spec.batch_size
     self.shapes = (spec.bucket,)
     self.steps_per_epoch = None
+    self.has_cells = bool(spec.cell_strides)
     # As JSON gives it back. Batches depend on the step beside this.
     self.position = json.loads(json.dumps(dataclasses.asdict(spec)))
 
@@ -101,6 +105,7 @@ class PipelineData:
     self._pipe, self._max_tokens = pipe, max_tokens
     self.batch_size = pipe.global_batch_size
     self.shapes = pipe.shapes
+    self.has_cells = False
     self.steps_per_epoch = pipe.num_samples / pipe.global_batch_size
 
   @property
@@ -129,7 +134,10 @@ def open_data(config: ConfigDict) -> TrainingData:
   kind = settings.pop("kind")
   max_tokens = config.tokenizer.max_tokens
   if kind == "refshapes":
-    spec = refshapes_batches.BatchSpec(**settings, seed=config.seed)
+    strides = cells.STRIDES if settings.pop("cell_labels") else ()
+    spec = refshapes_batches.BatchSpec(
+      **settings, seed=config.seed, cell_strides=strides
+    )
     return RefShapesData(spec, max_tokens=max_tokens, **config.loader)
   if kind != "sets":
     raise UserError(f"data.kind: expected refshapes or sets, got {kind!r}")
@@ -178,4 +186,5 @@ def to_batch(
       boxes=put(clips.boxes), masks=put(clips.masks), valid=put(clips.valid)
     ),
     annotated=None if clips.annotated is None else put(clips.annotated),
+    cells=None if clips.cells is None else jax.tree.map(put, clips.cells),
   )

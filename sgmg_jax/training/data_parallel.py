@@ -9,12 +9,18 @@ the cores.
 
 from __future__ import annotations
 
+import functools
+from collections.abc import Callable
 from typing import Any
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 
 AXIS = "data"
+
+# Sums over the devices that share a batch.
+Total = Callable[[Any], Any]
 
 
 def make_mesh(batch_size: int) -> jax.sharding.Mesh:
@@ -46,3 +52,19 @@ def shard_step(step: Any, mesh: jax.sharding.Mesh) -> Any:
     out_specs=(whole, whole),
     check_vma=False,
   )
+
+
+def total_over(axis: str | None) -> Total:
+  """The sum over a mesh axis; without one nothing is shared."""
+  if axis is None:
+    return lambda x: x
+  return functools.partial(jax.lax.psum, axis_name=axis)
+
+
+def masked_mean(
+  x: jax.Array, where: jax.Array, total: Total = lambda x: x
+) -> jax.Array:
+  """This device's share of the mean of `x` over the entries that `where`
+  picks on all devices; 0 if there are none."""
+  where = where.astype(jnp.float32)
+  return jnp.sum(x * where) / jnp.maximum(total(jnp.sum(where)), 1.0)

@@ -14,6 +14,7 @@ import jax.numpy as jnp
 from sgmg_jax import types
 from sgmg_jax.losses import criterion, matching
 from sgmg_jax.model import mask_head, sgmg
+from sgmg_jax.training import cells, data_parallel
 
 Array = types.Array
 
@@ -49,9 +50,14 @@ def encode_frames(
   if annotated is None:
     return model.encode_video(frames, pixel_valid, size, train=train)
   stages = model.backbone_0(frames.astype(model.dtype), train=train)
-  index = lambda x: annotated.reshape(*annotated.shape, *(1,) * (x.ndim - 2))
-  stages = [jnp.take_along_axis(x, index(x), 1) for x in stages]
+  stages = _take_frames(stages, annotated)
   return model.project(stages, pixel_valid, size, annotated.shape[1])
+
+
+def _take_frames(maps, annotated):
+  """Frames int[B, K] of maps [B, T, ...]."""
+  index = lambda x: annotated.reshape(*annotated.shape, *(1,) * (x.ndim - 2))
+  return tuple(jnp.take_along_axis(x, index(x), 1) for x in maps)
 
 
 def losses(
@@ -62,7 +68,7 @@ def losses(
   *,
   text_dropout: bool = True,
   axis: str | None = None,
-) -> dict[str, Array]:
+) -> tuple[dict[str, Array], dict[str, Array]]:
   """All losses of a batch, dropout on.
 
   Each decoder layer is matched for itself, and only its matched query goes
@@ -70,7 +76,8 @@ def losses(
 
   Args:
     model: the network.
-    params: its parameters.
+    params: its parameters; with those of `cells.CellHeads` under `cells.NAME`
+      if the batch has labels of cells.
     batch: B clips, B * E expressions.
     rngs: keys "dropout" and "drop_path".
     text_dropout: False switches the text encoder's dropout off (for a frozen
@@ -78,8 +85,9 @@ def losses(
     axis: name of the mesh axis that the batch is shared over, if it is.
 
   Returns:
-    Unweighted scalars, named as `criterion.name_layers` does; of a shared
-    batch this share's part of the sum.
+    Unweighted scalars, named as `criterion.name_layers` does, and what
+    `cells.measure` gives, nothing without labels of cells. Of a shared batch
+    this share's part of the sum.
   """
 
   def apply(method, *args, **kwargs):
@@ -87,14 +95,27 @@ def losses(
       {"params": params}, *args, **kwargs, rngs=rngs, method=method
     )
 
+  # Cells of all frames have labels.
+  annotated = batch.annotated if batch.cells is None else None
   video = apply(
     encode_frames,
     batch.frames,
     batch.pixel_valid,
     batch.size,
-    batch.annotated,
+    annotated,
     train=True,
   )
+  measured = {}
+  if batch.cells is not None:
+    scores = cells.apply_heads(params[cells.NAME], video)
+    total = data_parallel.total_over(axis)
+    measured = cells.measure(scores, batch.cells, total)
+    if batch.annotated is not None:
+      video = video.replace(
+        levels=_take_frames(video.levels, batch.annotated),
+        low_levels=_take_frames(video.low_levels, batch.annotated),
+        num_frames=jnp.int32(batch.annotated.shape[1]),
+      )
   video = repeat_video(video, batch.tokens.shape[0] // batch.frames.shape[0])
   text = apply(
     "encode_text",
@@ -119,4 +140,4 @@ def losses(
     layers.append(
       criterion.layer_losses(preds, refined, query, batch.targets, num_valid)
     )
-  return criterion.name_layers(layers)
+  return criterion.name_layers(layers), measured

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
-import functools
 import itertools
 import json
 import logging
@@ -19,7 +18,6 @@ from collections.abc import Callable, Iterator, Sequence
 from typing import Any, NamedTuple
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 import optax
 from ml_collections import ConfigDict
@@ -36,8 +34,6 @@ from sgmg_jax.training import state as state_lib
 _logger = logging.getLogger(__name__)
 
 Scalars = dict[str, jax.Array]
-# Sums over the devices that share a batch.
-Total = Callable[[Any], Any]
 
 
 class Phase(NamedTuple):
@@ -116,15 +112,6 @@ def make_schedule(
   )
 
 
-def masked_mean(
-  x: jax.Array, where: jax.Array, total: Total = lambda x: x
-) -> jax.Array:
-  """This device's share of the mean of `x` over the entries that `where`
-  picks on all devices; 0 if there are none."""
-  where = where.astype(jnp.float32)
-  return jnp.sum(x * where) / jnp.maximum(total(jnp.sum(where)), 1.0)
-
-
 def make_step(
   objective: Callable[..., tuple[jax.Array, Scalars]],
   tx: optax.GradientTransformation,
@@ -139,7 +126,7 @@ def make_step(
     seed: of dropout and drop path.
   """
   axis = data_parallel.AXIS
-  total = functools.partial(jax.lax.psum, axis_name=axis)
+  total = data_parallel.total_over(axis)
 
   def step(state, batch):
     rngs = {

@@ -26,7 +26,7 @@ from sgmg_jax.checkpoints import tokenizer as tokenizer_lib
 from sgmg_jax.input_pipeline import refshapes_sentence_batches
 from sgmg_jax.input_pipeline.refshapes import meaning_labels
 from sgmg_jax.model import sgmg, variants
-from sgmg_jax.training import pretrain_loop, run_tokenizer
+from sgmg_jax.training import data_parallel, pretrain_loop, run_tokenizer
 
 PART = "text_encoder"
 # Of the pooled feature's loss, beside the words': it has little room.
@@ -64,7 +64,7 @@ def measure(
   words: jax.Array,
   pooled: jax.Array,
   labels: jax.Array,
-  total: pretrain_loop.Total = lambda x: x,
+  total: data_parallel.Total = lambda x: x,
 ) -> dict[str, jax.Array]:
   """Losses and accuracies.
 
@@ -83,7 +83,7 @@ def measure(
   """
   measured = {}
   every = jnp.ones(len(labels))
-  mean = functools.partial(pretrain_loop.masked_mean, total=total)
+  mean = functools.partial(data_parallel.masked_mean, total=total)
   for name, scores in (("words", words), ("pooled", pooled)):
     entropy = optax.sigmoid_binary_cross_entropy(scores, labels)
     measured[f"loss_{name}"] = mean(jnp.sum(entropy, -1), every)

@@ -1,25 +1,15 @@
 """The visual task of pre-training: what encodes a video names what it shows.
 
-The paper starts from Video Swin trained on Kinetics (SgMg, ICCV 2023, section
-4.2). A model trained from scratch has nothing of the kind, and sentences and
-masks teach it to tell shapes and textures slowly.
-
-Heads that are thrown away afterwards read the looks and the motion of an
-object off each cell of the maps that SgMg fuses words into. The heads are
-linear, and behind the projections: what a perceptron finds in the backbone's
-own maps, the model does not.
+Its task is that of `cells`, alone; in a training with sentences it may come
+beside theirs.
 """
 
 from __future__ import annotations
 
-import functools
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 
 import jax
 import jax.numpy as jnp
-import numpy as np
-import optax
-from flax import linen as nn
 from ml_collections import ConfigDict
 
 from sgmg_jax import types
@@ -27,81 +17,10 @@ from sgmg_jax.checkpoints import abstract, native
 from sgmg_jax.errors import UserError
 from sgmg_jax.inference import preprocess
 from sgmg_jax.input_pipeline import refshapes_cell_batches as cell_batches
-from sgmg_jax.input_pipeline.refshapes import cell_labels
 from sgmg_jax.model import sgmg, variants
-from sgmg_jax.training import pretrain_loop
+from sgmg_jax.training import cells, pretrain_loop
 
 PART = "video"
-STRIDES = (8, 16, 32)
-# A cell of the coarsest map holds more than one object.
-_STRIDE_WEIGHTS = (1.0, 1.0, 0.4)
-_BACKGROUND_WEIGHT = 0.15
-_MOTION_WEIGHT = 3.0
-_NUM_CLASSES = [len(words) + 1 for words in cell_labels.LOOKS.values()]
-
-
-class CellHeads(nn.Module):
-  """A linear layer for the maps of each of `STRIDES`."""
-
-  @nn.compact
-  def __call__(self, maps):
-    """Scores of maps float[..., C]: float[..., S], for the classes of each of
-    `cell_labels.LOOKS` in turn, then the motion."""
-    size = sum(_NUM_CLASSES) + len(cell_labels.MOTION)
-    return [nn.Dense(size)(x) for x in maps]
-
-
-def measure(
-  scores: Sequence[jax.Array],
-  batch: cell_batches.CellBatch,
-  total: pretrain_loop.Total = lambda x: x,
-) -> dict[str, jax.Array]:
-  """Losses and accuracies over the cells that show an object.
-
-  Args:
-    scores: of `CellHeads`.
-    batch: whose labels they are compared with.
-    total: sums a count over the devices that share the batch.
-
-  Returns:
-    For every stride s `loss_looks_s` (cross entropies; the background takes
-    part), `accuracy_<look>_s`, and for clips of more than a frame
-    `loss_motion_s` (L1, mean of the entries). This device's share: a sum over
-    devices gives the mean over all cells.
-  """
-  mean = functools.partial(pretrain_loop.masked_mean, total=total)
-  measured = {}
-  for s, score, classes, motion in zip(
-    STRIDES, scores, batch.classes, batch.motion, strict=True
-  ):
-    classes = classes.astype(jnp.int32)
-    shown = classes[..., 0] > 0
-
-    *looks, moved = jnp.split(score, np.cumsum(_NUM_CLASSES), -1)
-    loss = 0.0
-    for k, (name, logits) in enumerate(zip(cell_labels.LOOKS, looks)):
-      entropy = optax.softmax_cross_entropy_with_integer_labels(
-        logits, classes[..., k]
-      )
-      loss += mean(entropy, shown) + _BACKGROUND_WEIGHT * mean(entropy, ~shown)
-      right = jnp.argmax(logits, -1) == classes[..., k]
-      measured[f"accuracy_{name}_{s}"] = mean(right, shown)
-    measured[f"loss_looks_{s}"] = loss
-    if motion.shape[1] > 1:
-      error = jnp.mean(jnp.abs(moved - motion), -1)
-      measured[f"loss_motion_{s}"] = mean(error, shown)
-  return measured
-
-
-def _total_loss(measured):
-  return sum(
-    weight
-    * (
-      measured[f"loss_looks_{s}"]
-      + _MOTION_WEIGHT * measured.get(f"loss_motion_{s}", 0.0)
-    )
-    for s, weight in zip(STRIDES, _STRIDE_WEIGHTS)
-  )
 
 
 def make_objective(
@@ -111,8 +30,8 @@ def make_objective(
 
   Args:
     model: those of its parameters that `encode_video` needs are the task's
-      `video`, those of `CellHeads` its `heads`. Only the weight decay moves
-      those of the stride-64 map, whose cells are not asked.
+      `video`, those of `cells.CellHeads` its `heads`. Only the weight decay
+      moves those of the stride-64 map, whose cells are not asked.
   """
 
   def objective(params, batch, rngs, total):
@@ -127,10 +46,9 @@ def make_objective(
       rngs=rngs,
       method="encode_video",
     )
-    maps = video.levels[: len(STRIDES)]
-    scores = CellHeads().apply({"params": params["heads"]}, maps)
-    measured = measure(scores, batch, total)
-    return _total_loss(measured), measured
+    scores = cells.apply_heads(params["heads"], video)
+    measured = cells.measure(scores, batch.cells, total)
+    return cells.total_loss(measured), measured
 
   return objective
 
@@ -145,7 +63,7 @@ def init_params(model: sgmg.SgMg, seed: int, init_from: str) -> types.Params:
 
   Returns:
     `video`, those top-level modules of the model that `encode_video` needs,
-    and `heads`, those of `CellHeads`.
+    and `heads`, those of `cells.CellHeads`.
 
   Raises:
     UserError: the checkpoint is of another size, or holds nothing of `video`.
@@ -155,16 +73,15 @@ def init_params(model: sgmg.SgMg, seed: int, init_from: str) -> types.Params:
   def init(key):
     keys = jax.random.split(key)
     side = sgmg.MIN_PADDED_SIDE
-    video, variables = model.init_with_output(
+    variables = model.init(
       keys[0],
       jnp.zeros((1, 1, side, side, 3)),
       jnp.ones((1, side, side), bool),
       jnp.full((1, 2), side),
       method="encode_video",
     )
-    maps = video.levels[: len(STRIDES)]
-    heads = CellHeads().init(keys[1], maps)
-    return {PART: variables["params"], "heads": heads["params"]}
+    heads = cells.init_heads(keys[1], model.variant.width)
+    return {PART: variables["params"], "heads": heads}
 
   params = init(jax.random.key(seed))
   if not init_from:
@@ -199,7 +116,7 @@ def make_task(
     raise UserError(
       f"data: clips of {config.data.height}x{config.data.width}, expected a "
       f"height and a width of at least {sgmg.MIN_PADDED_SIDE} and multiples of "
-      f"{max(STRIDES)}"
+      f"{max(cells.STRIDES)}"
     )
   model = sgmg.SgMg(variant)
 
@@ -209,7 +126,7 @@ def make_task(
       seed=config.seed,
       batch_size=phase.batch_size,
       num_frames=phase.num_frames,
-      strides=STRIDES,
+      strides=cells.STRIDES,
     )
     return cell_batches.batches(spec, start=start, **config.loader)
 

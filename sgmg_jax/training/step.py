@@ -11,7 +11,7 @@ import optax
 from sgmg_jax import types
 from sgmg_jax.losses import criterion
 from sgmg_jax.model import sgmg
-from sgmg_jax.training import forward
+from sgmg_jax.training import cells, forward
 from sgmg_jax.training import state as state_lib
 
 TrainState = state_lib.TrainState
@@ -53,8 +53,9 @@ def make_train_step(
       `data_parallel.shard_step`; None if it is not.
 
   Returns:
-    The step. Its metrics are the unweighted losses, `total` (weighted) and
-    `grad_norm` (before clipping), all float[].
+    The step. Its metrics are the unweighted losses, `total` (weighted),
+    `grad_norm` (before clipping) and, if the batch has labels of cells, those
+    of `cells.measure`, all float[].
   """
 
   def train_step(state, batch):
@@ -65,7 +66,7 @@ def make_train_step(
       rngs = {k: jax.random.fold_in(v, index) for k, v in rngs.items()}
 
     def objective(params):
-      losses = forward.losses(
+      losses, measured = forward.losses(
         model,
         _freeze(params, trainable),
         batch,
@@ -73,7 +74,10 @@ def make_train_step(
         text_dropout=text_dropout,
         axis=axis,
       )
-      return criterion.total(losses), losses
+      total = criterion.total(losses)
+      if measured:
+        total += cells.WEIGHT * cells.total_loss(measured)
+      return total, losses | measured
 
     (total, losses), grads = jax.value_and_grad(objective, has_aux=True)(
       state.params

@@ -6,7 +6,11 @@ import itertools
 import numpy as np
 import pytest
 from sgmg_jax.input_pipeline import refshapes_batches
-from sgmg_jax.input_pipeline.refshapes import dataset, predicates
+from sgmg_jax.input_pipeline.refshapes import (
+  cell_labels,
+  dataset,
+  predicates,
+)
 
 from sgmg_jax import errors
 
@@ -161,3 +165,28 @@ def test_annotated_frames_are_those_of_the_whole_clip(straight):
 def test_specs_that_no_batch_can_have(change):
   with pytest.raises(errors.UserError, match=next(iter(change))):
     dataclasses.replace(SPEC, **change)
+
+
+def test_labels_of_cells_are_those_of_the_clips(straight):
+  assert straight[0].cells is None
+  spec = dataclasses.replace(SPEC, cell_strides=[8, 32], num_annotated=1)
+  batch = refshapes_batches.make_batch(spec, 0)
+  for k, stride in enumerate((8, 32)):
+    classes, motion = (kind[k] for kind in batch.cells)
+    # Of the padded frames, and of all of them.
+    assert classes.shape == (2, 4, 96 // stride, 96 // stride, 4)
+    assert motion.shape[:-1] == classes.shape[:-1]
+    assert not classes[:, :, 72 // stride + 1 :].any()
+    for row in range(2):
+      clip = dataset.generate_clip(
+        "train", 10_000_000 + row, num_frames=4, height=72, width=96
+      )
+      expected = cell_labels.label_cells(clip.facts, clip.masks, [stride])
+      rows = expected.classes[0].shape[1]
+      np.testing.assert_array_equal(classes[row, :, :rows], expected[0][0])
+      np.testing.assert_array_equal(motion[row, :, :rows], expected[1][0])
+
+
+def test_strides_that_do_not_fit():
+  with pytest.raises(errors.UserError, match="expected divisors of 32"):
+    dataclasses.replace(SPEC, cell_strides=(8, 64))

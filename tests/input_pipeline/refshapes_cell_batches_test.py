@@ -6,7 +6,7 @@ import itertools
 import numpy as np
 import pytest
 from sgmg_jax.input_pipeline import refshapes_cell_batches as cell_batches
-from sgmg_jax.input_pipeline.refshapes import dataset
+from sgmg_jax.input_pipeline.refshapes import cell_labels, dataset
 
 from sgmg_jax.errors import UserError
 
@@ -23,7 +23,7 @@ def _take(count, spec=SPEC, **kwargs):
 
 
 def _arrays(batch):
-  return [batch.frames, *batch.classes, *batch.motion]
+  return [batch.frames, *batch.cells.classes, *batch.cells.motion]
 
 
 def _same(a, b):
@@ -40,8 +40,8 @@ def test_shapes(straight):
     (2, 3, 64, 96, 3),
     (2, 3, 8, 12, 4),
     (2, 3, 2, 3, 4),
-    (2, 3, 8, 12, 8),
-    (2, 3, 2, 3, 8),
+    (2, 3, 8, 12, len(cell_labels.MOTION)),
+    (2, 3, 2, 3, len(cell_labels.MOTION)),
   ]
 
 

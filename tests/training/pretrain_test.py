@@ -11,6 +11,7 @@ import pytest
 from jax.experimental.compilation_cache import compilation_cache
 from ml_collections import ConfigDict
 from sgmg_jax.input_pipeline import refshapes_cell_batches as cell_batches
+from sgmg_jax.input_pipeline.refshapes import cell_labels
 
 from sgmg_jax.checkpoints import abstract, native
 from sgmg_jax.checkpoints import card as card_lib
@@ -18,6 +19,7 @@ from sgmg_jax.cli import main, train
 from sgmg_jax.errors import UserError
 from sgmg_jax.model import sgmg, variants
 from sgmg_jax.training import (
+  cells,
   metrics,
   pretrain,
   pretrain_loop,
@@ -31,8 +33,8 @@ MODULES = sorted(
   + [f"input_fft_{i}" for i in range(4)]
   + [f"input_proj_{i}_{j}" for i in range(4) for j in range(2)]
 )
-measure = jax.jit(pretrain_video.measure)
-SIZES = [10, 12, 5, 4, 8]  # classes with background, entries of the motion
+measure = jax.jit(cells.measure)
+SIZES = [10, 12, 5, 4]  # classes with background
 
 
 @pytest.fixture(scope="module")
@@ -43,7 +45,7 @@ def batch():
     num_frames=2,
     height=96,
     width=96,
-    strides=pretrain_video.STRIDES,
+    strides=cells.STRIDES,
   )
   return cell_batches.make_batch(spec, 0)
 
@@ -52,46 +54,60 @@ def _scores_of(batch, *, right=50.0):
   """What heads would say that know the labels."""
   return [
     np.concatenate(
-      [right * np.eye(n)[classes[..., k]] for k, n in enumerate(SIZES[:4])]
-      + [motion],
+      [right * np.eye(n)[classes[..., k]] for k, n in enumerate(SIZES)]
+      + [right * np.where(motion == 1, 1, -1)],
       -1,
     ).astype(np.float32)
-    for classes, motion in zip(batch.classes, batch.motion)
+    for classes, motion in zip(*batch.cells)
   ]
 
 
 def test_labels_themselves_are_right(batch):
-  measured = measure(_scores_of(batch), batch)
-  assert len(measured) == 3 * 6
+  measured = measure(_scores_of(batch), batch.cells)
+  assert len(measured) == 3 * 8
   for name, value in measured.items():
-    expected = 1.0 if name.startswith("accuracy") else 0.0
+    expected = 0.0 if name.startswith("loss") else 1.0
     assert float(value) == pytest.approx(expected, abs=1e-5), name
 
 
 def test_only_cells_with_an_object_count_for_accuracy_and_motion(batch):
   scores = _scores_of(batch)
-  for score, classes in zip(scores, batch.classes):
+  for score, classes in zip(scores, batch.cells.classes):
     score[classes[..., 0] == 0] = 7.0
-  measured = measure(scores, batch)
+  measured = measure(scores, batch.cells)
   assert float(measured["accuracy_colour_8"]) == pytest.approx(1.0)
+  assert float(measured["precision_motion_8"]) == pytest.approx(1.0)
   assert float(measured["loss_motion_8"]) == pytest.approx(0.0, abs=1e-6)
   # All classes alike: ln n of each, times the background's weight.
-  expected = 0.15 * np.log(SIZES[:4]).sum()
+  expected = 0.15 * np.log(SIZES).sum()
   assert float(measured["loss_looks_8"]) == pytest.approx(expected, rel=1e-4)
-  scores = [score + 0.5 for score in scores]
-  measured = measure(scores, batch)
-  assert float(measured["loss_motion_8"]) == pytest.approx(0.5, rel=1e-4)
+
+
+def test_what_is_neither_true_nor_false_counts_for_nothing(batch):
+  scores, width = _scores_of(batch), len(cell_labels.MOTION)
+  judged = [motion >= 0 for motion in batch.cells.motion]
+  for score, known in zip(scores, judged):
+    deeds = score[..., -width:]
+    deeds[~known] = 50.0
+    # Undecided about all the rest: ln 2 of each that is judged somewhere.
+    deeds[known] = 0.0
+  measured = measure(scores, batch.cells)
+  for stride, known in zip(cells.STRIDES, judged):
+    expected = np.log(2) * known.any((0, 1, 2, 3)).sum()
+    loss = float(measured[f"loss_motion_{stride}"])
+    assert loss == pytest.approx(expected, rel=1e-4) and expected > 5
+    assert float(measured[f"recall_motion_{stride}"]) == 0.0
 
 
 def test_shares_of_devices_sum_to_the_whole(batch):
   scores = [
     np.sin(np.arange(s.size)).reshape(s.shape) for s in _scores_of(batch)
   ]
-  whole = measure(scores, batch)
+  whole = measure(scores, batch.cells)
   total = functools.partial(jax.lax.psum, axis_name="data")
   one_each = jax.tree.map(lambda x: x[:, None], (scores, batch))
   share = jax.vmap(
-    lambda s, b: pretrain_video.measure(s, b, total), axis_name="data"
+    lambda s, b: cells.measure(s, b.cells, total), axis_name="data"
   )
   shares = jax.jit(share)(*one_each)
   for name, value in whole.items():

@@ -7,11 +7,12 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 import pytest
+from sgmg_jax.input_pipeline.refshapes import cell_labels
 
 from sgmg_jax import types
 from sgmg_jax.losses import criterion
 from sgmg_jax.model import sgmg, variants
-from sgmg_jax.training import data_parallel, forward, optimizer
+from sgmg_jax.training import cells, data_parallel, forward, optimizer
 from sgmg_jax.training import state as state_lib
 from sgmg_jax.training import step as step_lib
 
@@ -170,9 +171,56 @@ def test_shared_encoding_changes_no_loss(model, params):
   losses = jax.jit(
     lambda params, batch: forward.losses(model, params, batch, rngs)
   )
-  actual, expected = losses(params, shared), losses(params, apart)
+  actual, expected = losses(params, shared)[0], losses(params, apart)[0]
   for name, value in expected.items():
     np.testing.assert_allclose(actual[name], value, rtol=1e-4, err_msg=name)
+
+
+def test_cells_of_all_frames_are_asked_beside_the_annotated_ones(model, params):
+  random = np.random.default_rng(1)
+  labels = lambda low, high, last: tuple(
+    random.integers(low, high, (1, FRAMES, SIDE // s, SIDE // s, last))
+    for s in cells.STRIDES
+  )
+  motion = len(cell_labels.MOTION)
+  batch = _batch(1, 2)
+  first = lambda x: x[:, :1]
+  some = batch.replace(
+    annotated=jnp.array([[0]]),
+    targets=jax.tree.map(first, batch.targets),
+  )
+  labelled = some.replace(
+    cells=cell_labels.CellLabels(labels(0, 4, 4), labels(-1, 2, motion))
+  )
+  heads = cells.init_heads(jax.random.key(0), VARIANT.width)
+  rngs = state_lib.step_rngs(0, jnp.int32(0))
+  losses = jax.jit(
+    lambda params, batch: forward.losses(model, params, batch, rngs)
+  )
+  expected, nothing = losses(params, some)
+  actual, measured = losses({**params, cells.NAME: heads}, labelled)
+  assert not nothing and float(measured["loss_motion_8"]) > 1
+  for name, value in expected.items():
+    np.testing.assert_allclose(actual[name], value, rtol=1e-3, err_msg=name)
+
+  tx = optax.sgd(1e-3)
+  params = {**params, cells.NAME: heads}
+  step = step_lib.make_train_step(
+    model,
+    tx,
+    trainable=jax.tree.map(lambda _: True, params),
+    seed=0,
+    ema_decay=0.0,
+  )
+  state = state_lib.create(params, tx, use_ema=False)
+  state, metrics = jax.jit(step)(state, labelled)
+  total = criterion.total(actual)
+  total += cells.WEIGHT * cells.total_loss(measured)
+  np.testing.assert_allclose(metrics["total"], total, rtol=1e-4)
+  moved = jax.tree.map(
+    lambda a, b: not np.array_equal(a, b), state.params[cells.NAME], heads
+  )
+  assert all(jax.tree.leaves(moved))
 
 
 def test_two_devices_make_the_step_of_one(model, params):
