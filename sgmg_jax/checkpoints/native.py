@@ -105,13 +105,24 @@ def load(name_or_path: str | os.PathLike) -> Checkpoint:
   return checkpoint
 
 
-def start_from(params: Params, name_or_path: str | os.PathLike) -> Params:
+def start_from(
+  params: Params, name_or_path: str | os.PathLike, *, tokenizer: Any = None
+) -> Params:
   """`params` with everything that a checkpoint holds, whole or part, put in.
 
+  Args:
+    params: of the model.
+    name_or_path: a bundled name or a directory.
+    tokenizer: that the model is to be used with; None: unknown.
+
   Raises:
-    UserError: as `load`, or the checkpoint is of another size than `params`.
+    UserError: as `load`, or the checkpoint is of another size than `params`,
+      or has a text encoder trained with another tokenizer.
   """
   checkpoint = _load(name_or_path)
+  if tokenizer is not None and checkpoint.tokenizer is not None:
+    folder = _locate(name_or_path) / "tokenizer"
+    tokenizer_lib.check_same(tokenizer, checkpoint.tokenizer, folder)
   # A part is whole modules; what else there is does not concern it.
   names = checkpoint.params if checkpoint.card.get("part") else params
   held = {name: params[name] for name in names if name in params}

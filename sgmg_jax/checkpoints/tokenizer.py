@@ -96,6 +96,9 @@ class SavedTokenizer:
   def __len__(self) -> int:
     return self._backend.get_vocab_size(with_added_tokens=True)
 
+  def get_vocab(self) -> dict[str, int]:
+    return self._backend.get_vocab(with_added_tokens=True)
+
   def __call__(self, text: str, **_: Any) -> dict[str, list[int]]:
     return {"input_ids": self._backend.encode(text).ids}
 
@@ -141,6 +144,28 @@ def encode(
     tokens[row, : len(ids)] = ids
     token_valid[row, : len(ids)] = True
   return tokens, token_valid
+
+
+def check_same(tokenizer: Tokenizer, other: Tokenizer, source: object) -> None:
+  """Raises a UserError unless both give every token the same id.
+
+  Args:
+    tokenizer: that is used.
+    other: that the text encoder in `source` was trained with.
+    source: its folder.
+  """
+  ours, theirs = tokenizer.get_vocab(), other.get_vocab()
+  if ours == theirs:
+    return
+  moved = [t for t in sorted(theirs) if ours.get(t, theirs[t]) != theirs[t]]
+  only = sorted(ours.keys() ^ theirs.keys())
+  token = (moved or only)[0]
+  number = lambda ids: ids.get(token, "none")
+  raise errors.UserError(
+    f"tokenizer.source: expected {source}, which the text encoder to start "
+    f"from was trained with; token {token!r} has number {number(theirs)} there "
+    f"and {number(ours)} here"
+  )
 
 
 def check(tokenizer: Tokenizer, vocab_size: int, pad_token_id: int) -> None:

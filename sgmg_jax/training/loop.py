@@ -29,6 +29,7 @@ from sgmg_jax.checkpoints import native
 from sgmg_jax.errors import UserError
 from sgmg_jax.model import sgmg, variants
 from sgmg_jax.training import (
+  cells,
   checkpoint,
   data,
   data_parallel,
@@ -43,25 +44,36 @@ from sgmg_jax.training import step as step_lib
 
 _logger = logging.getLogger(__name__)
 
+_WORD_EMBEDDINGS = (
+  "text_encoder/text_backbone/embeddings/word_embeddings/embedding"
+)
+
 
 def _init_params(
-  model: sgmg.SgMg, seed: int, init_from: str, reinitialise: Sequence[str]
+  model: sgmg.SgMg,
+  seed: int,
+  init_from: str,
+  reinitialise: Sequence[str],
+  tokenizer: Any,
 ) -> types.Params:
   """Random parameters, replaced by those of the checkpoints of `init_from`,
   comma-separated and in turn, except where a regular expression of
-  `reinitialise` matches the name."""
+  `reinitialise` matches the name. Words must have the numbers that those of
+  the checkpoints had, unless their embeddings are drawn anew."""
   params = jax.jit(functools.partial(sgmg.init_params, model))(
     jax.random.key(seed)
   )
   if not init_from:
     return params
+  drawn = lambda name: any(re.fullmatch(p, name) for p in reinitialise)
+  if drawn(_WORD_EMBEDDINGS):
+    tokenizer = None
   loaded = params
   for source in init_from.split(","):
-    loaded = native.start_from(loaded, source.strip())
+    loaded = native.start_from(loaded, source.strip(), tokenizer=tokenizer)
 
   def choose(path, fresh, given):
-    name = "/".join(key.key for key in path)
-    keep = any(re.fullmatch(pattern, name) for pattern in reinitialise)
+    keep = drawn("/".join(key.key for key in path))
     return fresh if keep else jnp.asarray(given, fresh.dtype)
 
   return jax.tree_util.tree_map_with_path(choose, params, loaded)
@@ -170,8 +182,11 @@ def train(config: ConfigDict, workdir: str | os.PathLike) -> dict[str, float]:
 
   # State: a checkpoint of this run if there is one, else a fresh start.
   params = _init_params(
-    model, config.seed, config.init_from, config.reinitialise
+    model, config.seed, config.init_from, config.reinitialise, tokenizer
   )
+  if source.has_cells:
+    key = jax.random.fold_in(jax.random.key(config.seed), 1)
+    params = {**params, cells.NAME: cells.init_heads(key, variant.width)}
   _logger.info(
     "parameters:\n%s", parameter_overview.get_parameter_overview(params)
   )
@@ -183,6 +198,7 @@ def train(config: ConfigDict, workdir: str | os.PathLike) -> dict[str, float]:
     groups=groups,
     weight_decay=config.optimizer.weight_decay,
     grad_clip=config.optimizer.grad_clip,
+    name=config.optimizer.name,
   )
   trainable = optimizer.trainable_mask(params, groups)
   state = state_lib.create(params, tx, use_ema=config.ema_decay > 0)
@@ -223,6 +239,7 @@ def train(config: ConfigDict, workdir: str | os.PathLike) -> dict[str, float]:
   def evaluate_and_export(step):
     # On one device: replicated parameters would do the same work on each.
     params = jax.device_put(state.best_params, mesh.devices.flat[0])
+    params = {k: v for k, v in params.items() if k != cells.NAME}
     results = {}
     if config.data.kind == "refshapes":
       results = evaluate.evaluate_refshapes(

@@ -10,9 +10,10 @@ import pytest
 from jax.experimental.compilation_cache import compilation_cache
 from ml_collections import ConfigDict
 
-from sgmg_jax.checkpoints import native
+from sgmg_jax.checkpoints import native, tokenizer
 from sgmg_jax.cli import train
 from sgmg_jax.errors import UserError
+from sgmg_jax.model import sgmg, variants
 from sgmg_jax.training import loop, metrics
 
 pytestmark = pytest.mark.slow
@@ -156,3 +157,23 @@ def test_other_data_in_the_same_folder_is_refused(straight):
   with pytest.raises(UserError, match="data.batch_size = 2, not 3"):
     loop.train(config, straight[0])
   assert (straight[0] / "config.json").read_text() == before
+
+
+def test_words_must_have_the_numbers_they_were_trained_with(straight, tmp_path):
+  config = _config(init_from=str(straight[0] / "model"))
+  config.tokenizer.vocab_clips = 20
+  with pytest.raises(UserError, match="expected .*model/tokenizer, .* token '"):
+    loop.train(config, tmp_path / "other")
+  # None that the embeddings are of are kept.
+  params = loop._init_params(
+    sgmg.SgMg(variants.get_variant(**config.model)),
+    seed=0,
+    init_from=config.init_from,
+    reinitialise=("text_encoder/.*",),
+    tokenizer=tokenizer.load_tokenizer(tmp_path / "other/tokenizer"),
+  )
+  given = native.load(straight[0] / "model").params
+  for name, same in (("text_encoder", False), ("text_proj", True)):
+    pair = (jax.tree.leaves(tree[name]) for tree in (params, given))
+    kept = [np.array_equal(a, b) for a, b in zip(*pair)]
+    assert all(kept) == same, name

@@ -159,7 +159,8 @@ def test_starts_a_training_together_with_another_part(
 ):
   _save_sevens(tmp_path / "sevens", zeros.variant)
   both = f"{tmp_path / 'sevens'}, {straight / 'model'}"
-  params = loop._init_params(zeros, 0, both, ())
+  tokenizer = tokenizer_lib.load_tokenizer(straight / "tokenizer")
+  params = loop._init_params(zeros, 0, both, (), tokenizer)
   changed = [
     name
     for name, part in params.items()
@@ -172,7 +173,7 @@ def test_starts_a_training_together_with_another_part(
 def test_names_the_checkpoint_that_is_missing(straight, zeros, tmp_path):
   sources = f"{straight / 'model'},{tmp_path / 'nothing'}"
   with pytest.raises(UserError, match="no checkpoint .*nothing"):
-    loop._init_params(zeros, 0, sources, ())
+    loop._init_params(zeros, 0, sources, (), None)
 
 
 def test_exports_the_tokenizer_it_was_trained_with(straight):
