@@ -59,7 +59,7 @@ VARIANTS = {
   ),
   "mini": Variant(
     embed_dim=32,
-    depths=(2, 2, 2, 1),
+    depths=(2, 2, 4, 1),
     swin_heads=(4, 8, 8, 8),
     drop_path=0.0,
     width=64,
