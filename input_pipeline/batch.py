@@ -28,9 +28,9 @@ class ClipBatch:
     valid: bool[B * E, K], False where the object is not to be seen.
     annotated: int32[B, K], positions of the annotated frames in the clip, in
       ascending order; None: all T, in their order.
+    cells: `cell_labels.CellLabels` of all frames, None where there are none.
     valid_row: bool[B], False for rows that only fill the last batch of an
       evaluation; None: all True.
-    cells: `cell_labels.CellLabels` of all frames, None where there are none.
     index: int64[B], each row's sample in the split, -1 where it only fills;
       None where samples have no numbers.
   """

@@ -22,15 +22,16 @@ LOOKS = {
   "texture": scene_lib.TEXTURES,
   "size": tuple(scene_lib.SIZES),
 }
-# Entries of the motion's last axis: what sentences say that an object does.
-MOTION = (
-  *(predicates.Predicate("heads", heading) for heading in lexicon.DIRECTIONS),
-  *(predicates.Predicate(*key) for key in lexicon.MOTION_PHRASES),
-  predicates.Predicate("most", "speed"),
-  *(predicates.Predicate(name) for name in lexicon.ORDER_CLAUSES),
+# What sentences say that an object does, whatever the others do.
+DEEDS = (
   *(predicates.Predicate("starts", side) for side in lexicon.START_CLAUSES),
   *(predicates.Predicate("ends", side) for side in lexicon.END_CLAUSES),
+  *(predicates.Predicate("heads", heading) for heading in lexicon.DIRECTIONS),
+  *(predicates.Predicate(*key) for key in lexicon.MOTION_PHRASES),
+  *(predicates.Predicate(name) for name in lexicon.ORDER_CLAUSES),
 )
+# Entries of the motion's last axis.
+MOTION = (*DEEDS, predicates.Predicate("most", "speed"))
 
 
 class CellLabels(NamedTuple):

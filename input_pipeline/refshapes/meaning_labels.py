@@ -28,11 +28,7 @@ _LOOKS = [
 _OWN = [
   *(Predicate("side", side) for side in lexicon.SIDE_TAILS),
   Predicate("middle"),
-  *(Predicate("starts", side) for side in lexicon.START_CLAUSES),
-  *(Predicate("ends", side) for side in lexicon.END_CLAUSES),
-  *(Predicate("heads", heading) for heading in lexicon.DIRECTIONS),
-  *(Predicate(*key) for key in lexicon.MOTION_PHRASES),
-  *(Predicate(name) for name in lexicon.ORDER_CLAUSES),
+  *cell_labels.DEEDS,
 ]
 # Those that have an `among`.
 _COMPARED = [

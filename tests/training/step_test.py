@@ -159,6 +159,14 @@ def test_random_streams_follow_the_step():
   assert (data[0]["dropout"] != data[0]["drop_path"]).any()
 
 
+def _jit_losses(model):
+  """`forward.losses` of (parameters, batch) with one step's chance."""
+  rngs = state_lib.step_rngs(0, jnp.int32(0))
+  return jax.jit(
+    lambda params, batch: forward.losses(model, params, batch, rngs)
+  )
+
+
 def test_shared_encoding_changes_no_loss(model, params):
   shared = _batch(1, 2)
   repeat = lambda x: jnp.repeat(x, 2, axis=0)
@@ -167,10 +175,7 @@ def test_shared_encoding_changes_no_loss(model, params):
     pixel_valid=repeat(shared.pixel_valid),
     size=repeat(shared.size),
   )
-  rngs = state_lib.step_rngs(0, jnp.int32(0))
-  losses = jax.jit(
-    lambda params, batch: forward.losses(model, params, batch, rngs)
-  )
+  losses = _jit_losses(model)
   actual, expected = losses(params, shared)[0], losses(params, apart)[0]
   for name, value in expected.items():
     np.testing.assert_allclose(actual[name], value, rtol=1e-4, err_msg=name)
@@ -193,10 +198,7 @@ def test_cells_of_all_frames_are_asked_beside_the_annotated_ones(model, params):
     cells=cell_labels.CellLabels(labels(0, 4, 4), labels(-1, 2, motion))
   )
   heads = cells.init_heads(jax.random.key(0), VARIANT.width)
-  rngs = state_lib.step_rngs(0, jnp.int32(0))
-  losses = jax.jit(
-    lambda params, batch: forward.losses(model, params, batch, rngs)
-  )
+  losses = _jit_losses(model)
   expected, nothing = losses(params, some)
   actual, measured = losses({**params, cells.NAME: heads}, labelled)
   assert not nothing and float(measured["loss_motion_8"]) > 1
