@@ -11,7 +11,7 @@ things that sentences say about motion and order are true of it
 (`sgmg_jax/training/cells.py`). That trains the backbone, the
 projections to the model's width and the pre-augmentation.
 
-About an hour on two cores, with one device each:
+An hour and a quarter on two cores, with one device each:
 
   XLA_FLAGS=--xla_force_host_platform_device_count=2 sgmg pretrain ...
 
@@ -46,10 +46,13 @@ def get_config(arg=None):
   config.seed = 0
   # (frames of a clip, clips, steps, highest learning rate) each: single frames
   # for the looks, then clips for the motion.
-  config.phases = ((1, 16, 1500, 3e-3), (6, 4, 1500, 2e-3))
+  config.phases = ((1, 16, 1500, 3e-3), (3, 8, 2500, 3e-3))
+  # Of the loss of what objects do beside that of their looks.
+  config.motion_weight = 2.5
 
-  # Clips; at least 144 pixels a side, in multiples of 32.
-  config.data = ConfigDict(dict(height=160, width=160))
+  # Clips; at least 144 pixels a side, in multiples of 32. One of more than a
+  # frame is cut out of a scene of `scene_frames`; 0: it is the whole scene.
+  config.data = ConfigDict(dict(height=160, width=160, scene_frames=6))
   config.loader = ConfigDict(dict(num_workers=1, prefetch=8))
 
   # Logs and checkpoints.

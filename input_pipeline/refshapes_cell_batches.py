@@ -26,6 +26,8 @@ from sgmg_jax.errors import UserError
 # Beside `dataset.SPLIT_SEEDS`; a clip's stream is that of this, the seed, the
 # step and its place in the batch.
 STREAM = 20233
+# Ends the number of the stream that chooses a clip's first frame.
+_FIRST_FRAME = 1
 
 
 @dataclasses.dataclass(frozen=True)
@@ -39,6 +41,9 @@ class CellBatchSpec:
     height: of the frames, pixels.
     width: of the frames, pixels.
     strides: of the maps whose cells have labels.
+    scene_frames: frames of a scene, of which the clip is T consecutive ones:
+      more and larger movements in as many frames. What objects do is judged on
+      the whole scene. 0: T.
   """
 
   seed: int
@@ -47,6 +52,7 @@ class CellBatchSpec:
   height: int
   width: int
   strides: tuple[int, ...]
+  scene_frames: int = 0
 
   def __post_init__(self):
     if any(
@@ -55,6 +61,11 @@ class CellBatchSpec:
       raise UserError(
         f"clips of {self.height}x{self.width}: expected multiples of "
         f"{max(self.strides)}"
+      )
+    if self.scene_frames and self.scene_frames < self.num_frames:
+      raise UserError(
+        f"scene_frames {self.scene_frames}: expected 0 or at least num_frames "
+        f"({self.num_frames})"
       )
 
 
@@ -76,15 +87,22 @@ def make_batch(spec: CellBatchSpec, step: int) -> CellBatch:
   frames, labels = [], []
   for index in range(spec.batch_size):
     drawn = sample_scene(spec, step, index)
+    num_frames = spec.scene_frames or spec.num_frames
     rendering = render.render(
       drawn,
-      num_frames=spec.num_frames,
+      num_frames=num_frames,
       height=spec.height,
       width=spec.width,
     )
     seen = facts.measure(drawn, rendering)
-    frames.append(rendering.frames)
-    labels.append(cell_labels.label_cells(seen, rendering.masks, spec.strides))
+    labelled = cell_labels.label_cells(seen, rendering.masks, spec.strides)
+    random = seeds.generator(STREAM, spec.seed, step, index, _FIRST_FRAME)
+    first = random.integers(num_frames - spec.num_frames + 1)
+    part = slice(first, first + spec.num_frames)
+    frames.append(rendering.frames[part])
+    labels.append(
+      cell_labels.CellLabels(*(tuple(x[part] for x in k) for k in labelled))
+    )
   return CellBatch(np.stack(frames), cell_labels.stack(labels))
 
 

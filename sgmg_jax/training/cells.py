@@ -33,7 +33,7 @@ WEIGHT = 0.4
 # A cell of the coarsest map holds more than one object.
 _STRIDE_WEIGHTS = (1.0, 1.0, 0.4)
 _BACKGROUND_WEIGHT = 0.15
-_MOTION_WEIGHT = 0.3
+MOTION_WEIGHT = 0.3
 _NUM_CLASSES = [len(words) + 1 for words in cell_labels.LOOKS.values()]
 
 
@@ -105,13 +105,15 @@ def measure(
   return measured
 
 
-def total_loss(measured: Mapping[str, jax.Array]) -> jax.Array:
-  """What to minimise, of `measure`."""
+def total_loss(
+  measured: Mapping[str, jax.Array], motion_weight: float = MOTION_WEIGHT
+) -> jax.Array:
+  """What to minimise, of `measure`: looks and, with a weight, motion."""
   return sum(
     weight
     * (
       measured[f"loss_looks_{s}"]
-      + _MOTION_WEIGHT * measured.get(f"loss_motion_{s}", 0.0)
+      + motion_weight * measured.get(f"loss_motion_{s}", 0.0)
     )
     for s, weight in zip(STRIDES, _STRIDE_WEIGHTS)
   )

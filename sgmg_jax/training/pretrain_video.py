@@ -24,7 +24,7 @@ PART = "video"
 
 
 def make_objective(
-  model: sgmg.SgMg,
+  model: sgmg.SgMg, motion_weight: float = cells.MOTION_WEIGHT
 ) -> Callable[..., tuple[jax.Array, dict[str, jax.Array]]]:
   """The objective of a `pretrain_loop.Task` on `CellBatch`es.
 
@@ -32,6 +32,7 @@ def make_objective(
     model: those of its parameters that `encode_video` needs are the task's
       `video`, those of `cells.CellHeads` its `heads`. Only the weight decay
       moves those of the stride-64 map, whose cells are not asked.
+    motion_weight: of the loss of what objects do beside that of their looks.
   """
 
   def objective(params, batch, rngs, total):
@@ -48,7 +49,7 @@ def make_objective(
     )
     scores = cells.apply_heads(params["heads"], video)
     measured = cells.measure(scores, batch.cells, total)
-    return cells.total_loss(measured), measured
+    return cells.total_loss(measured, motion_weight), measured
 
   return objective
 
@@ -121,8 +122,12 @@ def make_task(
   model = sgmg.SgMg(variant)
 
   def batches(phase, start) -> Iterator[cell_batches.CellBatch]:
+    sizes = dict(**config.data)
+    if phase.num_frames == 1:
+      # It shows no motion, whatever the scene is.
+      sizes["scene_frames"] = 1
     spec = cell_batches.CellBatchSpec(
-      **config.data,
+      **sizes,
       seed=config.seed,
       batch_size=phase.batch_size,
       num_frames=phase.num_frames,
@@ -133,7 +138,7 @@ def make_task(
   return pretrain_loop.Task(
     part=PART,
     params=init_params(model, config.seed, config.init_from),
-    objective=make_objective(model),
+    objective=make_objective(model, config.motion_weight),
     batches=batches,
     progress=_progress,
   )

@@ -59,6 +59,32 @@ def test_every_step_clip_and_seed_has_its_own_scene(straight):
   )
 
 
+def test_a_clip_cut_out_of_its_scene():
+  spec = dataclasses.replace(SPEC, scene_frames=5)
+  whole = dataclasses.replace(SPEC, num_frames=5)
+  starts = set()
+  for step in range(4):
+    part = cell_batches.make_batch(spec, step)
+    scene = cell_batches.make_batch(whole, step)
+    for i, frames in enumerate(part.frames):
+      found = [
+        s
+        for s in range(3)
+        if np.array_equal(frames, scene.frames[i, s : s + 3])
+      ]
+      assert len(found) == 1
+      start = found[0]
+      starts.add(start)
+      for a, b in zip(_arrays(part)[1:], _arrays(scene)[1:]):
+        np.testing.assert_array_equal(a[i], b[i, start : start + 3])
+  assert starts == {0, 1, 2}
+
+
+def test_a_scene_shorter_than_its_clip():
+  with pytest.raises(UserError, match="scene_frames 2: expected 0 or at least"):
+    dataclasses.replace(SPEC, scene_frames=2)
+
+
 def test_scenes_are_in_no_split():
   assert cell_batches.STREAM not in dataset.SPLIT_SEEDS.values()
   size = dict(num_frames=1, height=64, width=96)

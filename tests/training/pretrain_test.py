@@ -99,6 +99,14 @@ def test_what_is_neither_true_nor_false_counts_for_nothing(batch):
     assert float(measured[f"recall_motion_{stride}"]) == 0.0
 
 
+def test_motion_counts_by_its_weight():
+  losses = {f"loss_looks_{s}": 1.0 for s in cells.STRIDES}
+  assert cells.total_loss(losses) == pytest.approx(2.4)
+  losses |= {f"loss_motion_{s}": 1.0 for s in cells.STRIDES}
+  assert cells.total_loss(losses) == pytest.approx(2.4 * 1.3)
+  assert cells.total_loss(losses, 2.5) == pytest.approx(2.4 * 3.5)
+
+
 def test_shares_of_devices_sum_to_the_whole(batch):
   scores = [
     np.sin(np.arange(s.size)).reshape(s.shape) for s in _scores_of(batch)
