@@ -15,9 +15,11 @@ and stage 3 from stage 2 alike.
 Stage 1 has single frames and the sentences that one frame can decide: many
 sentences per second. With the pre-trained encoders words come to mean looks
 within some hundred steps; without it the model learned colours and places and
-no textures or shapes. Stage 2 adds motion and order, on three frames; stage 3
-takes whole clips. Each stage draws clips of its own. Without an argument, all
-sentences on whole clips from the start.
+no textures or shapes. Stage 2 adds motion and order, on whole clips: the
+backbone, which knows what moves, is frozen, and one frame of each clip goes
+through the rest, which doubles the sentences a second. Stage 3 trains
+everything on all frames. Each stage draws clips of its own. Without an
+argument, all sentences on whole clips from the start.
 
 The losses, the matching and the step decay are the paper's; the optimizer, the
 learning rate and the length fit a small model without pretrained weights, and
@@ -38,18 +40,51 @@ or --config.schedule.drop_steps="(4000,5000)".
 import common
 from ml_collections import ConfigDict
 
-# Clips and frames per step, kinds of sentences, steps, first learning rate.
+# Clips, sentences of each and frames per step; frames with ground truth (0:
+# all); kinds of sentences; steps; first learning rate; and what the backbone's
+# is multiplied by, pre-trained in the stages but not in a run without them
+# (None: it is frozen).
 _STAGES = {
-  0: dict(clips=2, frames=6, kinds=(), steps=20000, rate=1e-3),
+  0: dict(
+    clips=2,
+    sentences=4,
+    frames=6,
+    annotated=0,
+    kinds=(),
+    steps=20000,
+    rate=1e-3,
+    backbone=1.0,
+  ),
   1: dict(
     clips=8,
+    sentences=4,
     frames=1,
+    annotated=0,
     kinds=("appearance", "place", "size", "relation"),
     steps=8000,
     rate=1e-3,
+    backbone=0.3,
   ),
-  2: dict(clips=4, frames=3, kinds=(), steps=5000, rate=7e-4),
-  3: dict(clips=2, frames=6, kinds=(), steps=6000, rate=3e-4),
+  2: dict(
+    clips=4,
+    sentences=8,
+    frames=6,
+    annotated=1,
+    kinds=(),
+    steps=6000,
+    rate=8e-4,
+    backbone=None,
+  ),
+  3: dict(
+    clips=2,
+    sentences=4,
+    frames=6,
+    annotated=0,
+    kinds=(),
+    steps=6000,
+    rate=3e-4,
+    backbone=0.3,
+  ),
 }
 
 
@@ -70,7 +105,7 @@ def get_config(arg=None):
   config.data.kind = "refshapes"
   config.data.split = "train"
   config.data.batch_size = stage["clips"]
-  config.data.expressions_per_clip = 4
+  config.data.expressions_per_clip = stage["sentences"]
   config.data.num_frames = stage["frames"]
   config.data.height = 160
   config.data.width = 160
@@ -80,7 +115,7 @@ def get_config(arg=None):
   # is for.
   config.data.absent_share = 0.15
   # Frames of a clip with ground truth; 0: all.
-  config.data.num_annotated = 0
+  config.data.num_annotated = stage["annotated"]
   # Whether what encodes a video goes on naming what every cell of its maps
   # shows, as in its pre-training.
   config.data.cell_labels = True
@@ -116,11 +151,9 @@ def get_config(arg=None):
   config.optimizer = ConfigDict()
   config.optimizer.name = "muon"
   config.optimizer.groups = (
-    # Pre-trained in the stages, but not in a run without them.
-    (
-      r"(backbone_0|input_(proj|fft)_\d+(_\d)?)/.*",
-      0.3 if arg["stage"] else 1.0,
-    ),
+    ("backbone_0/.*", stage["backbone"]),
+    # What the frozen one gives can still be read in another way.
+    (r"input_(proj|fft)_\d+(_\d)?/.*", stage["backbone"] or 1.0),
     ("text_encoder/.*", 0.3),
     (".*", 1.0),
   )
