@@ -22,8 +22,9 @@ everything on all frames. Each stage draws clips of its own. Without an
 argument, all sentences on whole clips from the start.
 
 The losses, the matching and the step decay are the paper's; the optimizer, the
-learning rate and the length fit a small model without pretrained weights, and
-what encodes a video goes on naming what its cells show.
+learning rate and the length fit a small model without pretrained weights, what
+encodes a video goes on naming what its cells show, and the cells of the maps
+with words in them tell what they are to the sentence.
 
 On several cores, one device each is a third faster:
 
@@ -119,6 +120,9 @@ def get_config(arg=None):
   # Whether what encodes a video goes on naming what every cell of its maps
   # shows, as in its pre-training.
   config.data.cell_labels = True
+  # Whether cells also tell what they are to each sentence: meant, alike, or
+  # what it compares with.
+  config.data.role_labels = True
   config.loader = ConfigDict(dict(num_workers=1, prefetch=4))
   config.tokenizer = ConfigDict()
   # A folder or a hub name; empty: learn one from sentences of this many clips.

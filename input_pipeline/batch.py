@@ -29,6 +29,8 @@ class ClipBatch:
     annotated: int32[B, K], positions of the annotated frames in the clip, in
       ascending order; None: all T, in their order.
     cells: `cell_labels.CellLabels` of all frames, None where there are none.
+    roles: for every stride int8[B * E, K, h, w, R], see
+      `role_labels.label_cells`; None where there are none.
     valid_row: bool[B], False for rows that only fill the last batch of an
       evaluation; None: all True.
     index: int64[B], each row's sample in the split, -1 where it only fills;
@@ -43,6 +45,7 @@ class ClipBatch:
   valid: np.ndarray
   annotated: np.ndarray | None = None
   cells: Any = None
+  roles: Any = None
   valid_row: np.ndarray | None = None
   index: np.ndarray | None = None
 

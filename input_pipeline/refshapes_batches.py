@@ -13,7 +13,12 @@ from collections.abc import Iterator, Sequence
 
 import numpy as np
 from sgmg_jax.input_pipeline import batch, workers
-from sgmg_jax.input_pipeline.refshapes import cell_labels, dataset, predicates
+from sgmg_jax.input_pipeline.refshapes import (
+  cell_labels,
+  dataset,
+  predicates,
+  role_labels,
+)
 
 from sgmg_jax.errors import UserError
 
@@ -46,6 +51,8 @@ class BatchSpec:
       the others. 0: all.
     cell_strides: of the maps whose cells have labels, see `cell_labels`;
       empty: there are none.
+    role_labels: whether the cells of the annotated frames also have those of
+      every expression, see `role_labels`.
   """
 
   split: str
@@ -59,6 +66,7 @@ class BatchSpec:
   absent_share: float = 0.0
   num_annotated: int = 0
   cell_strides: tuple[int, ...] = ()
+  role_labels: bool = False
 
   def __post_init__(self):
     # Configs and saved positions hold lists.
@@ -69,6 +77,8 @@ class BatchSpec:
         f"cell_strides {self.cell_strides}: expected divisors of "
         f"{batch.PAD_MULTIPLE}"
       )
+    if self.role_labels and not self.cell_strides:
+      raise UserError("role_labels: expected labels of cells beside them")
     if not 0 <= self.num_annotated <= self.num_frames:
       raise UserError(
         f"num_annotated {self.num_annotated}: expected 0 (all) to num_frames "
@@ -106,12 +116,12 @@ def absent_expression(
   clip: dataset.Clip,
   others: Sequence[dataset.Expression],
   random: np.random.Generator,
-) -> str | None:
+) -> dataset.Expression | None:
   """One of `others` that is clearly false of every object of the clip."""
   judge = predicates.Judge(clip.facts)
   for k in random.permutation(len(others)):
     if judge.verdict(others[k].meaning).no == judge.everyone:
-      return others[k].text
+      return others[k]
   return None
 
 
@@ -130,7 +140,7 @@ def make_batch(spec: BatchSpec, step: int) -> ClipBatch:
     clips.append(clip)
     wanted = [e for e in clip.expressions if e.kind in spec.kinds]
     candidates.append(wanted or clip.expressions)
-  expressions, masks, boxes, annotated = [], [], [], []
+  expressions, masks, boxes, annotated, roles = [], [], [], [], []
   for i, clip in enumerate(clips):
     random = np.random.default_rng((spec.seed, first + i))
     objects = [e.object_index for e in candidates[i]]
@@ -140,16 +150,21 @@ def make_batch(spec: BatchSpec, step: int) -> ClipBatch:
     if spec.num_annotated:
       kept = np.sort(random.choice(kept, spec.num_annotated, replace=False))
     annotated.append(kept)
+    said = []
     for k in chosen:
-      text, index = candidates[i][k].text, objects[k]
+      expression, index = candidates[i][k], objects[k]
       mask, box = clip.masks[index][kept], clip.boxes[index][kept]
       if random.random() < spec.absent_share:
         absent = absent_expression(clip, others, random)
         if absent is not None:
-          text, mask, box = absent, np.zeros_like(mask), np.zeros_like(box)
-      expressions.append(text)
+          expression, index = absent, None
+          mask, box = np.zeros_like(mask), np.zeros_like(box)
+      expressions.append(expression.text)
       masks.append(mask)
       boxes.append(box)
+      said.append((expression.meaning, index))
+    if spec.role_labels:
+      roles.append(_roles(spec, clip, kept, said))
   truth = np.stack(masks)
   frames = np.stack([clip.frames for clip in clips])
   size = np.array([spec.height, spec.width], np.int32)
@@ -162,6 +177,7 @@ def make_batch(spec: BatchSpec, step: int) -> ClipBatch:
     valid=truth.any((2, 3)),
     annotated=np.stack(annotated) if spec.num_annotated else None,
     cells=_cells(spec, clips) if spec.cell_strides else None,
+    roles=tuple(map(np.concatenate, zip(*roles))) if roles else None,
   )
 
 
@@ -174,6 +190,15 @@ def _cells(spec: BatchSpec, clips: Sequence[dataset.Clip]):
       )
       for clip in clips
     ]
+  )
+
+
+def _roles(spec: BatchSpec, clip: dataset.Clip, kept, said):
+  judge = predicates.Judge(clip.facts)
+  return role_labels.label_cells(
+    batch.pad(clip.masks[:, kept], spec.bucket, 2),
+    [role_labels.label_objects(judge, *sentence) for sentence in said],
+    spec.cell_strides,
   )
 
 

@@ -122,6 +122,8 @@ class Batch:
     annotated: int[B, K], the frames that `targets` are about; None: all T.
     cells: `CellLabels` of all frames of RefShapes clips, for `training.cells`;
       None: there are none.
+    roles: labels of the annotated frames' cells for every expression, for
+      `training.roles`; None: there are none.
   """
 
   frames: Array
@@ -132,6 +134,7 @@ class Batch:
   targets: Targets
   annotated: Array | None = None
   cells: Any = None
+  roles: Any = None
 
 
 def take_query(values: Array, query: Array, axis: int = 2) -> Array:

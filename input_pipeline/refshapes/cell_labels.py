@@ -61,16 +61,20 @@ def label_cells(
   Returns:
     Labels of T frames.
   """
-  number = np.arange(1, len(masks) + 1, dtype=np.int8)
   looks, motion = _looks(facts), _motion(facts)
-  classes, motions = [], []
-  for s in strides:
-    centres = masks[:, :, s // 2 :: s, s // 2 :: s]
-    # Masks are disjoint: the sum is the one object's number, or 0.
-    shown = np.tensordot(number, centres, 1)
-    classes.append(looks[shown])
-    motions.append(motion[shown])
-  return CellLabels(tuple(classes), tuple(motions))
+  shown = [shown_objects(masks, s) for s in strides]
+  return CellLabels(
+    tuple(looks[x] for x in shown), tuple(motion[x] for x in shown)
+  )
+
+
+def shown_objects(masks: np.ndarray, stride: int) -> np.ndarray:
+  """int8[T, h, w]: the number, from 1, of the object that each cell shows, of
+  masks bool[O, T, H, W]; 0 for the background."""
+  number = np.arange(1, len(masks) + 1, dtype=np.int8)
+  centres = masks[:, :, stride // 2 :: stride, stride // 2 :: stride]
+  # Masks are disjoint: the sum is the one object's number, or 0.
+  return np.tensordot(number, centres, 1)
 
 
 def stack(labels: Sequence[CellLabels]) -> CellLabels:

@@ -36,12 +36,14 @@ class TrainingData(Protocol):
     shapes: (height, width) of the frames of any batch.
     steps_per_epoch: None where there are no epochs.
     has_cells: whether batches have labels of cells.
+    has_roles: whether these have roles in the sentences.
     position: JSON, where the next batch starts.
   """
 
   batch_size: int
   steps_per_epoch: float | None
   has_cells: bool
+  has_roles: bool
   shapes: tuple[tuple[int, int], ...]
   position: dict[str, Any]
 
@@ -76,6 +78,7 @@ class RefShapesData:
     self.shapes = (spec.bucket,)
     self.steps_per_epoch = None
     self.has_cells = bool(spec.cell_strides)
+    self.has_roles = spec.role_labels
     # As JSON gives it back. Batches depend on the step beside this.
     self.position = json.loads(json.dumps(dataclasses.asdict(spec)))
 
@@ -105,7 +108,7 @@ class PipelineData:
     self._pipe, self._max_tokens = pipe, max_tokens
     self.batch_size = pipe.global_batch_size
     self.shapes = pipe.shapes
-    self.has_cells = False
+    self.has_cells = self.has_roles = False
     self.steps_per_epoch = pipe.num_samples / pipe.global_batch_size
 
   @property
@@ -186,5 +189,6 @@ def to_batch(
       boxes=put(clips.boxes), masks=put(clips.masks), valid=put(clips.valid)
     ),
     annotated=None if clips.annotated is None else put(clips.annotated),
-    cells=None if clips.cells is None else jax.tree.map(put, clips.cells),
+    cells=jax.tree.map(put, clips.cells),
+    roles=jax.tree.map(put, clips.roles),
   )

@@ -14,7 +14,7 @@ import jax.numpy as jnp
 from sgmg_jax import types
 from sgmg_jax.losses import criterion, matching
 from sgmg_jax.model import mask_head, sgmg
-from sgmg_jax.training import cells, data_parallel
+from sgmg_jax.training import cells, data_parallel, roles
 
 Array = types.Array
 
@@ -77,7 +77,8 @@ def losses(
   Args:
     model: the network.
     params: its parameters; with those of `cells.CellHeads` under `cells.NAME`
-      if the batch has labels of cells.
+      if the batch has labels of cells, those of `roles.RoleHeads` under
+      `roles.NAME` if it has labels of roles.
     batch: B clips, B * E expressions.
     rngs: keys "dropout" and "drop_path".
     text_dropout: False switches the text encoder's dropout off (for a frozen
@@ -86,8 +87,8 @@ def losses(
 
   Returns:
     Unweighted scalars, named as `criterion.name_layers` does, and what
-    `cells.measure` gives, nothing without labels of cells. Of a shared batch
-    this share's part of the sum.
+    `cells.measure` and `roles.measure` give, nothing without their labels. Of
+    a shared batch this share's part of the sum.
   """
 
   def apply(method, *args, **kwargs):
@@ -105,10 +106,9 @@ def losses(
     annotated,
     train=True,
   )
-  measured = {}
+  measured, total = {}, data_parallel.total_over(axis)
   if batch.cells is not None:
     scores = cells.apply_heads(params[cells.NAME], video)
-    total = data_parallel.total_over(axis)
     measured = cells.measure(scores, batch.cells, total)
     if batch.annotated is not None:
       video = video.replace(
@@ -126,6 +126,10 @@ def losses(
   )
   fused = apply("fuse", video, text)
   decoded = apply("transform", fused, video, text, train=True)
+  if batch.roles is not None:
+    scores = roles.apply_heads(params[roles.NAME], fused, decoded)
+    shown = roles.shown_cells(batch)
+    measured |= roles.measure(scores, batch.roles, shown, total)
   num_valid = criterion.count_valid(batch.targets, axis)
   layers = []
   for layer in range(decoded.logits.shape[0]):

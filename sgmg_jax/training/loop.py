@@ -36,6 +36,7 @@ from sgmg_jax.training import (
   evaluate,
   export,
   optimizer,
+  roles,
   run_tokenizer,
 )
 from sgmg_jax.training import metrics as metrics_lib
@@ -187,6 +188,9 @@ def train(config: ConfigDict, workdir: str | os.PathLike) -> dict[str, float]:
   if source.has_cells:
     key = jax.random.fold_in(jax.random.key(config.seed), 1)
     params = {**params, cells.NAME: cells.init_heads(key, variant.width)}
+  if source.has_roles:
+    key = jax.random.fold_in(jax.random.key(config.seed), 2)
+    params = {**params, roles.NAME: roles.init_heads(key, variant.width)}
   _logger.info(
     "parameters:\n%s", parameter_overview.get_parameter_overview(params)
   )
@@ -239,7 +243,8 @@ def train(config: ConfigDict, workdir: str | os.PathLike) -> dict[str, float]:
   def evaluate_and_export(step):
     # On one device: replicated parameters would do the same work on each.
     params = jax.device_put(state.best_params, mesh.devices.flat[0])
-    params = {k: v for k, v in params.items() if k != cells.NAME}
+    heads = (cells.NAME, roles.NAME)
+    params = {k: v for k, v in params.items() if k not in heads}
     results = {}
     if config.data.kind == "refshapes":
       results = evaluate.evaluate_refshapes(

@@ -25,7 +25,7 @@ from sgmg_jax.errors import UserError
 Array = types.Array
 Params = types.Params
 
-_NO_MATRIX = re.compile(r"(^|/)(cell_)?heads/|table|embed")
+_NO_MATRIX = re.compile(r"(^|/)(cell_|role_)?heads/|table|embed")
 # (pattern, multiplier of the learning rate); None freezes.
 Group = tuple[str, float | None]
 

@@ -11,7 +11,7 @@ import optax
 from sgmg_jax import types
 from sgmg_jax.losses import criterion
 from sgmg_jax.model import sgmg
-from sgmg_jax.training import cells, forward
+from sgmg_jax.training import cells, forward, roles
 from sgmg_jax.training import state as state_lib
 
 TrainState = state_lib.TrainState
@@ -54,8 +54,8 @@ def make_train_step(
 
   Returns:
     The step. Its metrics are the unweighted losses, `total` (weighted),
-    `grad_norm` (before clipping) and, if the batch has labels of cells, those
-    of `cells.measure`, all float[].
+    `grad_norm` (before clipping) and, if the batch has their labels, those of
+    `cells.measure` and `roles.measure`, all float[].
   """
 
   def train_step(state, batch):
@@ -75,8 +75,10 @@ def make_train_step(
         axis=axis,
       )
       total = criterion.total(losses)
-      if measured:
+      if batch.cells is not None:
         total += cells.WEIGHT * cells.total_loss(measured)
+      if batch.roles is not None:
+        total += roles.WEIGHT * roles.total_loss(measured)
       return total, losses | measured
 
     (total, losses), grads = jax.value_and_grad(objective, has_aux=True)(

@@ -187,6 +187,30 @@ def test_labels_of_cells_are_those_of_the_clips(straight):
       np.testing.assert_array_equal(motion[row, :, :rows], expected[1][0])
 
 
+def test_cells_with_the_referent_s_role_are_those_of_its_mask():
+  spec = dataclasses.replace(
+    SPEC,
+    cell_strides=(8, 32),
+    role_labels=True,
+    num_annotated=2,
+    absent_share=0.5,
+  )
+  absent = 0
+  for step in range(3):
+    batch = refshapes_batches.make_batch(spec, step)
+    for stride, labels in zip((8, 32), batch.roles, strict=True):
+      centres = batch.masks[:, :, stride // 2 :: stride, stride // 2 :: stride]
+      assert labels.dtype == np.int8
+      np.testing.assert_array_equal(labels[..., 0] == 1, centres)
+    absent += (~batch.valid.any(1)).sum()
+  assert absent
+
+
+def test_roles_without_cells():
+  with pytest.raises(errors.UserError, match="role_labels: expected labels of"):
+    dataclasses.replace(SPEC, role_labels=True)
+
+
 def test_strides_that_do_not_fit():
   with pytest.raises(errors.UserError, match="expected divisors of 32"):
     dataclasses.replace(SPEC, cell_strides=(8, 64))

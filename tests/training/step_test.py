@@ -12,7 +12,7 @@ from sgmg_jax.input_pipeline.refshapes import cell_labels
 from sgmg_jax import types
 from sgmg_jax.losses import criterion
 from sgmg_jax.model import sgmg, variants
-from sgmg_jax.training import cells, data_parallel, forward, optimizer
+from sgmg_jax.training import cells, data_parallel, forward, optimizer, roles
 from sgmg_jax.training import state as state_lib
 from sgmg_jax.training import step as step_lib
 
@@ -189,24 +189,33 @@ def test_cells_of_all_frames_are_asked_beside_the_annotated_ones(model, params):
   )
   motion = len(cell_labels.MOTION)
   batch = _batch(1, 2)
+  said = tuple(
+    random.integers(-1, 2, (2, 1, SIDE // s, SIDE // s, 3))
+    for s in cells.STRIDES
+  )
   first = lambda x: x[:, :1]
   some = batch.replace(
     annotated=jnp.array([[0]]),
     targets=jax.tree.map(first, batch.targets),
   )
   labelled = some.replace(
-    cells=cell_labels.CellLabels(labels(0, 4, 4), labels(-1, 2, motion))
+    cells=cell_labels.CellLabels(labels(0, 4, 4), labels(-1, 2, motion)),
+    roles=said,
   )
-  heads = cells.init_heads(jax.random.key(0), VARIANT.width)
+  heads = {
+    task.NAME: task.init_heads(jax.random.key(0), VARIANT.width)
+    for task in (cells, roles)
+  }
   losses = _jit_losses(model)
   expected, nothing = losses(params, some)
-  actual, measured = losses({**params, cells.NAME: heads}, labelled)
+  actual, measured = losses({**params, **heads}, labelled)
   assert not nothing and float(measured["loss_motion_8"]) > 1
+  assert float(measured["loss_memory_referent_16"]) > 0.1
   for name, value in expected.items():
     np.testing.assert_allclose(actual[name], value, rtol=1e-3, err_msg=name)
 
   tx = optax.sgd(1e-3)
-  params = {**params, cells.NAME: heads}
+  params = {**params, **heads}
   step = step_lib.make_train_step(
     model,
     tx,
@@ -218,9 +227,12 @@ def test_cells_of_all_frames_are_asked_beside_the_annotated_ones(model, params):
   state, metrics = jax.jit(step)(state, labelled)
   total = criterion.total(actual)
   total += cells.WEIGHT * cells.total_loss(measured)
+  total += roles.WEIGHT * roles.total_loss(measured)
   np.testing.assert_allclose(metrics["total"], total, rtol=1e-4)
   moved = jax.tree.map(
-    lambda a, b: not np.array_equal(a, b), state.params[cells.NAME], heads
+    lambda a, b: not np.array_equal(a, b),
+    {name: state.params[name] for name in heads},
+    heads,
   )
   assert all(jax.tree.leaves(moved))
 

@@ -1,0 +1,124 @@
+"""Each cell tells what it is to the sentence: `role_labels.ROLES`.
+
+Masks and boxes teach a sentence's meaning through one query, slowly where it
+takes two steps: "the heart left of the star" asks for the star first. Linear
+heads, thrown away afterwards, read the roles off each cell of the maps that
+words were fused into (not yet the referent: that cannot be told locally) and of
+the transformer's memory.
+"""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Mapping, Sequence
+
+import jax
+import jax.numpy as jnp
+import optax
+from flax import linen as nn
+
+from sgmg_jax import types
+from sgmg_jax.input_pipeline.refshapes import role_labels
+from sgmg_jax.training import cells, data_parallel
+
+# Of the heads among the parameters of a model in training.
+NAME = "role_heads"
+# Of this loss beside those of masks and boxes.
+WEIGHT = 0.7
+_BACKGROUND_WEIGHT = 0.15
+_STRIDE_WEIGHTS = dict(zip(cells.STRIDES, (1.0, 1.0, 0.5), strict=True))
+# Which roles each kind of map is asked for.
+_ASKED = {"fused": role_labels.ROLES[1:], "memory": role_labels.ROLES}
+
+
+class RoleHeads(nn.Module):
+  """A linear layer for the maps of each kind and of each of `cells.STRIDES`."""
+
+  @nn.compact
+  def __call__(self, fused, memory):
+    """Logits of the roles that `_ASKED` tells for maps float[..., C]: for each
+    kind a list of float[..., R]."""
+    maps = {"fused": fused, "memory": memory}
+    return {
+      kind: [
+        nn.Dense(len(asked), name=f"{kind}_{s}")(x)
+        for s, x in zip(cells.STRIDES, maps[kind])
+      ]
+      for kind, asked in _ASKED.items()
+    }
+
+
+def init_heads(key: jax.Array, width: int) -> types.Params:
+  """Parameters of `RoleHeads` for maps of `width` channels."""
+  maps = [jnp.zeros((1, width)) for _ in cells.STRIDES]
+  return RoleHeads().init(key, maps, maps)["params"]
+
+
+def apply_heads(params: types.Params, fused, decoded: types.DecoderOutput):
+  """What `RoleHeads` say of fused maps and of the decoder's memory."""
+  return RoleHeads().apply({"params": params}, fused, decoded.memory)
+
+
+def shown_cells(batch: types.Batch) -> list[jax.Array]:
+  """For every stride bool[B * E, K, h, w]: the cells that show an object, of
+  the annotated frames, as often as a clip has expressions."""
+  count = batch.tokens.shape[0] // batch.frames.shape[0]
+  shown = [x[..., 0] > 0 for x in batch.cells.classes]
+  if batch.annotated is not None:
+    at = batch.annotated[:, :, None, None]
+    shown = [jnp.take_along_axis(x, at, 1) for x in shown]
+  return [jnp.repeat(x, count, 0) for x in shown]
+
+
+def measure(
+  scores: Mapping[str, Sequence[jax.Array]],
+  labels: Sequence[jax.Array],
+  shown: Sequence[jax.Array],
+  total: data_parallel.Total = lambda x: x,
+) -> dict[str, jax.Array]:
+  """Losses, and how well the referent is known.
+
+  Args:
+    scores: of `RoleHeads`.
+    labels: for every stride int8[N, K, h, w, R], see
+      `role_labels.label_cells`.
+    shown: for every stride bool[N, K, h, w], the cells that show an object.
+    total: sums a count over the devices that share the batch.
+
+  Returns:
+    For every kind of map, its roles and every stride s
+    `loss_<kind>_<role>_<s>`: the mean binary cross entropy over the cells that
+    show an object which clearly has the role or has not, and a part of that
+    over the background. `accuracy_referent_<s>`, of the memory. This device's
+    share: a sum over devices gives the mean over all cells.
+  """
+  mean = functools.partial(data_parallel.masked_mean, total=total)
+  measured = {}
+  for kind, asked in _ASKED.items():
+    columns = [role_labels.ROLES.index(role) for role in asked]
+    for s, logits, label, object_ in zip(
+      cells.STRIDES, scores[kind], labels, shown, strict=True
+    ):
+      label = label[..., jnp.array(columns)]
+      entropy = optax.sigmoid_binary_cross_entropy(
+        logits.astype(jnp.float32), (label == 1).astype(jnp.float32)
+      )
+      for k, role in enumerate(asked):
+        known, each = label[..., k] >= 0, entropy[..., k]
+        measured[f"loss_{kind}_{role}_{s}"] = mean(
+          each, known & object_
+        ) + _BACKGROUND_WEIGHT * mean(each, known & ~object_)
+      if asked[0] == "referent":
+        right = (logits[..., 0] > 0) == (label[..., 0] == 1)
+        measured[f"accuracy_referent_{s}"] = mean(right, object_)
+  return measured
+
+
+def total_loss(measured: Mapping[str, jax.Array]) -> jax.Array:
+  """What to minimise, of `measure`."""
+  return sum(
+    weight * measured[f"loss_{kind}_{role}_{s}"]
+    for s, weight in _STRIDE_WEIGHTS.items()
+    for kind, asked in _ASKED.items()
+    for role in asked
+  )
