@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # Trains a RefShapes model from scratch, first what encodes video and text by
 # itself, then all in three stages, and scores it; the same command goes on
-# after a stop. About seven hours on two cores.
+# after a stop. About eight hours on two cores.
 #
 #   launch/refshapes_mini.sh runs/refshapes_mini
 #   launch/refshapes_mini.sh runs/refshapes_mini gpu   # 16 cores and one GPU
