@@ -12,8 +12,10 @@ import numpy as np
 from sgmg_jax.input_pipeline.refshapes import cell_labels, predicates
 
 # The object that is meant; those that look as it is said to; and the other
-# object of a relation, or the set that a superlative compares.
+# object of a relation.
 ROLES = ("referent", "candidate", "landmark")
+# What they compare looks like the referent.
+_SUPERLATIVES = ("most", "least")
 
 
 def label_objects(
@@ -45,7 +47,7 @@ def label_objects(
   if referent is not None:
     labels[referent + 1, 0] = 1
   looks = tuple(p for p in meaning if p.name in cell_labels.LOOKS)
-  others = [p.among for p in meaning if p.among]
+  others = [p.among for p in meaning if p.among and p.name not in _SUPERLATIVES]
   for column, part in ((1, looks), (2, others[0] if others else ())):
     if part:
       labels[0, column] = 0

@@ -5,6 +5,12 @@ takes two steps: "the heart left of the star" asks for the star first. Linear
 heads, thrown away afterwards, read the roles off each cell of the maps that
 words were fused into (not yet the referent: that cannot be told locally) and of
 the transformer's memory.
+
+Relations' landmarks have a mean of their own, and weigh more: in a mean with
+the sets of superlatives, which look like the referent, the memory of
+`refshapes-mini` told a landmark from another object no better than by chance
+after 2,400 steps (right for 0.5 to 0.66 of the pairs); 3,200 steps later, with
+landmarks weighted so, for 0.92 to 0.96 of them.
 """
 
 from __future__ import annotations
@@ -24,9 +30,10 @@ from sgmg_jax.training import cells, data_parallel
 # Of the heads among the parameters of a model in training.
 NAME = "role_heads"
 # Of this loss beside those of masks and boxes.
-WEIGHT = 0.7
+WEIGHT = 0.8
 _BACKGROUND_WEIGHT = 0.15
 _STRIDE_WEIGHTS = dict(zip(cells.STRIDES, (1.0, 1.0, 0.5), strict=True))
+_ROLE_WEIGHTS = {"referent": 1.0, "candidate": 1.0, "landmark": 2.0}
 # Which roles each kind of map is asked for.
 _ASKED = {"fused": role_labels.ROLES[1:], "memory": role_labels.ROLES}
 
@@ -117,7 +124,7 @@ def measure(
 def total_loss(measured: Mapping[str, jax.Array]) -> jax.Array:
   """What to minimise, of `measure`."""
   return sum(
-    weight * measured[f"loss_{kind}_{role}_{s}"]
+    weight * _ROLE_WEIGHTS[role] * measured[f"loss_{kind}_{role}_{s}"]
     for s, weight in _STRIDE_WEIGHTS.items()
     for kind, asked in _ASKED.items()
     for role in asked

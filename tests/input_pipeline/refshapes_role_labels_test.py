@@ -61,17 +61,13 @@ def test_words_of_looks_tell_who_is_a_candidate(clips):
 def test_relations_have_one_landmark_and_plain_sentences_none(clips):
   seen = set()
   for _, expression, labels in _sentences(clips):
-    compares = [p for p in expression.meaning if p.among]
-    if not compares:
+    seen |= {p.name for p in expression.meaning if p.among}
+    if expression.kind != "relation":
       assert (labels[:, LANDMARK] == -1).all()
       continue
-    seen.add(compares[0].name)
     landmarks = np.flatnonzero(labels[:, LANDMARK] == 1)
-    if compares[0].name in ("most", "least"):
-      assert expression.object_index + 1 in landmarks
-    else:
-      assert len(landmarks) == 1
-      assert landmarks[0] not in (0, expression.object_index + 1)
+    assert len(landmarks) == 1
+    assert landmarks[0] not in (0, expression.object_index + 1)
   assert {"most", "least"} < seen and len(seen) > 3
 
 

@@ -39,6 +39,9 @@ def test_heads_that_know_the_labels(labels, shown):
     float(measured[f"accuracy_referent_{s}"]) == 1 for s in cells.STRIDES
   )
   assert "loss_fused_referent_8" not in measured
+  ones = {name: 1.0 for name in measured}
+  # Strides, then the candidate and landmark of both kinds and the referent.
+  assert roles.total_loss(ones) == pytest.approx(2.5 * (2 * (1 + 2) + 1))
   wrong = roles.measure(_scores(labels, -20.0), labels, shown)
   for name, value in wrong.items():
     if name.startswith("loss"):
