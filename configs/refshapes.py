@@ -45,47 +45,24 @@ from ml_collections import ConfigDict
 # all); kinds of sentences; steps; first learning rate; and what the backbone's
 # is multiplied by, pre-trained in the stages but not in a run without them
 # (None: it is frozen).
+_STAGE = dict(
+  clips=2, sentences=4, frames=6, annotated=0, kinds=(), backbone=0.3
+)
 _STAGES = {
-  0: dict(
-    clips=2,
-    sentences=4,
-    frames=6,
-    annotated=0,
-    kinds=(),
-    steps=20000,
-    rate=1e-3,
-    backbone=1.0,
-  ),
-  1: dict(
+  0: _STAGE | dict(steps=20000, rate=1e-3, backbone=1.0),
+  1: _STAGE
+  | dict(
     clips=8,
-    sentences=4,
     frames=1,
-    annotated=0,
     kinds=("appearance", "place", "size", "relation"),
     steps=8000,
     rate=1e-3,
-    backbone=0.3,
   ),
-  2: dict(
-    clips=4,
-    sentences=8,
-    frames=6,
-    annotated=1,
-    kinds=(),
-    steps=6000,
-    rate=8e-4,
-    backbone=None,
+  2: _STAGE
+  | dict(
+    clips=4, sentences=8, annotated=1, steps=6000, rate=8e-4, backbone=None
   ),
-  3: dict(
-    clips=2,
-    sentences=4,
-    frames=6,
-    annotated=0,
-    kinds=(),
-    steps=6000,
-    rate=3e-4,
-    backbone=0.3,
-  ),
+  3: _STAGE | dict(steps=6000, rate=3e-4),
 }
 
 

@@ -9,7 +9,7 @@ the transformer's memory.
 Relations' landmarks have a mean of their own, and weigh more: in a mean with
 the sets of superlatives, which look like the referent, the memory of
 `refshapes-mini` told a landmark from another object no better than by chance
-after 2,400 steps (right for 0.5 to 0.66 of the pairs); 3,200 steps later, with
+after 2,400 steps (right for 0.48 to 0.66 of the pairs); 3,200 steps later, with
 landmarks weighted so, for 0.92 to 0.96 of them.
 """
 
