@@ -12,6 +12,7 @@ Layouts are channels-last.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import jax
@@ -149,3 +150,9 @@ def take_query(values: Array, query: Array, axis: int = 2) -> Array:
   """
   index = query.reshape((-1,) + (1,) * (values.ndim - 1))
   return jnp.take_along_axis(values, index, axis).squeeze(axis)
+
+
+def take_frames(maps: Sequence[Array], frames: Array) -> tuple[Array, ...]:
+  """Frames int[B, K] of maps [B, T, ...]."""
+  index = lambda x: frames.reshape(*frames.shape, *(1,) * (x.ndim - 2))
+  return tuple(jnp.take_along_axis(x, index(x), 1) for x in maps)

@@ -50,14 +50,8 @@ def encode_frames(
   if annotated is None:
     return model.encode_video(frames, pixel_valid, size, train=train)
   stages = model.backbone_0(frames.astype(model.dtype), train=train)
-  stages = _take_frames(stages, annotated)
+  stages = types.take_frames(stages, annotated)
   return model.project(stages, pixel_valid, size, annotated.shape[1])
-
-
-def _take_frames(maps, annotated):
-  """Frames int[B, K] of maps [B, T, ...]."""
-  index = lambda x: annotated.reshape(*annotated.shape, *(1,) * (x.ndim - 2))
-  return tuple(jnp.take_along_axis(x, index(x), 1) for x in maps)
 
 
 def losses(
@@ -112,8 +106,8 @@ def losses(
     measured = cells.measure(scores, batch.cells, total)
     if batch.annotated is not None:
       video = video.replace(
-        levels=_take_frames(video.levels, batch.annotated),
-        low_levels=_take_frames(video.low_levels, batch.annotated),
+        levels=types.take_frames(video.levels, batch.annotated),
+        low_levels=types.take_frames(video.low_levels, batch.annotated),
         num_frames=jnp.int32(batch.annotated.shape[1]),
       )
   video = repeat_video(video, batch.tokens.shape[0] // batch.frames.shape[0])

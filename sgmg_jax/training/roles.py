@@ -72,8 +72,7 @@ def shown_cells(batch: types.Batch) -> list[jax.Array]:
   count = batch.tokens.shape[0] // batch.frames.shape[0]
   shown = [x[..., 0] > 0 for x in batch.cells.classes]
   if batch.annotated is not None:
-    at = batch.annotated[:, :, None, None]
-    shown = [jnp.take_along_axis(x, at, 1) for x in shown]
+    shown = types.take_frames(shown, batch.annotated)
   return [jnp.repeat(x, count, 0) for x in shown]
 
 
