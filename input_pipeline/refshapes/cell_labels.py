@@ -31,7 +31,11 @@ DEEDS = (
   *(predicates.Predicate(name) for name in lexicon.ORDER_CLAUSES),
 )
 # Entries of the motion's last axis.
-MOTION = (*DEEDS, predicates.Predicate("most", "speed"))
+MOTION = (
+  *DEEDS,
+  predicates.Predicate("most", "speed"),
+  *(predicates.Predicate("passes", side) for side in ("front", "behind")),
+)
 
 
 class CellLabels(NamedTuple):

@@ -381,14 +381,27 @@ def _near(facts: Facts, other: int, value: str):
   return yes, shown & (mean > 0.25)
 
 
-@_named("depth")
-@_relation
-def _depth(facts: Facts, other: int, value: str):
+def _depth_to(facts: Facts, other: int, value: str):
   """In front of or behind the other where their outlines overlap."""
   overlap = facts.overlap[:, other].max(-1)
   in_front = facts.rank > facts.rank[other]
   ordered = in_front if value == "front" else ~in_front
   return ordered & (overlap > 0.15), ~ordered | (overlap < 0.01)
+
+
+_JUDGES["depth"] = _relation(_depth_to)
+
+
+@_named("passes")
+def _passes(judge: Judge, predicate: Predicate) -> Verdict:
+  """In front of or behind any other; sentences say of whom: "depth"."""
+  facts = judge.facts
+  everyone = np.arange(facts.num_objects)
+  yes, no = np.stack(
+    [_depth_to(facts, o, predicate.value) for o in everyone], 1
+  )
+  own = np.eye(facts.num_objects, dtype=bool)
+  return _verdict((yes & ~own).any(0), (no | own).all(0))
 
 
 @_named("exceeds")

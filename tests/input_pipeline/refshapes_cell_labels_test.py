@@ -123,6 +123,19 @@ def test_an_object_does_the_same_in_every_frame():
   assert {"still", "stays"} <= true and "moves" not in true
 
 
+@pytest.mark.parametrize(
+  ("depth", "disc", "star"),
+  [((0, 1), "behind", "front"), ((1, 0), "front", "behind")],
+)
+def test_who_passes_in_front(depth, disc, star):
+  _, motion = _label(DISC, STAR, depth=depth, num_frames=5)
+  # Long before they meet.
+  for x, says, denies in ((0.25, disc, star), (0.76, star, disc)):
+    true, unsure = _said(_at(motion, 8, 0, x, 0.51))
+    assert f"passes {says}" in true
+    assert f"passes {denies}" not in true | unsure
+
+
 def test_a_single_frame_tells_no_motion():
   classes, motion = _label(DISC, SQUARE, num_frames=1)
   true, unsure = _said(_at(motion, 8, 0, 0.51, 0.51))

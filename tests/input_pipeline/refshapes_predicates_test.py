@@ -189,8 +189,11 @@ def test_depth_follows_who_hides_whom():
   front, behind = P("depth", "front", star), P("depth", "behind", star)
   judge = _judge(*bodies, depth=(0, 1, 2))
   assert (_outcome(judge, front), _outcome(judge, behind)) == ("FTF", "FFF")
+  passes = [P("passes", side) for side in ("front", "behind")]
+  assert [_outcome(judge, p) for p in passes] == ["FTF", "TFF"]
   judge = _judge(*bodies, depth=(2, 1, 0))
   assert (_outcome(judge, front), _outcome(judge, behind)) == ("FFF", "FTF")
+  assert [_outcome(judge, p) for p in passes] == ["TFF", "FTF"]
 
 
 def test_hidden_is_not_absent():
