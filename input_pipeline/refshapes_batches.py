@@ -78,7 +78,10 @@ class BatchSpec:
         f"{batch.PAD_MULTIPLE}"
       )
     if self.role_labels and not self.cell_strides:
-      raise UserError("role_labels: expected labels of cells beside them")
+      raise UserError(
+        "role_labels: expected labels of cells beside them, cell_strides (in a "
+        "config data.cell_labels = True)"
+      )
     if not 0 <= self.num_annotated <= self.num_frames:
       raise UserError(
         f"num_annotated {self.num_annotated}: expected 0 (all) to num_frames "

@@ -207,7 +207,7 @@ def test_cells_with_the_referent_s_role_are_those_of_its_mask():
 
 
 def test_roles_without_cells():
-  with pytest.raises(errors.UserError, match="role_labels: expected labels of"):
+  with pytest.raises(errors.UserError, match="data.cell_labels = True"):
     dataclasses.replace(SPEC, role_labels=True)
 
 
