@@ -381,27 +381,27 @@ def _near(facts: Facts, other: int, value: str):
   return yes, shown & (mean > 0.25)
 
 
-def _depth_to(facts: Facts, other: int, value: str):
-  """In front of or behind the other where their outlines overlap."""
-  overlap = facts.overlap[:, other].max(-1)
-  in_front = facts.rank > facts.rank[other]
-  ordered = in_front if value == "front" else ~in_front
+def _hides(facts: Facts, value: str) -> tuple[np.ndarray, np.ndarray]:
+  """bool[O, O] each, who clearly is in front of ("front") or behind whom where
+  their outlines overlap, and who clearly is not."""
+  overlap = facts.overlap.max(-1)
+  in_front = facts.rank[:, None] > facts.rank
+  ordered = in_front if value == "front" else in_front.T
   return ordered & (overlap > 0.15), ~ordered | (overlap < 0.01)
 
 
-_JUDGES["depth"] = _relation(_depth_to)
+@_named("depth")
+@_relation
+def _depth(facts: Facts, other: int, value: str):
+  yes, no = _hides(facts, value)
+  return yes[:, other], no[:, other]
 
 
 @_named("passes")
 def _passes(judge: Judge, predicate: Predicate) -> Verdict:
   """In front of or behind any other; sentences say of whom: "depth"."""
-  facts = judge.facts
-  everyone = np.arange(facts.num_objects)
-  yes, no = np.stack(
-    [_depth_to(facts, o, predicate.value) for o in everyone], 1
-  )
-  own = np.eye(facts.num_objects, dtype=bool)
-  return _verdict((yes & ~own).any(0), (no | own).all(0))
+  yes, no = _hides(judge.facts, predicate.value)
+  return _verdict(yes.any(1), no.all(1))
 
 
 @_named("exceeds")

@@ -207,7 +207,8 @@ def test_cells_with_the_referent_s_role_are_those_of_its_mask():
 
 
 def test_roles_without_cells():
-  with pytest.raises(errors.UserError, match="data.cell_labels = True"):
+  message = "role_labels: expected labels of .* data.cell_labels = True"
+  with pytest.raises(errors.UserError, match=message):
     dataclasses.replace(SPEC, role_labels=True)
 
 
