@@ -13,6 +13,7 @@ import dataclasses
 from collections.abc import Callable, Iterable, Sequence
 
 import numpy as np
+
 from sgmg_jax.input_pipeline.sources import base
 
 MAX_STEP = 3

@@ -7,11 +7,10 @@ import os
 from collections.abc import Mapping
 from typing import Any
 
+from sgmg_jax.errors import UserError
 from sgmg_jax.input_pipeline import loader as loader_lib
 from sgmg_jax.input_pipeline import planner, recipes
 from sgmg_jax.input_pipeline.sources import built, registry
-
-from sgmg_jax.errors import UserError
 
 # Data sets that take another's recipe.
 _RECIPES = {"own": "refer_ytvos"}

@@ -13,12 +13,12 @@ from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
+
+from sgmg_jax.errors import UserError
 from sgmg_jax.input_pipeline import batch as batch_lib
 from sgmg_jax.input_pipeline import clip_sampler, planner, recipes
 from sgmg_jax.input_pipeline.ops import pseudo_video
 from sgmg_jax.input_pipeline.sources import base
-
-from sgmg_jax.errors import UserError
 
 # Samples whose size is looked at in a row's place; few of them are decoded.
 _MAX_LOOKS = 100 * planner.MAX_ATTEMPTS

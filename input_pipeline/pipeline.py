@@ -18,12 +18,11 @@ import uuid
 from collections.abc import Mapping
 from typing import Any
 
+from sgmg_jax.errors import UserError
 from sgmg_jax.input_pipeline import batch as batch_lib
 from sgmg_jax.input_pipeline import config as config_lib
 from sgmg_jax.input_pipeline import planner
 from sgmg_jax.input_pipeline import rows as rows_lib
-
-from sgmg_jax.errors import UserError
 
 _logger = logging.getLogger(__name__)
 

@@ -18,10 +18,9 @@ import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
+from sgmg_jax.errors import UserError
 from sgmg_jax.input_pipeline import batch as batch_lib
 from sgmg_jax.input_pipeline import seeds
-
-from sgmg_jax.errors import UserError
 
 # Samples tried in a row's place before giving up.
 MAX_ATTEMPTS = 1000

@@ -13,6 +13,8 @@ from collections.abc import Mapping
 from typing import Any, Final
 
 import numpy as np
+
+from sgmg_jax.errors import UserError
 from sgmg_jax.input_pipeline import clip_sampler, seeds
 from sgmg_jax.input_pipeline.ops import (
   base,
@@ -24,8 +26,6 @@ from sgmg_jax.input_pipeline.ops import (
   resize,
   resize_crop,
 )
-
-from sgmg_jax.errors import UserError
 
 IMAGES: Final = ("refcoco", "refcoco+", "refcocog")
 VIDEOS: Final = ("refer_ytvos", "refer_davis", "mevis")

@@ -12,6 +12,8 @@ import functools
 from collections.abc import Iterator, Sequence
 
 import numpy as np
+
+from sgmg_jax.errors import UserError
 from sgmg_jax.input_pipeline import batch, workers
 from sgmg_jax.input_pipeline.refshapes import (
   cell_labels,
@@ -19,8 +21,6 @@ from sgmg_jax.input_pipeline.refshapes import (
   predicates,
   role_labels,
 )
-
-from sgmg_jax.errors import UserError
 
 ClipBatch = batch.ClipBatch
 

@@ -13,6 +13,8 @@ from collections.abc import Iterator
 from typing import NamedTuple
 
 import numpy as np
+
+from sgmg_jax.errors import UserError
 from sgmg_jax.input_pipeline import seeds, workers
 from sgmg_jax.input_pipeline.refshapes import (
   cell_labels,
@@ -20,8 +22,6 @@ from sgmg_jax.input_pipeline.refshapes import (
   render,
   scene,
 )
-
-from sgmg_jax.errors import UserError
 
 # Beside `dataset.SPLIT_SEEDS`; a clip's stream is that of this, the seed, the
 # step and its place in the batch.

@@ -15,6 +15,7 @@ from collections.abc import Iterator
 from typing import NamedTuple
 
 import numpy as np
+
 from sgmg_jax.input_pipeline import workers
 from sgmg_jax.input_pipeline.refshapes import dataset, meaning_labels
 

@@ -6,11 +6,11 @@ import threading
 from typing import Any
 
 import numpy as np
+
+from sgmg_jax.errors import UserError
 from sgmg_jax.input_pipeline import batch as batch_lib
 from sgmg_jax.input_pipeline import config as config_lib
 from sgmg_jax.input_pipeline import planner
-
-from sgmg_jax.errors import UserError
 
 # What one row becomes, in order; the names are those of `ClipBatch` or below.
 FIELDS = {

@@ -20,10 +20,9 @@ import functools
 import json
 import socket
 
+from sgmg_jax.errors import UserError
 from sgmg_jax.input_pipeline import config as config_lib
 from sgmg_jax.input_pipeline import pipeline, rows
-
-from sgmg_jax.errors import UserError
 
 
 @functools.lru_cache(maxsize=32)

@@ -17,10 +17,10 @@ import numpy as np
 import tensorflow_datasets as tfds
 import tqdm
 from etils import epath
-from sgmg_jax.input_pipeline.builders import records
-from sgmg_jax.input_pipeline.sources import base, built, built_index, registry
 
 from sgmg_jax.errors import UserError
+from sgmg_jax.input_pipeline.builders import records
+from sgmg_jax.input_pipeline.sources import base, built, built_index, registry
 
 # Parts that TensorFlow Datasets sorts one after the other in memory before it
 # writes a split of over a gigabyte; each is an open file until then.

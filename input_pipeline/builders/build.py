@@ -14,10 +14,10 @@ from typing import Any
 
 import tensorflow_datasets as tfds
 from etils import epath
-from sgmg_jax.input_pipeline.builders import base, sets
-from sgmg_jax.input_pipeline.sources import registry
 
 from sgmg_jax.errors import UserError
+from sgmg_jax.input_pipeline.builders import base, sets
+from sgmg_jax.input_pipeline.sources import registry
 
 
 @dataclasses.dataclass(frozen=True)

@@ -9,9 +9,9 @@ from typing import Any
 import numpy as np
 import PIL.Image
 from pycocotools import mask as coco_mask
-from sgmg_jax.input_pipeline.sources import base, built_index
 
 from sgmg_jax.errors import UserError
+from sgmg_jax.input_pipeline.sources import base, built_index
 
 # (source, video name, index) -> the image file to store.
 Encode = Callable[[base.Source, str, int], bytes]

@@ -8,9 +8,9 @@ from __future__ import annotations
 from typing import Final
 
 import tensorflow_datasets as tfds
-from sgmg_jax.input_pipeline.builders import base
 
 from sgmg_jax.errors import UserError
+from sgmg_jax.input_pipeline.builders import base
 
 
 class ReferYtvos(base.Builder):

@@ -11,10 +11,9 @@ import logging
 import os
 import pathlib
 
+from sgmg_jax.errors import UserError
 from sgmg_jax.input_pipeline.convert import json_writer
 from sgmg_jax.input_pipeline.sources import a2d_annotation
-
-from sgmg_jax.errors import UserError
 
 # The last column of videoset.csv.
 SUBSETS = {"train": "0", "test": "1"}

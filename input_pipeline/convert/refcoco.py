@@ -13,10 +13,9 @@ import pathlib
 import pickle
 from typing import Any
 
+from sgmg_jax.errors import UserError
 from sgmg_jax.input_pipeline.convert import json_writer
 from sgmg_jax.input_pipeline.sources import json_file
-
-from sgmg_jax.errors import UserError
 
 PARTITIONS = {"refcoco": "unc", "refcoco+": "unc", "refcocog": "umd"}
 SPLITS = {

@@ -20,6 +20,8 @@ from collections import defaultdict
 from typing import Any, Final
 
 import numpy as np
+
+from sgmg_jax.errors import UserError
 from sgmg_jax.input_pipeline.convert import a2d as convert
 from sgmg_jax.input_pipeline.doctor import (
   files,
@@ -29,8 +31,6 @@ from sgmg_jax.input_pipeline.doctor import (
   run_lengths,
 )
 from sgmg_jax.input_pipeline.sources import a2d, a2d_annotation
-
-from sgmg_jax.errors import UserError
 
 LOOKED_FOR: Final = (
   "Release/videoset.csv",

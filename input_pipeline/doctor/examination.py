@@ -12,6 +12,8 @@ from collections.abc import Sequence
 from typing import Final
 
 import tqdm
+
+from sgmg_jax.errors import UserError
 from sgmg_jax.input_pipeline.doctor import (
   counts,
   duplicates,
@@ -19,8 +21,6 @@ from sgmg_jax.input_pipeline.doctor import (
   plan,
   sentences,
 )
-
-from sgmg_jax.errors import UserError
 
 # Modules of this package, in the order in which they are tried.
 NAMES: Final = (

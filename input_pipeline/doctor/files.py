@@ -13,6 +13,7 @@ from typing import Any, Final
 
 import numpy as np
 import PIL.Image
+
 from sgmg_jax.input_pipeline.doctor import findings
 
 # How a whole file ends. A JPEG may be followed by padding; inside its data

@@ -19,6 +19,7 @@ from typing import Any, Final
 
 import numpy as np
 import scipy.io
+
 from sgmg_jax.input_pipeline.doctor import (
   files,
   findings,

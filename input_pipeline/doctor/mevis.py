@@ -19,6 +19,7 @@ from collections.abc import Sequence
 from typing import Any, Final
 
 import numpy as np
+
 from sgmg_jax.input_pipeline.doctor import (
   expression_file,
   files,

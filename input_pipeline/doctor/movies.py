@@ -9,10 +9,10 @@ import pathlib
 
 import av
 import numpy as np
-from sgmg_jax.input_pipeline.doctor import plan
-from sgmg_jax.input_pipeline.sources import video_file
 
 from sgmg_jax.errors import UserError
+from sgmg_jax.input_pipeline.doctor import plan
+from sgmg_jax.input_pipeline.sources import video_file
 
 
 @dataclasses.dataclass(frozen=True)

@@ -8,6 +8,7 @@ from typing import Final
 import numpy as np
 import PIL.Image
 import scipy.ndimage
+
 from sgmg_jax.input_pipeline.doctor import examination, findings, plan
 
 _WIDTH: Final = 320

@@ -12,6 +12,7 @@ import pathlib
 from collections.abc import Callable
 
 import numpy as np
+
 from sgmg_jax.input_pipeline.doctor import findings
 
 

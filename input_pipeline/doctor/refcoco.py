@@ -20,11 +20,11 @@ from typing import Any, Final
 
 import numpy as np
 import pycocotools.mask
+
+from sgmg_jax.errors import UserError
 from sgmg_jax.input_pipeline.convert import refcoco as convert
 from sgmg_jax.input_pipeline.doctor import files, frames, plan
 from sgmg_jax.input_pipeline.sources import refcoco
-
-from sgmg_jax.errors import UserError
 
 LOOKED_FOR: Final = (
   "refcoco*/refs(*).p",

@@ -20,6 +20,7 @@ from typing import Final
 
 import numpy as np
 import PIL.Image
+
 from sgmg_jax.input_pipeline.doctor import (
   expression_file,
   files,

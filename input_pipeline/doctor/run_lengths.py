@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 import pycocotools.mask
+
 from sgmg_jax.input_pipeline.doctor import findings
 
 

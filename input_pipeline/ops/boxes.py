@@ -6,6 +6,7 @@ import dataclasses
 from typing import ClassVar
 
 import numpy as np
+
 from sgmg_jax.input_pipeline.ops import base
 
 

@@ -6,6 +6,7 @@ import dataclasses
 from typing import Any
 
 import numpy as np
+
 from sgmg_jax.input_pipeline import seeds
 from sgmg_jax.input_pipeline.ops import base
 from sgmg_jax.input_pipeline.ops import resize as resize_lib

@@ -15,6 +15,7 @@ import dataclasses
 import itertools
 
 import numpy as np
+
 from sgmg_jax.input_pipeline import seeds
 from sgmg_jax.input_pipeline.ops import base
 

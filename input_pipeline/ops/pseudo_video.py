@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 
 import numpy as np
+
 from sgmg_jax.input_pipeline import seeds
 from sgmg_jax.input_pipeline.ops import base, warp
 

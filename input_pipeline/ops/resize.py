@@ -12,6 +12,7 @@ from typing import Any, ClassVar
 
 import numpy as np
 import PIL.Image
+
 from sgmg_jax.input_pipeline.ops import base
 
 

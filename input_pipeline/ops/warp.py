@@ -11,6 +11,7 @@ import dataclasses
 
 import numpy as np
 import PIL.Image
+
 from sgmg_jax.input_pipeline.ops import motion_blur
 
 _CORNERS = np.array([[0, 0], [1, 0], [1, 1], [0, 1]], np.float64)

@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
+
 from sgmg_jax.input_pipeline.refshapes import facts as facts_lib
 from sgmg_jax.input_pipeline.refshapes import lexicon, predicates
 from sgmg_jax.input_pipeline.refshapes import scene as scene_lib

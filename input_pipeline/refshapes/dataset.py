@@ -12,12 +12,12 @@ import random
 from collections.abc import Sequence
 
 import numpy as np
+
+from sgmg_jax import errors
 from sgmg_jax.input_pipeline.refshapes import facts as facts_lib
 from sgmg_jax.input_pipeline.refshapes import grammar
 from sgmg_jax.input_pipeline.refshapes import render as render_lib
 from sgmg_jax.input_pipeline.refshapes import scene as scene_lib
-
-from sgmg_jax import errors
 
 Expression = grammar.Expression
 

@@ -6,6 +6,7 @@ import dataclasses
 import functools
 
 import numpy as np
+
 from sgmg_jax.input_pipeline.refshapes import render as render_lib
 from sgmg_jax.input_pipeline.refshapes import scene as scene_lib
 

@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 import numpy as np
+
 from sgmg_jax.input_pipeline.refshapes import (
   cell_labels,
   lexicon,

@@ -14,6 +14,7 @@ import functools
 from collections.abc import Callable
 
 import numpy as np
+
 from sgmg_jax.input_pipeline.refshapes import facts as facts_lib
 
 Facts = facts_lib.Facts

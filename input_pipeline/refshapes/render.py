@@ -6,6 +6,7 @@ import dataclasses
 
 import numpy as np
 from PIL import Image
+
 from sgmg_jax.input_pipeline.refshapes import scene as scene_lib
 from sgmg_jax.input_pipeline.refshapes import shapes
 

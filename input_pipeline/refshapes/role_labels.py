@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import numpy as np
+
 from sgmg_jax.input_pipeline.refshapes import cell_labels, predicates
 
 # The object that is meant; those that look as it is said to; and the other

@@ -13,7 +13,6 @@ import pathlib
 from collections.abc import Iterable
 
 import tokenizers
-from sgmg_jax.input_pipeline.refshapes import dataset
 from tokenizers import (
   decoders,
   models,
@@ -22,6 +21,8 @@ from tokenizers import (
   processors,
   trainers,
 )
+
+from sgmg_jax.input_pipeline.refshapes import dataset
 
 SPECIALS = ("<s>", "<pad>", "</s>", "<unk>")
 # Enough for every word of the grammar to become one token.

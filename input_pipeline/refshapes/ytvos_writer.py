@@ -23,9 +23,9 @@ from collections.abc import Iterable
 
 import numpy as np
 from PIL import Image
-from sgmg_jax.input_pipeline.refshapes import dataset
 
 from sgmg_jax import errors
+from sgmg_jax.input_pipeline.refshapes import dataset
 
 FOLDERS = {"train": "train", "val": "valid", "test": "test"}
 FRAME_STEP = 5

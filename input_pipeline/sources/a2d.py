@@ -21,6 +21,8 @@ from collections.abc import Sequence
 
 import numpy as np
 import PIL.Image
+
+from sgmg_jax.errors import UserError
 from sgmg_jax.input_pipeline.convert import a2d as convert
 from sgmg_jax.input_pipeline.sources import (
   a2d_annotation,
@@ -28,8 +30,6 @@ from sgmg_jax.input_pipeline.sources import (
   json_file,
   video_file,
 )
-
-from sgmg_jax.errors import UserError
 
 # The archive's name of the folder and that of other toolkits' instructions.
 CLIP_FOLDERS = ("clips320H", "CLIPS320")

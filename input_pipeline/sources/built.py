@@ -18,9 +18,9 @@ from array_record.python import array_record_data_source
 from etils import epath
 from google.protobuf.message import DecodeError
 from pycocotools import mask as coco_mask
-from sgmg_jax.input_pipeline.sources import base, built_index
 
 from sgmg_jax.errors import UserError
+from sgmg_jax.input_pipeline.sources import base, built_index
 
 # Records kept in memory: frames and masks of a clip are asked for in turn, in
 # as many threads as there are.

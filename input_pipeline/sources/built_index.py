@@ -13,9 +13,8 @@ import json
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from sgmg_jax.input_pipeline.sources import base
-
 from sgmg_jax.errors import UserError
+from sgmg_jax.input_pipeline.sources import base
 
 # Of the index and of the records; a reader takes no other.
 FORMAT = 1

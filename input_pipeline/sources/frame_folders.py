@@ -17,9 +17,9 @@ from typing import BinaryIO
 
 import numpy as np
 import PIL.Image
-from sgmg_jax.input_pipeline.sources import base
 
 from sgmg_jax.errors import UserError
+from sgmg_jax.input_pipeline.sources import base
 
 # What own data may hold beside the released sets' .jpg.
 SUFFIXES = (".jpg", ".jpeg", ".png")

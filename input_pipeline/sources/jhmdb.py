@@ -18,10 +18,10 @@ import zlib
 import numpy as np
 import PIL.Image
 import scipy.io
-from sgmg_jax.input_pipeline.convert import jhmdb as convert
-from sgmg_jax.input_pipeline.sources import base, json_file
 
 from sgmg_jax.errors import UserError
+from sgmg_jax.input_pipeline.convert import jhmdb as convert
+from sgmg_jax.input_pipeline.sources import base, json_file
 
 SAMPLES_FILE = "jhmdb_sentences_samples_metadata.json"
 _EXPECTED = "[video, frame file, mask file, masks, query]"

@@ -21,9 +21,8 @@ import pathlib
 from collections.abc import Collection, Mapping
 from typing import Any, Literal
 
-from sgmg_jax.input_pipeline.sources import base, json_file
-
 from sgmg_jax.errors import UserError
+from sgmg_jax.input_pipeline.sources import base, json_file
 
 _logger = logging.getLogger(__name__)
 

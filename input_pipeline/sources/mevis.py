@@ -21,14 +21,14 @@ import pathlib
 from collections.abc import Sequence
 
 import numpy as np
+
+from sgmg_jax.errors import UserError
 from sgmg_jax.input_pipeline.sources import (
   base,
   frame_folders,
   mask_dict,
   meta_expressions,
 )
-
-from sgmg_jax.errors import UserError
 
 SPLITS = ("train", "valid_u", "valid")
 FILES = {

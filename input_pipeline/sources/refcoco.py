@@ -19,10 +19,10 @@ from typing import Any
 
 import numpy as np
 from pycocotools import mask as coco_mask
-from sgmg_jax.input_pipeline.convert import refcoco as convert
-from sgmg_jax.input_pipeline.sources import base
 
 from sgmg_jax.errors import UserError
+from sgmg_jax.input_pipeline.convert import refcoco as convert
+from sgmg_jax.input_pipeline.sources import base
 
 IMAGE_FOLDER = "train2014"
 

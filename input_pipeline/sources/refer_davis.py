@@ -22,13 +22,12 @@ from __future__ import annotations
 import os
 import pathlib
 
+from sgmg_jax.errors import UserError
 from sgmg_jax.input_pipeline.convert import refer_davis as convert
 from sgmg_jax.input_pipeline.sources import (
   frame_folders,
   meta_expressions,
 )
-
-from sgmg_jax.errors import UserError
 
 VOID = 255
 # Sentences about one object: two people, first frame and full video.

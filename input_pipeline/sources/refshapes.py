@@ -9,10 +9,10 @@ from collections.abc import Sequence
 
 import numpy as np
 import PIL.Image
-from sgmg_jax.input_pipeline.refshapes import dataset
-from sgmg_jax.input_pipeline.sources import base
 
 from sgmg_jax.errors import UserError
+from sgmg_jax.input_pipeline.refshapes import dataset
+from sgmg_jax.input_pipeline.sources import base
 
 NUM_CLIPS = {"train": 10_000, "val": 500, "test": 500}
 

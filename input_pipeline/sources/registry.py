@@ -8,9 +8,8 @@ import os
 import pathlib
 from typing import Any
 
-from sgmg_jax.input_pipeline.sources import base
-
 from sgmg_jax.errors import UserError
+from sgmg_jax.input_pipeline.sources import base
 
 # Name -> module, class and arguments. Modules are imported when needed:
 # some want h5py or scipy, built ones TensorFlow Datasets.

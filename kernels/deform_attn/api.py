@@ -19,6 +19,7 @@ from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 import jax
+
 from sgmg_jax.kernels.deform_attn import by_platform, choice, parallel
 from sgmg_jax.kernels.deform_attn import problem as problem_lib
 

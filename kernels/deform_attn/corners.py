@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import jax.numpy as jnp
+
 from sgmg_jax.kernels.deform_attn import problem
 
 CORNERS = ((0, 0), (1, 0), (0, 1), (1, 1))

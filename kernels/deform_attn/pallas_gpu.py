@@ -24,6 +24,7 @@ import logging
 import jax
 import jax.numpy as jnp
 from jax.experimental import pallas as pl
+
 from sgmg_jax.kernels.deform_attn import corners, xla_backward
 from sgmg_jax.kernels.deform_attn import problem as problem_lib
 

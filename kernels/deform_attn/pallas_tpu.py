@@ -16,6 +16,7 @@ import jax
 import jax.numpy as jnp
 from jax.experimental import pallas as pl
 from jax.experimental.pallas import tpu as pltpu
+
 from sgmg_jax.kernels.deform_attn import pallas_tpu_backward
 from sgmg_jax.kernels.deform_attn import pallas_tpu_tiles as tiles
 

@@ -24,6 +24,7 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 from jax.experimental import pallas as pl
+
 from sgmg_jax.kernels.deform_attn import problem as problem_lib
 
 # Queries of one tile: the lanes of one vector register. More would only

@@ -10,6 +10,7 @@ from __future__ import annotations
 import functools
 
 import jax
+
 from sgmg_jax.kernels.deform_attn import by_platform, xla_backward, xla_forward
 
 _FEW_QUERIES = 64

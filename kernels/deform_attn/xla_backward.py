@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import jax
 import jax.numpy as jnp
+
 from sgmg_jax.kernels.deform_attn import corners, problem
 
 # Gathered rows of one chunk of queries: they should stay in cache.

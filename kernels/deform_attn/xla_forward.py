@@ -9,6 +9,7 @@ from __future__ import annotations
 import jax
 import jax.numpy as jnp
 import numpy as np
+
 from sgmg_jax.kernels.deform_attn import corners
 
 

@@ -6,11 +6,11 @@ import json
 import jax
 import numpy as np
 import pytest
-from sgmg_jax.kernels import deform_attn
 
 from sgmg_jax.bench import grid_sample, kernels
 from sgmg_jax.cli import main
 from sgmg_jax.errors import UserError
+from sgmg_jax.kernels import deform_attn
 
 SMALL = "--variant mu --frames 1 --height 96 --width 80"
 

@@ -3,10 +3,10 @@
 import re
 
 import pytest
-from sgmg_jax.input_pipeline.refshapes import dataset
 
 from sgmg_jax.cli import demo
 from sgmg_jax.cli import main as cli
+from sgmg_jax.input_pipeline.refshapes import dataset
 
 
 @pytest.mark.slow

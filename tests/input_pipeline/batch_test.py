@@ -5,6 +5,7 @@ import pathlib
 
 import numpy as np
 import pytest
+
 from sgmg_jax.input_pipeline import batch
 
 GOLDEN = pathlib.Path(__file__).parents[1] / "golden" / "eval"

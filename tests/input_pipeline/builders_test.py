@@ -14,15 +14,15 @@ import pytest
 import tensorflow_datasets as tfds
 from array_record.python import array_record_data_source
 from etils import epath
-from sgmg_jax.input_pipeline import pipeline, recipes
-from sgmg_jax.input_pipeline.builders import base as builders_base
-from sgmg_jax.input_pipeline.builders import build
-from sgmg_jax.input_pipeline.sources import built, registry
 from tensorflow_datasets.core import shuffle
 from tensorflow_datasets.core.utils import shard_utils
 
 from sgmg_jax.cli import main
 from sgmg_jax.errors import UserError
+from sgmg_jax.input_pipeline import pipeline, recipes
+from sgmg_jax.input_pipeline.builders import base as builders_base
+from sgmg_jax.input_pipeline.builders import build
+from sgmg_jax.input_pipeline.sources import built, registry
 
 # Each set: maker, options of its raw reader, and splits to build (none: the
 # data set's own).

@@ -5,6 +5,7 @@ import pathlib
 
 import numpy as np
 import pytest
+
 from sgmg_jax.input_pipeline import clip_sampler, seeds
 from sgmg_jax.input_pipeline.sources import base
 

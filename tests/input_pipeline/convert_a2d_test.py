@@ -4,9 +4,9 @@ import json
 import logging
 
 import pytest
-from sgmg_jax.input_pipeline.convert import a2d, json_writer
 
 from sgmg_jax import errors
+from sgmg_jax.input_pipeline.convert import a2d, json_writer
 
 
 @pytest.fixture

@@ -7,9 +7,9 @@ import pickle
 import pickletools
 
 import pytest
-from sgmg_jax.input_pipeline.convert import refcoco
 
 from sgmg_jax import errors
+from sgmg_jax.input_pipeline.convert import refcoco
 
 GOLDEN = pathlib.Path(__file__).parents[1] / "golden" / "eval"
 

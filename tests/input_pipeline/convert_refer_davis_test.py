@@ -6,9 +6,9 @@ import pathlib
 import stat
 
 import pytest
-from sgmg_jax.input_pipeline.convert import refer_davis
 
 from sgmg_jax.errors import UserError
+from sgmg_jax.input_pipeline.convert import refer_davis
 
 GOLDEN = pathlib.Path(__file__).parents[1] / "golden/eval"
 

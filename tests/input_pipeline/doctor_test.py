@@ -12,6 +12,9 @@ import numpy as np
 import PIL.Image
 import pytest
 import scipy.io
+
+from sgmg_jax import errors
+from sgmg_jax.cli import data_doctor
 from sgmg_jax.input_pipeline.doctor import (
   counts,
   duplicates,
@@ -20,9 +23,6 @@ from sgmg_jax.input_pipeline.doctor import (
   run_lengths,
   sentences,
 )
-
-from sgmg_jax import errors
-from sgmg_jax.cli import data_doctor
 
 SETS = (
   "refer_ytvos",

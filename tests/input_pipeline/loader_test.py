@@ -4,6 +4,8 @@ import dataclasses
 
 import numpy as np
 import pytest
+
+from sgmg_jax.errors import UserError
 from sgmg_jax.input_pipeline import (
   clip_sampler,
   loader,
@@ -14,8 +16,6 @@ from sgmg_jax.input_pipeline import (
 from sgmg_jax.input_pipeline.ops import base as ops_base
 from sgmg_jax.input_pipeline.ops import boxes
 from sgmg_jax.input_pipeline.sources import base
-
-from sgmg_jax.errors import UserError
 
 BUCKETS = ((64, 96), (96, 64), (96, 96))
 

@@ -9,9 +9,9 @@ import sys
 
 import numpy as np
 import pytest
-from sgmg_jax.input_pipeline import pipeline
 
 from sgmg_jax.errors import UserError
+from sgmg_jax.input_pipeline import pipeline
 
 FIELDS = [f.name for f in dataclasses.fields(pipeline.batch_lib.ClipBatch)]
 SIZES = dict(

@@ -5,9 +5,9 @@ import itertools
 import json
 
 import pytest
-from sgmg_jax.input_pipeline import planner, seeds
 
 from sgmg_jax.errors import UserError
+from sgmg_jax.input_pipeline import planner, seeds
 
 BUCKETS = ((64, 96), (96, 64), (96, 96))
 SIZES = ((50, 96), (90, 60), (96, 96))

@@ -4,10 +4,10 @@ import copy
 
 import numpy as np
 import pytest
-from sgmg_jax.input_pipeline import clip_sampler, recipes
-from sgmg_jax.input_pipeline.sources import base
 
 from sgmg_jax import errors
+from sgmg_jax.input_pipeline import clip_sampler, recipes
+from sgmg_jax.input_pipeline.sources import base
 
 TRAINED = [name for name in recipes.NAMES if name != "jhmdb"]
 CASES = [(name, "train", False) for name in TRAINED]

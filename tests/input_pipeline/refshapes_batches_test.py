@@ -5,14 +5,14 @@ import itertools
 
 import numpy as np
 import pytest
+
+from sgmg_jax import errors
 from sgmg_jax.input_pipeline import refshapes_batches
 from sgmg_jax.input_pipeline.refshapes import (
   cell_labels,
   dataset,
   predicates,
 )
-
-from sgmg_jax import errors
 
 SPEC = refshapes_batches.BatchSpec(
   split="train",

@@ -1,6 +1,7 @@
 """Labels of hand-made scenes: which object a cell shows, what it does."""
 
 import pytest
+
 from sgmg_jax.input_pipeline.refshapes import cell_labels, facts, render
 from sgmg_jax.input_pipeline.refshapes import scene as scene_lib
 

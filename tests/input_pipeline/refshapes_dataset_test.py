@@ -4,9 +4,9 @@ import dataclasses
 
 import numpy as np
 import pytest
-from sgmg_jax.input_pipeline.refshapes import dataset, render, shapes
 
 from sgmg_jax import errors
+from sgmg_jax.input_pipeline.refshapes import dataset, render, shapes
 
 SMALL = {"num_frames": 4, "height": 64, "width": 64}
 

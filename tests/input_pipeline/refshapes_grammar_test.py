@@ -9,6 +9,7 @@ import re
 
 import numpy as np
 import pytest
+
 from sgmg_jax.input_pipeline.refshapes import (
   dataset,
   grammar,

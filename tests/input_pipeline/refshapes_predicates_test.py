@@ -3,6 +3,7 @@
 import dataclasses
 
 import pytest
+
 from sgmg_jax.input_pipeline.refshapes import facts as facts_lib
 from sgmg_jax.input_pipeline.refshapes import predicates, render
 from sgmg_jax.input_pipeline.refshapes import scene as scene_lib

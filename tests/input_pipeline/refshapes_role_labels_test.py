@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+
 from sgmg_jax.input_pipeline.refshapes import (
   dataset,
   predicates,

@@ -4,6 +4,7 @@ import collections
 
 import numpy as np
 import pytest
+
 from sgmg_jax.input_pipeline.refshapes import scene as scene_lib
 from sgmg_jax.input_pipeline.refshapes import shapes
 

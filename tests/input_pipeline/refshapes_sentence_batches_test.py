@@ -5,14 +5,14 @@ import itertools
 
 import numpy as np
 import pytest
+
+from sgmg_jax.errors import UserError
 from sgmg_jax.input_pipeline import refshapes_sentence_batches
 from sgmg_jax.input_pipeline.refshapes import (
   dataset,
   meaning_labels,
   predicates,
 )
-
-from sgmg_jax.errors import UserError
 
 Predicate = predicates.Predicate
 SPEC = refshapes_sentence_batches.SentenceBatchSpec(

@@ -2,6 +2,7 @@
 
 import pytest
 import transformers
+
 from sgmg_jax.input_pipeline.refshapes import dataset, vocabulary
 
 

@@ -5,9 +5,9 @@ import json
 import numpy as np
 import pytest
 from PIL import Image
-from sgmg_jax.input_pipeline.refshapes import dataset, ytvos_writer
 
 from sgmg_jax import errors
+from sgmg_jax.input_pipeline.refshapes import dataset, ytvos_writer
 
 SIZE = {"num_frames": 3, "height": 48, "width": 64}
 

@@ -12,10 +12,10 @@ import h5py
 import numpy as np
 import PIL.Image
 import pytest
-from sgmg_jax.input_pipeline.refshapes import dataset
-from sgmg_jax.input_pipeline.sources import a2d, a2d_annotation
 
 from sgmg_jax import errors
+from sgmg_jax.input_pipeline.refshapes import dataset
+from sgmg_jax.input_pipeline.sources import a2d, a2d_annotation
 
 GOLDEN = pathlib.Path(__file__).parents[1] / "golden" / "eval"
 IDS = (1, 3, 4, 7, 8, 9, 10, 11)

@@ -7,10 +7,10 @@ import shutil
 import numpy as np
 import pytest
 import scipy.io
-from sgmg_jax.input_pipeline.refshapes import dataset
-from sgmg_jax.input_pipeline.sources import jhmdb
 
 from sgmg_jax import errors
+from sgmg_jax.input_pipeline.refshapes import dataset
+from sgmg_jax.input_pipeline.sources import jhmdb
 
 
 @pytest.fixture(scope="module")

@@ -6,10 +6,10 @@ import threading
 
 import numpy as np
 import pytest
-from sgmg_jax.input_pipeline.refshapes import dataset, render
-from sgmg_jax.input_pipeline.sources import mask_dict, mevis
 
 from sgmg_jax.errors import UserError
+from sgmg_jax.input_pipeline.refshapes import dataset, render
+from sgmg_jax.input_pipeline.sources import mask_dict, mevis
 
 MeViS = mevis.MeViS
 

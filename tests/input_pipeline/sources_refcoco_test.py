@@ -8,11 +8,11 @@ import numpy as np
 import PIL.Image
 import PIL.ImageDraw
 import pytest
+
+from sgmg_jax import errors
 from sgmg_jax.input_pipeline.convert import refcoco as convert
 from sgmg_jax.input_pipeline.refshapes import dataset as refshapes
 from sgmg_jax.input_pipeline.sources import refcoco
-
-from sgmg_jax import errors
 
 
 @pytest.fixture(scope="module")

@@ -8,10 +8,10 @@ import threading
 import numpy as np
 import PIL.Image
 import pytest
-from sgmg_jax.input_pipeline.refshapes import dataset
-from sgmg_jax.input_pipeline.sources import base, refer_ytvos
 
 from sgmg_jax.errors import UserError
+from sgmg_jax.input_pipeline.refshapes import dataset
+from sgmg_jax.input_pipeline.sources import base, refer_ytvos
 
 ReferYTVOS = refer_ytvos.ReferYTVOS
 OwnData = refer_ytvos.OwnData

@@ -4,10 +4,10 @@ import dataclasses
 
 import numpy as np
 import pytest
-from sgmg_jax.input_pipeline.refshapes import dataset
-from sgmg_jax.input_pipeline.sources import base, refshapes
 
 from sgmg_jax.errors import UserError
+from sgmg_jax.input_pipeline.refshapes import dataset
+from sgmg_jax.input_pipeline.sources import base, refshapes
 
 SMALL = {"num_frames": 3, "height": 48, "width": 64}
 

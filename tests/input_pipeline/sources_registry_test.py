@@ -5,9 +5,9 @@ import sys
 import types
 
 import pytest
-from sgmg_jax.input_pipeline.sources import registry
 
 from sgmg_jax.errors import UserError
+from sgmg_jax.input_pipeline.sources import registry
 
 
 @pytest.mark.parametrize(

@@ -5,9 +5,9 @@ import concurrent.futures
 import av
 import numpy as np
 import pytest
-from sgmg_jax.input_pipeline.sources import video_file
 
 from sgmg_jax import errors
+from sgmg_jax.input_pipeline.sources import video_file
 
 OPEN = av.open
 NUM_FRAMES = 30

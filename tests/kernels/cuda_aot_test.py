@@ -12,6 +12,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
+
 from sgmg_jax.kernels import deform_attn
 from sgmg_jax.kernels.deform_attn import pallas_gpu
 

@@ -11,6 +11,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from jax.sharding import AxisType, NamedSharding, PartitionSpec
+
 from sgmg_jax.kernels import deform_attn
 
 GOLDEN = pathlib.Path(__file__).parents[1] / "golden"

@@ -8,6 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 from jax import export
+
 from sgmg_jax.kernels import deform_attn
 from sgmg_jax.kernels.deform_attn import (
   choice,

@@ -9,6 +9,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+
 from sgmg_jax.kernels import deform_attn
 from sgmg_jax.kernels.deform_attn import (
   choice,

@@ -5,10 +5,10 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from sgmg_jax.kernels import deform_attn
-from sgmg_jax.kernels.deform_attn import pallas_tpu, pallas_tpu_tiles, problem
 
 from sgmg_jax.bench import tpu_topology
+from sgmg_jax.kernels import deform_attn
+from sgmg_jax.kernels.deform_attn import pallas_tpu, pallas_tpu_tiles, problem
 
 # Levels of 360x640, padded to 368x640, and of 512x640.
 LEVELS = {

@@ -2,10 +2,10 @@
 
 import numpy as np
 import pytest
-from sgmg_jax.input_pipeline.refshapes import dataset
 
 from sgmg_jax.checkpoints import native
 from sgmg_jax.inference import predictor
+from sgmg_jax.input_pipeline.refshapes import dataset
 from sgmg_jax.model import sgmg
 from sgmg_jax.training import evaluate
 

@@ -10,13 +10,13 @@ import orbax.checkpoint as ocp
 import pytest
 from jax.experimental.compilation_cache import compilation_cache
 from ml_collections import ConfigDict
-from sgmg_jax.input_pipeline import refshapes_cell_batches as cell_batches
-from sgmg_jax.input_pipeline.refshapes import cell_labels
 
 from sgmg_jax.checkpoints import abstract, native
 from sgmg_jax.checkpoints import card as card_lib
 from sgmg_jax.cli import main, train
 from sgmg_jax.errors import UserError
+from sgmg_jax.input_pipeline import refshapes_cell_batches as cell_batches
+from sgmg_jax.input_pipeline.refshapes import cell_labels
 from sgmg_jax.model import sgmg, variants
 from sgmg_jax.training import (
   cells,

@@ -4,9 +4,9 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from sgmg_jax.input_pipeline.refshapes import cell_labels
 
 from sgmg_jax import types
+from sgmg_jax.input_pipeline.refshapes import cell_labels
 from sgmg_jax.training import cells, data_parallel, roles
 
 SIDES = (8, 4, 2)

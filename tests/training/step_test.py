@@ -7,9 +7,9 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 import pytest
-from sgmg_jax.input_pipeline.refshapes import cell_labels
 
 from sgmg_jax import types
+from sgmg_jax.input_pipeline.refshapes import cell_labels
 from sgmg_jax.losses import criterion
 from sgmg_jax.model import sgmg, variants
 from sgmg_jax.training import cells, data_parallel, forward, optimizer, roles

@@ -8,6 +8,7 @@ import av
 import h5py
 import numpy as np
 from pycocotools import mask as coco_mask
+
 from sgmg_jax.input_pipeline.refshapes import dataset
 
 # Ids of a video's instances count from 1 and have gaps.

@@ -8,6 +8,7 @@ import numpy as np
 import PIL.Image
 import scipy.io
 from pycocotools import mask as coco_mask
+
 from sgmg_jax.input_pipeline.refshapes import dataset
 
 ACTIONS = ("wave", "brush_hair")

@@ -6,6 +6,7 @@ import pathlib
 import numpy as np
 from PIL import Image
 from pycocotools import mask as coco_mask
+
 from sgmg_jax.input_pipeline.refshapes import dataset, render
 
 SPLITS = {"train": "train", "valid_u": "val", "valid": "test"}

@@ -9,6 +9,7 @@ import numpy as np
 import PIL.Image
 import scipy.ndimage
 import scipy.spatial
+
 from sgmg_jax.input_pipeline.refshapes import dataset
 
 PARTITIONS = {"refcoco": "unc", "refcoco+": "unc", "refcocog": "umd"}

@@ -5,6 +5,7 @@ import pathlib
 
 import numpy as np
 from PIL import Image
+
 from sgmg_jax.input_pipeline.refshapes import dataset, ytvos_writer
 
 

@@ -4,6 +4,7 @@ import json
 import pathlib
 
 import numpy as np
+
 from sgmg_jax.input_pipeline import batch
 from sgmg_jax.input_pipeline.ops import boxes, crop, flip, resize
 

@@ -5,6 +5,7 @@ import pathlib
 
 import numpy as np
 import pytest
+
 from sgmg_jax.input_pipeline.ops import boxes, captions, flip
 
 GOLDEN = pathlib.Path(__file__).parents[2] / "golden" / "eval"

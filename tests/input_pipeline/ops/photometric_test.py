@@ -6,6 +6,7 @@ import pathlib
 
 import numpy as np
 import pytest
+
 from sgmg_jax.input_pipeline.ops import photometric
 
 GOLDEN = pathlib.Path(__file__).parents[2] / "golden" / "eval"

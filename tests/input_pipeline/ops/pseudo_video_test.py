@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+
 from sgmg_jax.input_pipeline.ops import boxes, motion_blur, pseudo_video, warp
 
 

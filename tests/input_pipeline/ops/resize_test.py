@@ -6,6 +6,7 @@ import pathlib
 import numpy as np
 import PIL.Image
 import pytest
+
 from sgmg_jax.input_pipeline.ops import boxes, crop, resize, resize_crop
 
 GOLDEN = pathlib.Path(__file__).parents[2] / "golden" / "eval"
