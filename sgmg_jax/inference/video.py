@@ -10,60 +10,15 @@ import dataclasses
 import itertools
 import logging
 import pathlib
-import re
-from collections.abc import Callable, Iterable, Iterator
-from typing import Any, Final
+from collections.abc import Iterable, Iterator
+from typing import Any
 
 import av
 import numpy as np
-import PIL.Image
-import PIL.ImageOps
 
 from sgmg_jax import errors
-
-IMAGE_SUFFIXES: Final = (".jpg", ".jpeg", ".png", ".webp", ".bmp")
-# For sources that carry no frame rate of their own.
-DEFAULT_FPS: Final = 10.0
-
-# Formats of cameras, which turn pictures by a tag. (Asking a PNG for its tags
-# would decode it.)
-_CAMERA_FORMATS: Final = ("JPEG", "MPO")
-_EXIF_ORIENTATION: Final = 0x0112
-_EXIF_SIDEWAYS: Final = (5, 6, 7, 8)
-
-Frame = np.ndarray  # uint8[H, W, 3], RGB
-
-
-@dataclasses.dataclass(frozen=True)
-class VideoReader:
-  """A video as an iterable of uint8[H, W, 3] RGB frames.
-
-  Attributes:
-    name: what messages and result files call it.
-    height: rows of a frame, in pixels, after any rotation.
-    width: columns of a frame.
-    fps: frames per second.
-    num_frames: number of frames as far as known: exact for folders and
-      arrays, as the header says for video files, None for iterators.
-    rereadable: True if it can be iterated more than once.
-    names: file stems of the frames of an image folder, else None.
-  """
-
-  name: str
-  height: int
-  width: int
-  fps: float
-  num_frames: int | None
-  rereadable: bool
-  open_frames: Callable[[], Iterator[Frame]] = dataclasses.field(repr=False)
-  names: tuple[str, ...] | None = dataclasses.field(default=None, repr=False)
-
-  def __iter__(self) -> Iterator[Frame]:
-    return self.open_frames()
-
-  def frame_name(self, index: int) -> str:
-    """Name of frame `index` in result files."""
-    return self.names[index] if self.names else f"{index:05d}"
+from sgmg_jax.inference import image_folder
+from sgmg_jax.inference.video_reader import DEFAULT_FPS, Frame, VideoReader
 
 
 def open_video(source: Any, fps: float | None = None) -> VideoReader:
@@ -89,11 +44,11 @@ def open_video(source: Any, fps: float | None = None) -> VideoReader:
     if not path.exists():
       raise errors.UserError(f"video {path}: no such file or folder")
     if path.is_dir():
-      return _open_folder(path, fps)
+      return image_folder.open_folder(path, fps)
     if path.stat().st_size == 0:
       raise errors.UserError(f"video {path}: the file is empty")
-    if path.suffix.lower() in IMAGE_SUFFIXES:
-      return _open_images(path.name, [path], fps)
+    if path.suffix.lower() in image_folder.IMAGE_SUFFIXES:
+      return image_folder.open_images(path.name, [path], fps)
     return _open_file(path, fps)
   if isinstance(source, np.ndarray):
     return _open_array(source, fps)
@@ -182,83 +137,6 @@ def _check_frame(frame: Any, index: int, expected: tuple) -> Frame:
       f"expected {list(expected)} like the first"
     )
   return frame
-
-
-def _open_folder(folder: pathlib.Path, fps: float | None) -> VideoReader:
-  paths = sorted(
-    (
-      path
-      for path in folder.iterdir()
-      if path.suffix.lower() in IMAGE_SUFFIXES and path.name[0] != "."
-    ),
-    key=lambda path: _natural_key(path.name),
-  )
-  if not paths:
-    raise errors.UserError(
-      f"video folder {folder}: no images in it "
-      f"({', '.join(suffix[1:] for suffix in IMAGE_SUFFIXES)})"
-    )
-  return _open_images(folder.resolve().name, paths, fps)
-
-
-def _natural_key(name: str) -> tuple:
-  """Sorts frame2 before frame10."""
-  parts = re.split(r"(\d+)", name)
-  return tuple(
-    (0, int(part), part) if part.isdigit() else (1, 0, part) for part in parts
-  )
-
-
-def _open_images(
-  name: str, paths: list[pathlib.Path], fps: float | None
-) -> VideoReader:
-  stems = tuple(path.stem for path in paths)
-  if len(set(stems)) < len(stems):
-    twice = next(stem for stem in stems if stems.count(stem) > 1)
-    raise errors.UserError(
-      f"video folder {paths[0].parent}: two images are named {twice}"
-    )
-  # Headers only: a wrong folder is found before the first frame is segmented.
-  sizes = [_image_size(path) for path in paths]
-  for path, size in zip(paths, sizes):
-    if size != sizes[0]:
-      raise errors.UserError(
-        f"image {path} is {size[1]}x{size[0]}: expected "
-        f"{sizes[0][1]}x{sizes[0][0]} like {paths[0].name}"
-      )
-  return VideoReader(
-    name=name,
-    height=sizes[0][0],
-    width=sizes[0][1],
-    fps=fps or DEFAULT_FPS,
-    num_frames=len(paths),
-    rereadable=True,
-    open_frames=lambda: map(_read_image, paths),
-    names=stems,
-  )
-
-
-def _image_size(path: pathlib.Path) -> tuple[int, int]:
-  try:
-    with PIL.Image.open(path) as image:
-      width, height = image.size
-      sideways = (
-        image.format in _CAMERA_FORMATS
-        and image.getexif().get(_EXIF_ORIENTATION) in _EXIF_SIDEWAYS
-      )
-  except (OSError, ValueError, SyntaxError) as error:
-    raise errors.UserError(f"image {path}: cannot be read") from error
-  return (width, height) if sideways else (height, width)
-
-
-def _read_image(path: pathlib.Path) -> Frame:
-  try:
-    with PIL.Image.open(path) as image:
-      if image.format in _CAMERA_FORMATS:
-        image = PIL.ImageOps.exif_transpose(image)
-      return np.asarray(image.convert("RGB"))
-  except (OSError, ValueError, SyntaxError) as error:
-    raise errors.UserError(f"image {path}: it is damaged") from error
 
 
 def _open_file(path: pathlib.Path, fps: float | None) -> VideoReader:
