@@ -2,20 +2,31 @@
 #   make demo   segments synthetic videos, prints scores, writes pictures
 #   make test   the whole test suite
 # Both set up .venv first. PYTHON=python3.12 chooses another interpreter.
+# While working: `make test-fast` leaves out what takes over ten seconds.
 
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check install --quiet
 
-.PHONY: demo test test-cuda-aot lint format wheel clean
+.PHONY: demo test test-fast test-newest test-cuda-aot lint format wheel clean
 
 demo: $(VENV)/.demo
 	$(BIN)/sgmg demo --out demo --overwrite
 
-# Tests that must not slow each other down share one process.
+# A file's tests share compiled programs, so files are what processes share out.
+PARALLEL := -n auto --maxprocesses 4 --dist loadfile
+FAST := -m "not slow and not tpu_aot and not cuda_aot"
+
 test: $(VENV)/.test
-	$(BIN)/pytest $(ARGS)
+	$(BIN)/pytest $(PARALLEL) $(ARGS)
+
+test-fast: $(VENV)/.test
+	$(BIN)/pytest $(PARALLEL) $(FAST) $(ARGS)
+
+# The fast tests with the newest versions that setup.cfg admits, on PYTHON.
+test-newest: $(VENV)-newest/.test
+	$(VENV)-newest/bin/pytest $(PARALLEL) $(FAST) $(ARGS)
 
 # Compiles the GPU kernels for cards that need not be here; 5.5 GB, so it has
 # an environment of its own.
@@ -38,7 +49,7 @@ wheel: $(VENV)/.test
 	cd build && PYTHONPATH=wheel $(abspath $(BIN))/python ../tests/import_wheel.py wheel
 
 clean:
-	rm -rf $(VENV) $(VENV)-cuda build dist demo
+	rm -rf $(VENV) $(VENV)-newest $(VENV)-cuda build dist demo
 
 $(VENV)/bin/python:
 	$(PYTHON) -c "import sys; sys.exit(sys.version_info < (3, 11) and \
@@ -56,6 +67,14 @@ $(VENV)/.test: $(VENV)/bin/python setup.cfg constraints.txt
 	@echo "Setting up $(VENV) for tests (once, some minutes)"
 	$(PIP) --constraint constraints.txt --editable ".[convert,data,dev]"
 	touch $@ $(VENV)/.demo
+
+# torch, of which newer Pythons get builds of several GB, is left out.
+$(VENV)-newest/.test: setup.cfg
+	@echo "Setting up $(VENV)-newest (once, some minutes)"
+	$(PYTHON) -m venv $(VENV)-newest
+	$(VENV)-newest/bin/python -m pip --disable-pip-version-check install \
+	  --quiet --upgrade --editable ".[data,dev]"
+	touch $@
 
 $(VENV)-cuda/.test: setup.cfg constraints.txt
 	@echo "Setting up $(VENV)-cuda (once, 5.5 GB)"
