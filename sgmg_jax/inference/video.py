@@ -8,17 +8,16 @@ from __future__ import annotations
 
 import dataclasses
 import itertools
-import logging
 import pathlib
 from collections.abc import Iterable, Iterator
 from typing import Any
 
-import av
 import numpy as np
 
 from sgmg_jax import errors
 from sgmg_jax.inference import image_folder
 from sgmg_jax.inference.video_reader import DEFAULT_FPS, Frame, VideoReader
+from sgmg_jax.input_pipeline import video_decoder
 
 
 def open_video(source: Any, fps: float | None = None) -> VideoReader:
@@ -140,64 +139,13 @@ def _check_frame(frame: Any, index: int, expected: tuple) -> Frame:
 
 
 def _open_file(path: pathlib.Path, fps: float | None) -> VideoReader:
-  try:
-    with av.open(str(path)) as container:
-      if not container.streams.video:
-        raise errors.UserError(f"video {path}: it has no video stream")
-      stream = container.streams.video[0]
-      num_frames = stream.frames or None
-      rate = stream.average_rate or stream.guessed_rate
-  except av.FFmpegError as error:
-    raise errors.UserError(
-      f"video {path}: not a readable video ({error.strerror})"
-    ) from error
-  first = next(_decode(path, None), None)
-  if first is None:
-    raise errors.UserError(f"video {path}: it has no frames")
+  file = video_decoder.VideoFile.open(path)
   return VideoReader(
     name=path.name,
-    height=first.shape[0],
-    width=first.shape[1],
-    fps=fps or (float(rate) if rate else DEFAULT_FPS),
-    num_frames=num_frames,
+    height=file.height,
+    width=file.width,
+    fps=fps or file.fps or DEFAULT_FPS,
+    num_frames=file.num_frames,
     rereadable=True,
-    open_frames=lambda: _decode(path, num_frames),
+    open_frames=file.frames,
   )
-
-
-def _decode(path: pathlib.Path, promised: int | None) -> Iterator[Frame]:
-  """Decodes in presentation order, upright; warns when frames are missing."""
-  index = 0
-  shape = None
-  try:
-    with av.open(str(path)) as container:
-      stream = container.streams.video[0]
-      stream.thread_type = "AUTO"
-      for decoded in container.decode(stream):
-        frame = _upright(decoded)
-        if shape not in (None, frame.shape):
-          raise errors.UserError(
-            f"video {path}: the frame size changes at frame {index}"
-          )
-        shape = frame.shape
-        yield frame
-        index += 1
-  except av.FFmpegError as error:
-    raise errors.UserError(
-      f"video {path}: damaged at frame {index} ({error.strerror})"
-    ) from error
-  if promised and index < promised:
-    logging.warning(
-      "video %s: the header promises %d frames, %d could be decoded",
-      path,
-      promised,
-      index,
-    )
-
-
-def _upright(decoded: av.VideoFrame) -> Frame:
-  """RGB pixels, turned as the file's display matrix says (phone videos)."""
-  frame = decoded.to_ndarray(format="rgb24")
-  # Counter-clockwise degrees; older PyAV does not report them.
-  quarter_turns = round(getattr(decoded, "rotation", 0) / 90) % 4
-  return np.ascontiguousarray(np.rot90(frame, quarter_turns))
