@@ -62,7 +62,7 @@ class DecoderOutput:
   Attributes:
     hidden: float[N, B, T, Q, C].
     logits: float[N, B, T, Q], class logits before the sigmoid.
-    boxes: float[N, B, T, Q, 4], (cx, cy, w, h) over the padded size.
+    boxes: float[N, B, T, Q, 4], (cx, cy, w, h) over the unpadded size.
     references: float[N, B, T, Q, 4], boxes as refined by layer n, with
       stopped gradients.
     init_reference: float[B, T, Q, 2], (cx, cy) that enters layer 0.

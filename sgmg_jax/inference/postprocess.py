@@ -72,27 +72,17 @@ def threshold_masks(
   )
 
 
-def boxes_in_pixels(
-  boxes: np.ndarray, geometry: preprocess.Geometry
-) -> np.ndarray:
-  """(cx, cy, w, h) over the padded size -> (x1, y1, x2, y2) in the video.
+def boxes_in_pixels(boxes: np.ndarray, size: tuple[int, int]) -> np.ndarray:
+  """(cx, cy, w, h) over the unpadded clip -> (x1, y1, x2, y2) in the video.
 
   Args:
     boxes: float[..., 4].
-    geometry: sizes of the video.
+    size: (height, width) of the video in pixels.
 
   Returns:
     float32[..., 4], pixels of the original frame, clipped to it.
   """
   centre, extent = boxes[..., :2], boxes[..., 2:]
   corners = np.concatenate([centre - extent / 2, centre + extent / 2], -1)
-  # Padding fractions -> model pixels -> original pixels, as (x, y, x, y).
-  scale = [
-    padded * original / size
-    for padded, original, size in zip(
-      geometry.padded, geometry.original, geometry.size
-    )
-  ]
-  limit = np.array(geometry.original[::-1] * 2, np.float32)
-  corners = corners * np.array(scale[::-1] * 2, np.float32)
-  return np.clip(corners, 0, limit).astype(np.float32)
+  limit = np.array(size[::-1] * 2, np.float32)
+  return np.clip(corners * limit, 0, limit).astype(np.float32)

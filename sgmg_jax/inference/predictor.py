@@ -279,7 +279,8 @@ class Predictor:
     """Masks, scores and boxes of one expression in one window."""
     logits, scores, boxes = self._programs.query(self._params, features, text)
     masks = programs.threshold_masks(logits, geometry, threshold)
-    boxes = postprocess.boxes_in_pixels(np.asarray(boxes)[:length], geometry)
+    boxes = np.asarray(boxes)[:length]
+    boxes = postprocess.boxes_in_pixels(boxes, geometry.original)
     return np.asarray(masks)[:length], np.asarray(scores)[:length], boxes
 
   def _collect(self, reader, expressions, threshold, steps):

@@ -61,8 +61,7 @@ def match(
 ) -> tuple[Array, Array]:
   """Chooses a query per clip.
 
-  Predicted boxes are relative to the padded frame and true ones to the
-  unpadded clip; they are compared as they are, as the released model does.
+  Predicted and true boxes are relative to the unpadded clip.
 
   Args:
     preds: one decoder layer's predictions.

@@ -53,12 +53,9 @@ def test_shrinking_does_not_antialias():
   np.testing.assert_allclose(got[0, 0], [0.5, 0, 0, 0])
 
 
-def test_boxes_in_pixels():
-  geometry = preprocess.Geometry((720, 1280), (360, 640), (368, 640))
-  # The box that covers the unpadded part exactly, and one that leaves it.
-  boxes = np.array([[0.5, 180 / 368, 1.0, 360 / 368], [0.9, 0.9, 0.4, 0.4]])
-  got = postprocess.boxes_in_pixels(boxes.astype(np.float32), geometry)
-  np.testing.assert_allclose(got[0], [0, 0, 1280, 720], atol=1e-3)
-  np.testing.assert_allclose(
-    got[1], [0.7 * 1280, 0.7 * 368 * 2, 1280, 720], rtol=1e-5
-  )
+def test_boxes_are_relative_to_the_unpadded_clip():
+  # The whole clip, a part of it, and a box that leaves it.
+  boxes = [[0.5, 0.5, 1, 1], [0.25, 0.5, 0.25, 0.5], [0.9, 0.9, 0.4, 0.4]]
+  got = postprocess.boxes_in_pixels(np.array(boxes, np.float32), (360, 640))
+  want = [[0, 0, 640, 360], [80, 90, 240, 270], [448, 252, 640, 360]]
+  np.testing.assert_allclose(got, want, rtol=1e-5)

@@ -69,6 +69,19 @@ def test_equals_the_model_run_by_hand(model, mu_checkpoint, frames):
   np.testing.assert_allclose(got[whole], centre_x[whole], atol=0.02)
 
 
+def test_boxes_are_relative_to_the_unpadded_clip(model, frames):
+  """144 x 153 pixels in 144 x 160: x tells the padded size from the other."""
+  encoded = model.encode(frames[:8])
+  assert encoded.geometry.size == (144, 153)
+  text = model._encode_texts(EXPRESSIONS[:1])[0]
+  boxes = model._programs.query(model._params, encoded.clips[0][0], text)[2]
+  got = model.query(encoded, EXPRESSIONS[:1]).boxes[0]
+  inside = (got[:, 0] > 0) & (got[:, 2] < 160)
+  assert inside.any()
+  centres = got[inside][:, [0, 2]].mean(1)
+  np.testing.assert_allclose(centres, np.asarray(boxes)[inside, 0] * 160, 1e-4)
+
+
 def test_query_of_an_encoded_video_gives_the_same_numbers(model, frames):
   want = model.segment(frames[:8], EXPRESSIONS)
   encoded = model.encode(frames[:8])
