@@ -8,6 +8,8 @@ SgMg (ICCV 2023), section 3.5.
 
 from __future__ import annotations
 
+import math
+
 import jax
 import jax.numpy as jnp
 import optax
@@ -22,14 +24,18 @@ WEIGHTS = {"class": 2.0, "l1": 5.0, "giou": 2.0, "mask": 2.0, "dice": 5.0}
 LOG_EPS = 1e-8
 
 
-def _class_cost(logits: Array, valid: Array) -> Array:
+def class_cost(logits: Array, valid: Array) -> Array:
   """Focal cost of calling a query the object, less that of calling it
   background, mean over valid frames: [B, T, Q], [B, T] -> [B, Q]."""
-  p = jax.nn.sigmoid(logits.astype(jnp.float32))
+  logits = logits.astype(jnp.float32)
+  # log(p + eps) and log(1 - p + eps) from the logarithms of p and 1 - p. As
+  # written, compilers add 1 and eps first, and a sure query costs -inf.
+  smoothed = lambda x: -jnp.logaddexp(-jax.nn.softplus(-x), math.log(LOG_EPS))
+  p, rest = jax.nn.sigmoid(logits), jax.nn.sigmoid(-logits)
   alpha, gamma = terms.FOCAL_ALPHA, terms.FOCAL_GAMMA
-  positive = -alpha * (1 - p) ** gamma * jnp.log(p + LOG_EPS)
-  negative = -(1 - alpha) * p**gamma * jnp.log(1 - p + LOG_EPS)
-  weight = valid.astype(jnp.float32)[..., None]
+  positive = alpha * rest**gamma * smoothed(logits)
+  negative = (1 - alpha) * p**gamma * smoothed(-logits)
+  weight = valid.astype(logits.dtype)[..., None]
   # A clip without a valid frame has no class term; the rest decides.
   frames = jnp.maximum(weight.sum(1), 1.0)
   return ((positive - negative) * weight).sum(1) / frames
@@ -48,7 +54,7 @@ def cost_terms(
   masks = half_resolution(targets.masks)[:, :, None]  # [B, T, 1, H/2, W/2]
   pixels = (1, 3, 4)
   return {
-    "class": _class_cost(preds.logits, targets.valid),
+    "class": class_cost(preds.logits, targets.valid),
     "l1": terms.l1(preds.boxes, boxes).mean(1),
     "giou": -terms.giou(preds.boxes, boxes).mean(1),
     "mask": terms.sigmoid_focal(preds.masks_low, masks).mean(pixels),

@@ -66,6 +66,34 @@ def test_cost_and_choice_are_the_released_ones(golden, preds, targets):
   np.testing.assert_array_equal(query, golden["matched_query"])
 
 
+def test_class_cost_of_sure_queries():
+  """Also compiled, where 1 - p + eps must not become (1 + eps) - p."""
+  logits = np.concatenate([np.linspace(-40, 40, 81), [-200, -17.3, 17.3, 200]])
+  p, rest = 1 / (1 + np.exp(-logits)), 1 / (1 + np.exp(logits))
+  positive = -0.25 * rest**2 * np.log(p + 1e-8)
+  negative = -0.75 * p**2 * np.log(rest + 1e-8)
+  actual = jax.jit(matching.class_cost)(
+    jnp.asarray(logits, jnp.float32)[None, None], jnp.ones((1, 1), bool)
+  )[0]
+  np.testing.assert_allclose(actual, positive - negative, rtol=2e-6)
+  assert actual[80] == pytest.approx(-13.8155, abs=1e-4)
+
+
+def test_of_two_sure_queries_the_better_box_is_matched(preds, targets):
+  """Sureness stops counting: logits of 16 and 20 differ by 3.4 in cost, a box
+  that is half a frame off by more than 5."""
+  alike = jax.tree.map(lambda x: jnp.repeat(x[:, :, :1], 5, 2), preds)
+  logits = jnp.array([-3.0, 16.0, 20.0, -3.0, -3.0])
+  boxes = jnp.repeat(targets.boxes[:, :, None], 5, 2)
+  alike = alike.replace(
+    logits=jnp.broadcast_to(logits, alike.logits.shape),
+    boxes=boxes.at[:, :, 2, :2].add(0.5),
+  )
+  query, cost = jax.jit(matching.match)(alike, targets)
+  assert np.isfinite(cost).all()
+  assert query.tolist() == [1, 1, 1]
+
+
 def test_clip_without_the_object_still_matches(preds, targets):
   absent = types.Targets(
     boxes=jnp.zeros_like(targets.boxes),

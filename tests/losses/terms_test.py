@@ -46,6 +46,17 @@ def test_focal_is_the_textbook_formula():
     np.testing.assert_allclose(actual, expected, rtol=2e-5)
 
 
+def test_focal_of_sure_logits():
+  """Compiled; the reference keeps p and 1 - p apart, in float64."""
+  logits = np.linspace(-40, 40, 161)
+  p, rest = 1 / (1 + np.exp(-logits)), 1 / (1 + np.exp(logits))
+  focal = jax.jit(terms.sigmoid_focal)
+  for target, right, wrong, alpha in ((1, p, rest, 0.25), (0, rest, p, 0.75)):
+    actual = focal(jnp.asarray(logits, jnp.float32), jnp.full(161, target > 0))
+    expected = -alpha * wrong**2 * np.log(right)
+    np.testing.assert_allclose(actual, expected, rtol=3e-6, atol=1e-9)
+
+
 def test_focal_stays_finite_for_large_logits():
   grad = jax.grad(lambda x: terms.sigmoid_focal(x, jnp.array(1.0)))(-1e4)
   assert np.isfinite(grad)
