@@ -12,7 +12,7 @@ import os
 import pathlib
 import urllib.error
 import urllib.request
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
@@ -20,6 +20,8 @@ import numpy as np
 from sgmg_jax import errors
 
 Tokenizer = Any  # transformers.PreTrainedTokenizerFast or SavedTokenizer
+
+_logger = logging.getLogger(__name__)
 
 _PROBE_SECONDS = 5
 _FILES = "tokenizer.json (or vocab.json and merges.txt), tokenizer_config.json"
@@ -110,9 +112,12 @@ class SavedTokenizer:
 
 
 def encode(
-  tokenizer: Tokenizer, expressions: Sequence[str], length: int
+  tokenizer: Tokenizer,
+  expressions: Sequence[str],
+  length: int,
+  on_truncation: Callable[[str], None] = _logger.warning,
 ) -> tuple[np.ndarray, np.ndarray]:
-  """Token ids of expressions, padded to one static length.
+  """Token ids of expressions, padded or truncated to one static length.
 
   The text is taken as it is; lower-casing is the data set's business.
 
@@ -120,12 +125,14 @@ def encode(
     tokenizer: from `load_tokenizer`.
     expressions: B sentences.
     length: L, tokens per sentence with the special ones.
+    on_truncation: called with a message for every sentence of more tokens: it
+      keeps the first L - 1 and its end token.
 
   Returns:
     tokens int32[B, L] and token_valid bool[B, L].
 
   Raises:
-    UserError: names an expression that is empty or longer than `length`.
+    UserError: names an expression that is empty.
   """
   for expression in expressions:
     if not isinstance(expression, str) or not expression.strip():
@@ -137,10 +144,11 @@ def encode(
   for row, expression in enumerate(expressions):
     ids = tokenizer(expression, truncation=False, verbose=False)["input_ids"]
     if len(ids) > length:
-      raise errors.UserError(
-        f"expression {_shortened(expression)!r} has {len(ids)} tokens, "
-        f"expected at most {length}"
+      on_truncation(
+        f"expression {_shortened(expression)!r} has {len(ids)} tokens, the "
+        f"model takes {length}: its end is cut off"
       )
+      ids = [*ids[: length - 1], ids[-1]]
     tokens[row, : len(ids)] = ids
     token_valid[row, : len(ids)] = True
   return tokens, token_valid

@@ -54,7 +54,7 @@ def run(args: argparse.Namespace) -> int:
   predictor = evaluate.ClipPredictor(
     sgmg.SgMg(sizes),
     checkpoint.tokenizer,
-    max_tokens=min(sizes.text_positions - sizes.pad_token_id - 1, 64),
+    max_tokens=min(sizes.max_tokens, 64),
   )
   with tqdm.tqdm(total=args.clips, unit="clip") as bar:
     results = evaluate.evaluate_refshapes(

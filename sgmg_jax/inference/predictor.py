@@ -262,8 +262,7 @@ class Predictor:
   def _encode_texts(self, expressions) -> list[types.TextFeatures]:
     if not expressions:
       raise errors.UserError("no expressions: expected at least one sentence")
-    # Positions start behind the padding id.
-    limit = self.variant.text_positions - self.variant.pad_token_id - 1
+    limit = self.variant.max_tokens
     tokens, valid = tokenizer_lib.encode(self._tokenizer, expressions, limit)
     texts = []
     for row, row_valid in zip(tokens, valid):

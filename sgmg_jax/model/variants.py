@@ -50,6 +50,11 @@ class Variant:
     object.__setattr__(self, "depths", tuple(self.depths))
     object.__setattr__(self, "swin_heads", tuple(self.swin_heads))
 
+  @property
+  def max_tokens(self) -> int:
+    """Tokens of the longest sentence; positions start behind the padding's."""
+    return self.text_positions - self.pad_token_id - 1
+
 
 VARIANTS = {
   "video_swin_t": Variant(),

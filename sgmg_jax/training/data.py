@@ -10,7 +10,7 @@ from __future__ import annotations
 import dataclasses
 import functools
 import json
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any, Protocol
 
 import jax
@@ -23,7 +23,7 @@ from sgmg_jax.errors import UserError
 from sgmg_jax.inference import preprocess
 from sgmg_jax.input_pipeline import batch as batch_lib
 from sgmg_jax.input_pipeline import pipeline, refshapes_batches
-from sgmg_jax.training import cells
+from sgmg_jax.training import cells, run_tokenizer
 
 _normalise = jax.jit(preprocess.normalise)
 
@@ -38,6 +38,7 @@ class TrainingData(Protocol):
     has_cells: whether batches have labels of cells.
     has_roles: whether these have roles in the sentences.
     position: JSON, where the next batch starts.
+    truncations: counts sentences that lost their end.
   """
 
   batch_size: int
@@ -46,6 +47,7 @@ class TrainingData(Protocol):
   has_roles: bool
   shapes: tuple[tuple[int, int], ...]
   position: dict[str, Any]
+  truncations: run_tokenizer.TruncationCounter
 
   def restore(self, position: dict[str, Any], step: int) -> None:
     """Goes to a saved position, after `step` batches.
@@ -74,6 +76,7 @@ class RefShapesData:
     self._spec, self._max_tokens = spec, max_tokens
     self._loader = dict(num_workers=num_workers, prefetch=prefetch)
     self._step = 0
+    self.truncations = run_tokenizer.TruncationCounter()
     self.batch_size = spec.batch_size
     self.shapes = (spec.bucket,)
     self.steps_per_epoch = None
@@ -98,7 +101,9 @@ class RefShapesData:
       self._spec, start=self._step, **self._loader
     )
     for batch in clips:
-      yield to_batch(batch, tokenizer, self._max_tokens, sharding)
+      yield to_batch(
+        batch, tokenizer, self._max_tokens, sharding, self.truncations
+      )
 
 
 class PipelineData:
@@ -106,6 +111,7 @@ class PipelineData:
 
   def __init__(self, pipe: pipeline.Pipeline, *, max_tokens: int):
     self._pipe, self._max_tokens = pipe, max_tokens
+    self.truncations = run_tokenizer.TruncationCounter()
     self.batch_size = pipe.global_batch_size
     self.shapes = pipe.shapes
     self.has_cells = self.has_roles = False
@@ -122,7 +128,9 @@ class PipelineData:
   def start(self, tokenizer, sharding):
     try:
       for batch in self._pipe:
-        yield to_batch(batch, tokenizer, self._max_tokens, sharding)
+        yield to_batch(
+          batch, tokenizer, self._max_tokens, sharding, self.truncations
+        )
     finally:
       self._pipe.close()
 
@@ -161,6 +169,7 @@ def to_batch(
   tokenizer: Any,
   max_tokens: int,
   sharding: jax.sharding.Sharding,
+  on_truncation: Callable[[str], None],
 ) -> types.Batch:
   """Tokenizes and normalises; frames travel as bytes.
 
@@ -169,12 +178,13 @@ def to_batch(
     tokenizer: of the model.
     max_tokens: static length of sentences.
     sharding: of all arrays, by their first axis.
+    on_truncation: see `tokenizer.encode`.
 
   Raises:
-    UserError: an expression longer than `max_tokens`.
+    UserError: an empty expression.
   """
   tokens, token_valid = tokenizer_lib.encode(
-    tokenizer, clips.expressions, max_tokens
+    tokenizer, clips.expressions, max_tokens, on_truncation
   )
   put = functools.partial(jax.make_array_from_process_local_data, sharding)
   size = put(clips.size)

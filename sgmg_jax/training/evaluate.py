@@ -20,7 +20,7 @@ from sgmg_jax.checkpoints import tokenizer as tokenizer_lib
 from sgmg_jax.inference import measures, preprocess
 from sgmg_jax.input_pipeline.refshapes import dataset
 from sgmg_jax.model import sgmg
-from sgmg_jax.training import forward
+from sgmg_jax.training import forward, run_tokenizer
 
 # (frames uint8[T, H, W, 3], E sentences) -> masks bool[E, T, H, W].
 Predict = Callable[[np.ndarray, Sequence[str]], np.ndarray]
@@ -38,6 +38,7 @@ class ClipPredictor:
   ):
     self._tokenizer = tokenizer
     self._max_tokens = max_tokens
+    self._truncations = run_tokenizer.TruncationCounter()
     self._group = group
 
     @jax.jit
@@ -81,7 +82,7 @@ class ClipPredictor:
       part = list(expressions[start : start + self._group])
       padded = part + part[:1] * (self._group - len(part))
       tokens, token_valid = tokenizer_lib.encode(
-        self._tokenizer, padded, self._max_tokens
+        self._tokenizer, padded, self._max_tokens, self._truncations
       )
       found = np.asarray(self._segment(params, video, tokens, token_valid))
       masks.append(found[: len(part), :count, :height, :width])

@@ -168,6 +168,11 @@ def train(config: ConfigDict, workdir: str | os.PathLike) -> dict[str, float]:
 
   # Model, tokenizer and data.
   variant = variants.get_variant(**config.model)
+  if config.tokenizer.max_tokens > variant.max_tokens:
+    raise UserError(
+      f"tokenizer.max_tokens = {config.tokenizer.max_tokens}: the model takes "
+      f"at most {variant.max_tokens}"
+    )
   model = sgmg.SgMg(variant, dtype=_get_dtype(config), remat=config.remat)
   source = data.open_data(config)
   checkpointer = checkpoint.Checkpointer(folder, keep=config.keep_checkpoints)
@@ -292,7 +297,11 @@ def train(config: ConfigDict, workdir: str | os.PathLike) -> dict[str, float]:
         metrics_lib.raise_on_nan(step - len(pending) + 1, step, means)
         seconds = time.time() - clock - train_step.seconds
         rate = len(pending) / seconds
-        means |= {"learning_rate": schedule(step - 1), "steps_per_second": rate}
+        means |= {
+          "learning_rate": schedule(step - 1),
+          "steps_per_second": rate,
+          "truncated_sentences": source.truncations.take(),
+        }
         writer.write_scalars(step, means)
         _logger.info(
           "step %d/%d: loss %.3f, %.2f steps/s",

@@ -144,6 +144,8 @@ def make_task(
     pooled = _POOLED_WEIGHT * measured["loss_pooled"]
     return measured["loss_words"] + pooled, measured
 
+  truncations = run_tokenizer.TruncationCounter()
+
   def batches(phase, start) -> Iterator[TextBatch]:
     spec = refshapes_sentence_batches.SentenceBatchSpec(
       **config.data,
@@ -157,7 +159,7 @@ def make_task(
     with contextlib.closing(made):
       for batch in made:
         encoded = tokenizer_lib.encode(
-          tokenizer, batch.texts, config.tokenizer.max_tokens
+          tokenizer, batch.texts, config.tokenizer.max_tokens, truncations
         )
         yield TextBatch(*encoded, batch.labels)
 

@@ -2,12 +2,37 @@
 
 from __future__ import annotations
 
+import logging
 import pathlib
 from typing import Any
 
 from sgmg_jax.checkpoints import tokenizer as tokenizer_lib
 from sgmg_jax.input_pipeline.refshapes import vocabulary
 from sgmg_jax.model import variants
+
+_logger = logging.getLogger(__name__)
+
+
+class TruncationCounter:
+  """What a run does about sentences of too many tokens: a single warning, and
+  their number; for `tokenizer.encode`.
+
+  Batches repeat sentences, so a message for each would fill the log.
+  """
+
+  def __init__(self):
+    self._warned, self._count = False, 0
+
+  def __call__(self, message: str) -> None:
+    self._count += 1
+    if not self._warned:
+      _logger.warning("%s (said once; tokenizer.max_tokens)", message)
+    self._warned = True
+
+  def take(self) -> int:
+    """Their number since last asked."""
+    count, self._count = self._count, 0
+    return count
 
 
 def get_tokenizer(

@@ -110,10 +110,24 @@ def test_empty_expression_is_named(tokenizer, expression):
   assert repr(expression) in str(error.value)
 
 
-def test_over_long_expression_is_named_and_counted(tokenizer):
-  tokenizer_lib.encode(tokenizer, ["the dog " * 3], 8)
-  with pytest.raises(errors.UserError, match="9 tokens, expected at most 8"):
-    tokenizer_lib.encode(tokenizer, ["a " + "the dog " * 3], 8)
+def test_over_long_expression_is_truncated_and_keeps_its_end_token(tokenizer):
+  said = []
+  sentences = ["the dog " * 3, "a " + "the dog " * 3]
+  tokens, valid = tokenizer_lib.encode(tokenizer, sentences, 8, said.append)
+  assert tokens.tolist() == [
+    [0, 7, 8, 7, 8, 7, 8, 2],
+    [0, 4, 7, 8, 7, 8, 7, 2],
+  ]
+  assert valid.all()
+  assert len(said) == 1
+  assert "'a the dog the dog the dog '" in said[0]
+  assert "9 tokens, the model takes 8" in said[0]
+
+
+def test_truncation_is_a_warning_by_default(tokenizer, caplog):
+  tokenizer_lib.encode(tokenizer, ["the dog " * 9], 8)
+  (record,) = caplog.records
+  assert record.levelname == "WARNING" and "20 tokens" in record.message
 
 
 def test_folder_of_roberta_files(byte_level_folder):

@@ -178,10 +178,15 @@ def test_bad_input_is_one_clear_line(model, frames):
 
   check("no expressions", frames, [])
   check("is empty", frames, ["the dog", "  "])
-  check("at most 38", frames, ["dog " * 40])
   check("window 0", frames, EXPRESSIONS, window=0)
   check("threshold 1.0", frames, EXPRESSIONS, threshold=1.0)
   check("no such file", "missing.mp4", EXPRESSIONS)
+
+
+def test_over_long_sentence_loses_its_end_with_a_warning(model, caplog):
+  texts = model._encode_texts(["dog " * 40, "dog " * 36])
+  assert "42 tokens, the model takes 38" in caplog.text
+  np.testing.assert_array_equal(texts[0].sentence, texts[1].sentence)
 
 
 def test_whole_clip_limit():

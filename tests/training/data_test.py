@@ -85,3 +85,18 @@ def test_missing_data_are_named(tmp_path):
   config.data.kind = "videos"
   with pytest.raises(UserError, match="data.kind"):
     data.open_data(config)
+
+
+def test_long_sentences_are_truncated_warned_of_once_and_counted(root, caplog):
+  config = _config("refer_ytvos.py:runlocal", root)
+  config.tokenizer.max_tokens = 2
+  source = data.open_data(config)
+  batches = source.start(
+    Tokenizer(), data_parallel.split(data_parallel.make_mesh(1))
+  )
+  tokens = [next(batches).token_valid for _ in range(2)]
+  batches.close()
+  assert all(valid.shape == (2, 2) and valid.all() for valid in tokens)
+  said = [r.message for r in caplog.records if "tokens" in r.message]
+  assert len(said) == 1 and "the model takes 2" in said[0]
+  assert [source.truncations.take() for _ in range(2)] == [4, 0]
