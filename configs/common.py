@@ -29,31 +29,41 @@ IMAGE_BUCKETS = (
 
 
 def parse_arg(arg, **defaults):
-  """Settings from the text behind the colon of `--config=file.py:text`.
+  """Settings from the text behind the colon of `--config=name:text`.
 
   Args:
-    arg: "key=value,flag,...", or None. A key alone means True.
+    arg: "key=value,flag,...", or None. A key alone means True; "help" names
+      the keys.
     **defaults: every key there is; a value takes its default's type.
 
   Returns:
     The defaults with what `arg` sets.
 
   Raises:
-    ValueError: unknown key, or a value of another type.
+    ValueError: unknown key, or a value of another type; says what is known.
   """
+  known = ", ".join(
+    key if value is False else f"{key}={value or 'NAME'}"
+    for key, value in defaults.items()
+  )
+  if arg == "help":
+    raise ValueError(f"takes {known}; several with commas between them")
   settings = dict(defaults)
   for part in filter(None, (arg or "").split(",")):
     key, _, value = part.partition("=")
     if key not in defaults:
-      known = ", ".join(defaults)
       raise ValueError(f"unknown config argument {key!r}; known: {known}")
     kind = type(defaults[key])
-    if kind is bool:
-      if value not in ("", "True", "False"):
-        raise ValueError(f"config argument {part!r}: expected True or False")
-      settings[key] = value != "False"
-    else:
-      settings[key] = kind(value)
+    try:
+      if kind is bool:
+        settings[key] = {"": True, "True": True, "False": False}[value]
+      else:
+        settings[key] = kind(value)
+    except (KeyError, ValueError):
+      expected = "True or False" if kind is bool else f"{key}={defaults[key]}"
+      raise ValueError(
+        f"config argument {part!r}: expected {expected}"
+      ) from None
   return settings
 
 

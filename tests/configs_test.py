@@ -1,11 +1,14 @@
 """Every config file loads, plain and shrunk."""
 
+import ast
 import pathlib
 import sys
 
 import pytest
+from ml_collections import ConfigDict
 
 from sgmg_jax.cli import train
+from sgmg_jax.training import config_forms
 
 CONFIGS = pathlib.Path(__file__).parents[1] / "configs"
 FILES = sorted(p.name for p in CONFIGS.glob("*.py") if p.name != "common.py")
@@ -56,3 +59,31 @@ def test_argument_is_typed(common):
   for bad in ("rse=96", "res=x", "runlocal=maybe"):
     with pytest.raises(ValueError):
       common.parse_arg(bad, **defaults)
+
+
+def _tuples(config, prefix=""):
+  for name, value in config.items():
+    if isinstance(value, ConfigDict):
+      yield from _tuples(value, f"{prefix}{name}.")
+    elif isinstance(value, tuple):
+      yield f"{prefix}{name}"
+
+
+@pytest.mark.parametrize("name", FILES)
+@pytest.mark.parametrize("arg", ["", ":runlocal"])
+def test_the_form_of_every_tuple_is_known(name, arg):
+  config = train.load_config(str(CONFIGS / name) + arg)
+  assert set(_tuples(config)) <= config_forms.FORMS.keys()
+
+
+@pytest.mark.parametrize("name", config_forms.FORMS)
+def test_examples_of_forms_have_them(name):
+  form = config_forms.FORMS[name]
+  config = ConfigDict()
+  *folders, last = name.split(".")
+  place = config
+  for folder in folders:
+    place[folder] = ConfigDict()
+    place = place[folder]
+  place[last] = ast.literal_eval(form.example)
+  config_forms.check(config)

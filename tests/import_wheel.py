@@ -8,7 +8,10 @@ import pathlib
 import sys
 
 root = pathlib.Path(sys.argv[1]).resolve()
-files = sorted((root / "sgmg_jax").rglob("*.py"))
+configs = root / "sgmg_jax/configs"
+files = sorted(
+  f for f in (root / "sgmg_jax").rglob("*.py") if f.parent != configs
+)
 assert files, f"no modules in {root}"
 for file in files:
   parts = file.relative_to(root).with_suffix("").parts
@@ -18,4 +21,9 @@ for file in files:
 for clash in ("kernels", "input_pipeline"):
   assert not (root / clash).exists(), f"{clash} at the wheel's top level"
 assert (root / "sgmg_jax/pretrained").is_dir(), "no bundled checkpoint"
+config_files = importlib.import_module("sgmg_jax.cli.config_files")
+assert config_files.FOLDER == configs, config_files.FOLDER
+for name in config_files.names():
+  config_files.load(name)
+assert "refer_ytvos" in config_files.names(), "no configs"
 print(f"{len(files)} modules import from the wheel")

@@ -99,6 +99,8 @@ def test_setup_lists_every_package():
   config = configparser.ConfigParser()
   config.read(ROOT / "setup.cfg")
   listed = set(config["options"]["packages"].split())
+  # Files that nobody imports from the package.
+  listed.remove("sgmg_jax.configs")
   packages = set()
   for path, file in modules():
     if file.name == "__init__.py":

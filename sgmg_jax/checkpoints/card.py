@@ -106,24 +106,4 @@ def variant_of(card: dict[str, Any], where: object) -> variants.Variant:
   sizes = card.get("variant")
   if not isinstance(sizes, dict):
     raise errors.UserError(f"{where}: card field variant is missing")
-  defaults = dataclasses.asdict(variants.Variant())
-  for key, value in sizes.items():
-    if key not in defaults:
-      raise errors.UserError(
-        f"{where}: unknown size {key!r} in the card's variant"
-      )
-    if not _is_like(value, defaults[key]):
-      raise errors.UserError(
-        f"{where}: size {key} is {value!r}, expected a value like "
-        f"{defaults[key]!r}"
-      )
-  return variants.Variant(**sizes)
-
-
-def _is_like(value: Any, default: Any) -> bool:
-  if isinstance(default, tuple):
-    return isinstance(value, list | tuple) and all(
-      isinstance(x, int) for x in value
-    )
-  kinds = int | float if isinstance(default, float) else int
-  return isinstance(value, kinds) and not isinstance(value, bool)
+  return variants.replace(variants.Variant(), sizes, f"{where}: card")

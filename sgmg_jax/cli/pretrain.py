@@ -32,7 +32,7 @@ the checkpoint of the part. Backbones and text encoders trained elsewhere
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-  train.add_arguments(parser)
+  train.add_arguments(parser, pretrain=True)
   parser.epilog = EPILOG
 
 

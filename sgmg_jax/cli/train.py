@@ -4,13 +4,10 @@ from __future__ import annotations
 
 import argparse
 import logging
-import pathlib
 import sys
 from collections.abc import Sequence
 
-from absl import flags
-from ml_collections import config_flags
-
+from sgmg_jax.cli import config_files
 from sgmg_jax.errors import UserError
 
 HELP = "train a model, or go on with a training that was interrupted"
@@ -30,26 +27,23 @@ the checkpoint that `sgmg segment` and `sgmg eval` take.
 """
 
 
-# What config files and their flags raise for bad input.
-_CONFIG_ERRORS = (
-  flags.Error,
-  AttributeError,
-  LookupError,
-  TypeError,
-  ValueError,
-)
+load_config = config_files.load
 
 
-def add_arguments(parser: argparse.ArgumentParser) -> None:
+def add_arguments(
+  parser: argparse.ArgumentParser, *, pretrain: bool = False
+) -> None:
   parser.epilog = EPILOG
   parser.formatter_class = argparse.RawDescriptionHelpFormatter
   parser.add_argument(
     "--config",
     required=True,
-    metavar="FILE[:ARG]",
-    help="config file, with an argument for its get_config",
+    metavar="NAME[:ARG]",
+    help="a config of --list or a file, with arguments for its get_config "
+    "(:help names them)",
   )
   parser.add_argument("--workdir", required=True, help="folder of the run")
+  add_listing(parser, pretrain=pretrain)
   parser.set_defaults(overrides=())
   parse = parser.parse_known_args
 
@@ -78,56 +72,18 @@ def split_overrides(args: Sequence[str]) -> tuple[list[str], list[str]]:
   return overrides, rest
 
 
-def load_config(spec: str, overrides: Sequence[str] = ()):
-  """The ConfigDict of `file.py[:arg]` with `--config.key=value` flags applied.
+def add_listing(parser: argparse.ArgumentParser, *, pretrain: bool) -> None:
+  """Adds `--list`, which prints the configs of a command and exits."""
 
-  Raises:
-    UserError: no such file, unknown key or argument, or a value of the wrong
-      type.
-  """
-  path = spec.partition(":")[0]
-  if not pathlib.Path(path).is_file():
-    raise UserError(f"--config: no file {path}")
-  folder = str(pathlib.Path(path).absolute().parent)
-  # Config files import their neighbours.
-  sys.path.insert(0, folder)
-  try:
-    if overrides:
-      _check_names(_parse(spec, ()), overrides)
-    return _parse(spec, overrides)
-  finally:
-    sys.path.remove(folder)
+  class List(argparse.Action):
+    def __call__(self, parser, *_):
+      for name, summary in config_files.summaries(pretrain=pretrain):
+        print(f"{name:18}{summary}")
+      parser.exit()
 
-
-def _parse(spec: str, overrides: Sequence[str]):
-  argv = ["sgmg train", f"--config={spec}", *overrides]
-  values = flags.FlagValues()
-  config_flags.DEFINE_config_file(
-    "config", flag_values=values, lock_config=True, sys_argv=argv
+  parser.add_argument(
+    "--list", action=List, nargs=0, help="print the configs there are, and exit"
   )
-  try:
-    values(argv)
-  except _CONFIG_ERRORS as error:
-    reason = str(error).strip().splitlines()
-    raise UserError(
-      f"--config {spec}: {reason[0] if reason else type(error).__name__}"
-    ) from error
-  return values.config
-
-
-def _check_names(config, overrides: Sequence[str]) -> None:
-  """Names the unknown field and its neighbours; ml_collections does not."""
-  for override in overrides:
-    flag = override.partition("=")[0]
-    place = config
-    # Indices of tuples, as in groups[0], are left to ml_collections.
-    for name in flag.removeprefix("--config.").partition("[")[0].split("."):
-      known = list(place.keys()) if hasattr(place, "keys") else []
-      if name not in known:
-        raise UserError(
-          f"{flag}: no field {name!r} there; known: {', '.join(known)}"
-        )
-      place = place[name]
 
 
 def run(args: argparse.Namespace) -> int:

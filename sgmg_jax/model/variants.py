@@ -7,6 +7,8 @@ bundled RefShapes model; `mu` is for tests.
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Mapping
+from typing import Any
 
 from sgmg_jax.errors import UserError
 
@@ -104,14 +106,40 @@ def get_variant(name: str, **overrides) -> Variant:
   """The named variant, with single sizes replaced.
 
   Raises:
-    UserError: unknown name or size.
+    UserError: unknown name or size, or a value of the wrong type.
   """
   if name not in VARIANTS:
     known = ", ".join(VARIANTS)
     raise UserError(f"unknown model variant {name!r}; known: {known}")
-  fields = {f.name for f in dataclasses.fields(Variant)}
-  if unknown := sorted(set(overrides) - fields):
-    raise UserError(
-      f"unknown model size {unknown[0]!r}; known: {', '.join(sorted(fields))}"
+  return replace(VARIANTS[name], overrides, "model")
+
+
+def replace(
+  variant: Variant, sizes: Mapping[str, Any], where: object
+) -> Variant:
+  """`variant` with some sizes replaced; `where` they are from, for messages.
+
+  Raises:
+    UserError: unknown size, or a value of the wrong type.
+  """
+  defaults = dataclasses.asdict(variant)
+  for name, value in sizes.items():
+    if name not in defaults:
+      raise UserError(
+        f"{where}: unknown size {name!r}; known: {', '.join(defaults)}"
+      )
+    if not _is_like(value, defaults[name]):
+      raise UserError(
+        f"{where}: size {name} is {value!r}, expected a value like "
+        f"{defaults[name]!r}"
+      )
+  return dataclasses.replace(variant, **sizes)
+
+
+def _is_like(value: Any, default: Any) -> bool:
+  if isinstance(default, tuple):
+    return isinstance(value, list | tuple) and all(
+      _is_like(x, default[0]) for x in value
     )
-  return dataclasses.replace(VARIANTS[name], **overrides)
+  kinds = int | float if isinstance(default, float) else int
+  return isinstance(value, kinds) and not isinstance(value, bool)

@@ -1,0 +1,93 @@
+"""Forms of the tuples in a config, checked before anything else starts.
+
+On a command line a forgotten comma or bracket still gives a tuple, only of
+another shape: `(".*", 1.0)` is no tuple of groups.
+"""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple
+
+from ml_collections import ConfigDict
+
+from sgmg_jax.errors import UserError
+
+_NUMBER = (int, float)
+
+
+class Form(NamedTuple):
+  """What a field holds.
+
+  Attributes:
+    names: of an entry's fields, for people; one: entries are plain values.
+    types: theirs, as `isinstance` takes them.
+    example: of the whole, as a flag's value.
+  """
+
+  names: str
+  types: tuple[Any, ...]
+  example: str
+
+
+_INTS = Form("a whole number", (int,), "(3,)")
+_STEPS = Form("a step", (int,), "(4000,5000)")
+_PATTERNS = Form("a regular expression", (str,), "('class_embed_.*',)")
+
+# By the dotted name of the field.
+FORMS = {
+  "data.sets": Form(
+    "(name, folder below data.root, how often it is listed)",
+    (str, str, int),
+    "(('own','my_data',1),)",
+  ),
+  "data.buckets": Form("(height, width)", (int, int), "((384,640),(640,384))"),
+  "data.kinds": Form("a kind of sentences", (str,), "('appearance','place')"),
+  "data.service": Form("an address", (str,), "('host:5050',)"),
+  "data.sizes.shorts": _INTS,
+  "data.sizes.recrop_shorts": _INTS,
+  "data.sizes.crop_shorts": _INTS,
+  "optimizer.groups": Form(
+    "(regular expression, multiplier of the learning rate or None)",
+    (str, (int, float, type(None))),
+    "(('text_encoder/.*',None),('.*',1.0))",
+  ),
+  "schedule.drop_steps": _STEPS,
+  "schedule.drop_epochs": Form("an epoch", (_NUMBER,), "(3,5)"),
+  "reinitialise": _PATTERNS,
+  "phases": Form(
+    "(frames, batch size, steps, learning rate)",
+    (int, int, int, _NUMBER),
+    "((1,16,1500,3e-3),)",
+  ),
+}
+
+
+def check(config: ConfigDict) -> None:
+  """Raises a UserError that names the first field of another form."""
+  for name, form in FORMS.items():
+    value = config
+    for key in name.split("."):
+      value = value.get(key) if isinstance(value, ConfigDict) else None
+    if value is None or _fits(value, form):
+      continue
+    raise UserError(
+      f'{name}: expected {form.names} each, such as "{form.example}", got '
+      f"{value!r}"
+    )
+
+
+def _fits(value: Any, form: Form) -> bool:
+  if not isinstance(value, tuple | list):
+    return False
+  if len(form.types) == 1:
+    value = [(entry,) for entry in value]
+  return all(
+    isinstance(entry, tuple | list)
+    and len(entry) == len(form.types)
+    and all(map(_is, entry, form.types))
+    for entry in value
+  )
+
+
+def _is(value: Any, kind: Any) -> bool:
+  return isinstance(value, kind) and not isinstance(value, bool)
