@@ -66,14 +66,15 @@ def open_images(
         f"image {path} is {size[1]}x{size[0]}: expected "
         f"{sizes[0][1]}x{sizes[0][0]} like {paths[0].name}"
       )
+  fps = fps or video_reader.DEFAULT_FPS
   return video_reader.VideoReader(
     name=name,
     height=sizes[0][0],
     width=sizes[0][1],
-    fps=fps or video_reader.DEFAULT_FPS,
+    fps=fps,
     num_frames=len(paths),
     rereadable=True,
-    open_frames=lambda: map(_read_image, paths),
+    open_frames=lambda: video_reader.evenly_timed(map(_read_image, paths), fps),
     names=stems,
   )
 

@@ -6,49 +6,61 @@ that no reader ever holds more than one decoded frame.
 
 from __future__ import annotations
 
-import dataclasses
 import itertools
+import os
 import pathlib
+import stat
 from collections.abc import Iterable, Iterator
-from typing import Any
+from typing import Any, Final, Literal
 
 import numpy as np
 
 from sgmg_jax import errors
-from sgmg_jax.inference import image_folder
-from sgmg_jax.inference.video_reader import DEFAULT_FPS, Frame, VideoReader
-from sgmg_jax.input_pipeline import video_decoder
+from sgmg_jax.inference import image_folder, video_file
+from sgmg_jax.inference.video_reader import (
+  DEFAULT_FPS,
+  Frame,
+  TimedFrame,
+  VideoReader,
+  evenly_timed,
+)
+
+# Of the overlay; beyond them no player keeps up.
+MIN_FPS: Final = 0.001
+MAX_FPS: Final = 1000
 
 
-def open_video(source: Any, fps: float | None = None) -> VideoReader:
+def open_video(
+  source: Any,
+  fps: float | None = None,
+  on_error: Literal["skip", "error"] = "skip",
+) -> VideoReader:
   """Opens a video without decoding more than its first frame.
 
   Args:
     source: path of a video (anything FFmpeg reads, gif included), of an image
       or of a folder of images; a uint8[T, H, W, 3] RGB array; an iterable of
       uint8[H, W, 3] RGB frames; or a `VideoReader`, returned as it is.
-    fps: frames per second; None takes the file's own, or `DEFAULT_FPS`.
+    fps: frames per second; None takes the file's own time stamps, or
+      `DEFAULT_FPS`.
+    on_error: what a damaged frame of a video file does: "skip" leaves it out,
+      counts it (`VideoReader.skipped`) and warns, "error" raises.
 
   Raises:
     UserError: nothing there, not readable, no frames, frames of several
       sizes, or an array of another type or shape. While iterating: a frame
       that cannot be decoded.
   """
-  if fps is not None and not 0 < fps <= 1000:
-    raise errors.UserError(f"fps {fps}: expected a number in (0, 1000]")
+  if fps is not None and not MIN_FPS <= fps <= MAX_FPS:
+    raise errors.UserError(
+      f"fps {fps}: expected a number from {MIN_FPS} to {MAX_FPS}"
+    )
+  if on_error not in ("skip", "error"):
+    raise errors.UserError(f"on_error {on_error!r}: expected skip or error")
   if isinstance(source, VideoReader):
-    return dataclasses.replace(source, fps=fps) if fps else source
-  if isinstance(source, str | pathlib.Path):
-    path = pathlib.Path(source).expanduser()
-    if not path.exists():
-      raise errors.UserError(f"video {path}: no such file or folder")
-    if path.is_dir():
-      return image_folder.open_folder(path, fps)
-    if path.stat().st_size == 0:
-      raise errors.UserError(f"video {path}: the file is empty")
-    if path.suffix.lower() in image_folder.IMAGE_SUFFIXES:
-      return image_folder.open_images(path.name, [path], fps)
-    return _open_file(path, fps)
+    return source.at_rate(fps) if fps else source
+  if isinstance(source, str | os.PathLike):
+    return _open_path(source, fps, on_error)
   if isinstance(source, np.ndarray):
     return _open_array(source, fps)
   if isinstance(source, Iterable):
@@ -57,6 +69,39 @@ def open_video(source: Any, fps: float | None = None) -> VideoReader:
     f"video of type {type(source).__name__}: expected a path, a "
     "uint8[T, H, W, 3] array or an iterable of frames"
   )
+
+
+def _open_path(source, fps: float | None, on_error: str) -> VideoReader:
+  try:
+    path = pathlib.Path(source).expanduser()
+    status = path.stat()
+  except FileNotFoundError as error:
+    advice = "; standard input is not read" if str(source) == "-" else ""
+    raise errors.UserError(
+      f"video {source}: no such file or folder{advice}"
+    ) from error
+  except (OSError, ValueError, RuntimeError) as error:
+    reason = getattr(error, "strerror", None) or error
+    raise errors.UserError(f"video {_shortened(source)}: {reason}") from error
+  if stat.S_ISDIR(status.st_mode):
+    return image_folder.open_folder(path, fps)
+  if not stat.S_ISREG(status.st_mode):
+    raise errors.UserError(
+      f"video {path}: a pipe or device, expected a file or folder (frames are "
+      "read more than once: save the video to a file first)"
+    )
+  if status.st_size == 0:
+    raise errors.UserError(f"video {path}: the file is empty")
+  if path.suffix.lower() in image_folder.IMAGE_SUFFIXES:
+    return image_folder.open_images(path.name, [path], fps)
+  reader = video_file.open_file(path, on_error)
+  return reader.at_rate(fps) if fps else reader
+
+
+def _shortened(path: Any) -> str:
+  """A name that fits into a message."""
+  name = os.fspath(path)
+  return name if len(name) <= 200 else f"{name[:100]}…{name[-100:]}"
 
 
 def _open_array(frames: np.ndarray, fps: float | None) -> VideoReader:
@@ -68,14 +113,15 @@ def _open_array(frames: np.ndarray, fps: float | None) -> VideoReader:
   if 0 in frames.shape:
     raise errors.UserError(f"video array {list(frames.shape)}: it is empty")
   num_frames, height, width, _ = frames.shape
+  fps = fps or DEFAULT_FPS
   return VideoReader(
     name="array",
     height=height,
     width=width,
-    fps=fps or DEFAULT_FPS,
+    fps=fps,
     num_frames=num_frames,
     rereadable=True,
-    open_frames=lambda: iter(frames),
+    open_frames=lambda: evenly_timed(frames, fps),
   )
 
 
@@ -87,20 +133,21 @@ def _open_iterator(source: Iterable[Frame], fps: float | None) -> VideoReader:
   expected = np.shape(first)
   _check_frame(first, 0, expected)
   frames = itertools.chain([first], iterator)
+  fps = fps or DEFAULT_FPS
   started = False
 
-  def open_frames() -> Iterator[Frame]:
+  def open_frames() -> Iterator[TimedFrame]:
     nonlocal started
     if started:
       raise errors.UserError("video iterator: its frames were already read")
     started = True
-    return _checked(frames, expected)
+    return evenly_timed(_checked(frames, expected), fps)
 
   return VideoReader(
     name="frames",
     height=expected[0],
     width=expected[1],
-    fps=fps or DEFAULT_FPS,
+    fps=fps,
     num_frames=None,
     rereadable=False,
     open_frames=open_frames,
@@ -136,16 +183,3 @@ def _check_frame(frame: Any, index: int, expected: tuple) -> Frame:
       f"expected {list(expected)} like the first"
     )
   return frame
-
-
-def _open_file(path: pathlib.Path, fps: float | None) -> VideoReader:
-  file = video_decoder.VideoFile.open(path)
-  return VideoReader(
-    name=path.name,
-    height=file.height,
-    width=file.width,
-    fps=fps or file.fps or DEFAULT_FPS,
-    num_frames=file.num_frames,
-    rereadable=True,
-    open_frames=file.frames,
-  )

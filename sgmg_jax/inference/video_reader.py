@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable, Iterator
-from typing import Final
+from collections.abc import Callable, Iterable, Iterator
+from typing import Final, NamedTuple
 
 import numpy as np
 
@@ -12,6 +12,20 @@ import numpy as np
 DEFAULT_FPS: Final = 10.0
 
 Frame = np.ndarray  # uint8[H, W, 3], RGB
+
+
+class TimedFrame(NamedTuple):
+  """A frame and its place in the source.
+
+  Attributes:
+    pixels: uint8[H, W, 3], RGB.
+    time: seconds since the first frame.
+    number: index in the source, which counts frames that are skipped.
+  """
+
+  pixels: Frame
+  time: float
+  number: int
 
 
 @dataclasses.dataclass(frozen=True)
@@ -22,11 +36,15 @@ class VideoReader:
     name: what messages and result files call it.
     height: rows of a frame, in pixels, after any rotation.
     width: columns of a frame.
-    fps: frames per second.
+    fps: frames per second, on the average.
     num_frames: number of frames as far as known: exact for folders and
       arrays, as the header says for video files, None for iterators.
     rereadable: True if it can be iterated more than once.
+    open_frames: starts at the first frame.
     names: file stems of the frames of an image folder, else None.
+    pixel_aspect: width of a pixel over its height. Frames and masks have the
+      stored size; the model and pictures of results see it stretched.
+    skipped: numbers of the damaged frames that the last iteration left out.
   """
 
   name: str
@@ -35,12 +53,36 @@ class VideoReader:
   fps: float
   num_frames: int | None
   rereadable: bool
-  open_frames: Callable[[], Iterator[Frame]] = dataclasses.field(repr=False)
+  open_frames: Callable[[], Iterator[TimedFrame]] = dataclasses.field(
+    repr=False
+  )
   names: tuple[str, ...] | None = dataclasses.field(default=None, repr=False)
+  pixel_aspect: float = 1.0
+  skipped: list[int] = dataclasses.field(default_factory=list, repr=False)
 
   def __iter__(self) -> Iterator[Frame]:
+    return (frame.pixels for frame in self.timed())
+
+  def timed(self) -> Iterator[TimedFrame]:
+    """Iterates over frames with their times and numbers."""
+    self.skipped.clear()
     return self.open_frames()
 
-  def frame_name(self, index: int) -> str:
-    """Name of frame `index` in result files."""
-    return self.names[index] if self.names else f"{index:05d}"
+  def at_rate(self, fps: float) -> VideoReader:
+    """The same frames at another rate, a constant one."""
+
+    def open_frames():
+      for frame in self.open_frames():
+        yield frame._replace(time=frame.number / fps)
+
+    return dataclasses.replace(self, fps=fps, open_frames=open_frames)
+
+  def frame_name(self, number: int) -> str:
+    """Name of a frame in result files."""
+    return self.names[number] if self.names else f"{number:05d}"
+
+
+def evenly_timed(frames: Iterable[Frame], fps: float) -> Iterator[TimedFrame]:
+  """Numbers frames that come at a constant rate."""
+  for number, pixels in enumerate(frames):
+    yield TimedFrame(pixels, number / fps, number)
