@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import os
 import pathlib
 import shutil
@@ -11,43 +12,135 @@ from collections.abc import Iterator
 
 from sgmg_jax import errors
 
+# What only writing meets: the disk is full, over quota, read-only.
+_REFUSALS = {errno.EDQUOT, errno.EFBIG, errno.ENOSPC, errno.EROFS}
+# Written to find out whether a disk is full.
+_PROBE_BYTES = 1 << 20
+
 
 @contextlib.contextmanager
 def output(
-  path: str | os.PathLike, *, overwrite: bool = False
+  path: str | os.PathLike, *, overwrite: bool = False, num_bytes: int = 0
 ) -> Iterator[pathlib.Path]:
   """Yields a temporary path that becomes `path` when the block succeeds.
 
   The block makes a file or a directory there. If it raises, the temporary
-  output goes and whatever was at `path` stays.
+  output goes and whatever was at `path` stays. A symbolic link stays one: what
+  it points to is made or replaced.
+
+  Args:
+    path: of the file or directory.
+    overwrite: replace what is there.
+    num_bytes: that the output takes at least; a disk with less space is
+      refused before anything is written.
 
   Raises:
-    UserError: `path` exists and `overwrite` is not set, or its parent cannot
-      be written.
+    UserError: `path` exists and `overwrite` is not set, it cannot be replaced
+      as a whole, or it or its parent cannot be written (no permission, the
+      disk is full).
   """
-  path = pathlib.Path(path).expanduser().absolute()
-  if path.exists() and not overwrite:
-    raise errors.UserError(f"{path} exists already: choose another name")
-  try:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    # In the same folder: only there is a rename one atomic step.
-    scratch = pathlib.Path(
-      tempfile.mkdtemp(prefix=f".{path.name}.", suffix=".tmp", dir=path.parent)
-    )
-  except OSError as error:
-    raise errors.UserError(
-      f"cannot write {path}: {error.strerror or error}"
-    ) from error
-  try:
-    new, old = scratch / "new", scratch / "old"
-    yield new
-    if path.exists():
-      os.replace(path, old)
+  named, path = path, resolve(path)
+  if os.path.exists(path):
+    if not overwrite:
+      raise errors.UserError(f"{named} exists already: choose another name")
+    check_replaceable(named)
+  with contextlib.ExitStack() as stack:
     try:
-      os.replace(new, path)
-    except BaseException:
-      if old.exists():
-        os.replace(old, path)
+      # Or a name too long would be found when all is done.
+      with contextlib.suppress(FileNotFoundError, NotADirectoryError):
+        path.lstat()
+      _make_parents(path, stack)
+      # In the same folder: only there is a rename one atomic step.
+      scratch = pathlib.Path(
+        tempfile.mkdtemp(
+          # Short enough for a name of any length.
+          prefix=f".{path.name[:40]}.",
+          suffix=".tmp",
+          dir=path.parent,
+        )
+      )
+      stack.callback(shutil.rmtree, scratch, ignore_errors=True)
+      if shutil.disk_usage(scratch).free < num_bytes:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+    except OSError as error:
+      raise _cannot_write(named, error) from error
+    new, old = scratch / "new", scratch / "old"
+    try:
+      yield new
+    except errors.UserError:
       raise
-  finally:
-    shutil.rmtree(scratch, ignore_errors=True)
+    except Exception as error:
+      if refusal := _refusal(error, scratch):
+        raise _cannot_write(named, refusal) from error
+      raise
+    try:
+      if os.path.exists(path):
+        os.replace(path, old)
+      try:
+        os.replace(new, path)
+      except BaseException:
+        if old.exists():
+          os.replace(old, path)
+        raise
+    except OSError as error:
+      raise _cannot_write(named, error) from error
+
+
+def resolve(path: str | os.PathLike) -> pathlib.Path:
+  """Absolute path without symbolic links, which need not exist.
+
+  Raises:
+    UserError: the links lead in a circle.
+  """
+  resolved = pathlib.Path(os.path.realpath(pathlib.Path(path).expanduser()))
+  if os.path.islink(resolved):
+    raise errors.UserError(f"{path}: its symbolic links lead in a circle")
+  return resolved
+
+
+def check_replaceable(path: str | os.PathLike) -> None:
+  """Raises a UserError if `output` could not replace what is at `path`.
+
+  A mount point cannot be moved, and the user's shell would stay behind in the
+  old folder.
+  """
+  resolved = resolve(path)
+  mounted = resolved.is_mount()
+  if mounted or pathlib.Path.cwd().is_relative_to(resolved):
+    what = "a mount point" if mounted else "the folder you are in"
+    raise errors.UserError(
+      f"{path} is {what} and cannot be replaced: expected a new folder, such "
+      f"as {pathlib.Path(path) / 'out'}"
+    )
+
+
+def _make_parents(path: pathlib.Path, stack: contextlib.ExitStack) -> None:
+  """Makes them; those still empty when `stack` closes go again."""
+  missing = [parent for parent in path.parents if not os.path.exists(parent)]
+  for parent in reversed(missing):
+    parent.mkdir(exist_ok=True)
+    stack.callback(_remove_empty, parent)
+
+
+def _remove_empty(folder: pathlib.Path) -> None:
+  with contextlib.suppress(OSError):
+    folder.rmdir()
+
+
+def _refusal(error: Exception, scratch: pathlib.Path) -> OSError | None:
+  """The file system's reason for a failure, if it was the cause."""
+  cause: BaseException | None = error
+  while cause is not None:
+    if isinstance(cause, OSError) and cause.errno in _REFUSALS:
+      return cause
+    cause = cause.__cause__ or cause.__context__
+  # Libraries say in many ways that a disk is full: ask the disk.
+  try:
+    (scratch / "probe").write_bytes(b"\0" * _PROBE_BYTES)
+  except OSError as full:
+    return full
+  return None
+
+
+def _cannot_write(path: str | os.PathLike, error: OSError) -> errors.UserError:
+  return errors.UserError(f"cannot write {path}: {error.strerror or error}")

@@ -75,9 +75,13 @@ def save(
   variant = card_lib.variant_of(card, directory)
   _check(params, variant, card, directory)
   _check_tokenizer(tokenizer, variant, card, directory)
-  with atomic.output(directory, overwrite=overwrite) as new:
+  arrays = jax.tree.map(np.asarray, params)
+  # Orbax meets a full disk with pages of tracebacks.
+  num_bytes = sum(leaf.nbytes for leaf in jax.tree.leaves(arrays))
+  with atomic.output(
+    directory, overwrite=overwrite, num_bytes=num_bytes
+  ) as new:
     new.mkdir()
-    arrays = jax.tree.map(np.asarray, params)
     _orbax().save(new / "params", args=ocp.args.PyTreeSave(arrays))
     # Orbax notes here where the folder lay while it was written.
     marker = new / "params" / "commit_success.txt"

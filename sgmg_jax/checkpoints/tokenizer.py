@@ -132,12 +132,17 @@ def encode(
     tokens int32[B, L] and token_valid bool[B, L].
 
   Raises:
-    UserError: names an expression that is empty.
+    UserError: names an expression that is empty or not valid Unicode.
   """
   for expression in expressions:
     if not isinstance(expression, str) or not expression.strip():
       raise errors.UserError(
         f"expression {expression!r} is empty: expected a sentence"
+      )
+    # What Python makes of bytes in another encoding, or of half a character.
+    if any("\ud800" <= character <= "\udfff" for character in expression):
+      raise errors.UserError(
+        f"expression {expression!r} is not text in UTF-8: expected a sentence"
       )
   tokens = np.full((len(expressions), length), tokenizer.pad_token_id, np.int32)
   token_valid = np.zeros((len(expressions), length), bool)

@@ -267,10 +267,11 @@ def check_out(path: str | os.PathLike, overwrite: bool) -> None:
   folder that holds anything besides results is never touched.
   """
   path = pathlib.Path(path).expanduser()
-  if not path.exists():
+  if not os.path.exists(path):
     return
   if not path.is_dir():
     raise errors.UserError(f"out {path}: a file, expected a folder to make")
+  atomic.check_replaceable(path)
   names = {entry.name for entry in path.iterdir()}
   if not names:
     return

@@ -1,6 +1,10 @@
 """The table of commands, help, and how errors come out."""
 
+import errno
+import io
+import os
 import pathlib
+import signal
 import subprocess
 import sys
 
@@ -50,13 +54,129 @@ def test_version_and_unknown_command(capsys):
   assert exit_.value.code == 2
 
 
-def test_interruption_is_not_a_traceback(monkeypatch, capsys):
-  def stop(args):
-    raise KeyboardInterrupt
+@pytest.fixture
+def command(monkeypatch):
+  """Makes `sgmg demo` run something else."""
+  return lambda run: monkeypatch.setattr("sgmg_jax.cli.demo.run", run)
 
-  monkeypatch.setattr("sgmg_jax.cli.demo.run", stop)
+
+def _raise(error):
+  def run(args):
+    raise error
+
+  return run
+
+
+def test_interruption_is_not_a_traceback(command, capsys):
+  command(_raise(KeyboardInterrupt()))
   assert cli.main(["demo"]) == 130
   assert capsys.readouterr().err == "sgmg: interrupted\n"
+
+
+@pytest.mark.parametrize(
+  "number, said",
+  [(signal.SIGTERM, "terminated"), (signal.SIGHUP, "the terminal is gone")],
+)
+def test_signals_clean_up_as_an_interruption(command, capsys, number, said):
+  cleaned = []
+
+  def run(args):
+    try:
+      signal.raise_signal(number)
+    finally:
+      cleaned.append(True)
+
+  command(run)
+  assert cli.main(["demo"]) == 128 + number
+  assert cleaned
+  assert capsys.readouterr().err == f"sgmg: {said}\n"
+  assert signal.getsignal(number) is signal.SIG_DFL
+
+
+def test_ignored_signals_stay_ignored(command):
+  def run(args):
+    signal.raise_signal(signal.SIGHUP)
+    return 0
+
+  command(run)
+  before = signal.signal(signal.SIGHUP, signal.SIG_IGN)
+  try:
+    assert cli.main(["demo"]) == 0
+    assert signal.getsignal(signal.SIGHUP) is signal.SIG_IGN
+  finally:
+    signal.signal(signal.SIGHUP, before)
+
+
+@pytest.mark.parametrize(
+  "error, line",
+  [
+    (PermissionError(errno.EACCES, "Permission denied", "a/b"), "a/b: Perm"),
+    (OSError(errno.EROFS, "Read-only file system"), "Read-only file system"),
+    (OSError("cannot identify image"), "cannot identify image"),
+    (MemoryError("Unable to allocate 3 TiB"), "out of memory Unable to all"),
+  ],
+)
+def test_the_system_refuses_in_one_line(command, capsys, error, line):
+  command(_raise(error))
+  assert cli.main(["demo"]) == 2
+  text = capsys.readouterr().err
+  assert text.startswith(f"sgmg: error: {line}") and text.count("\n") == 1
+
+
+def test_what_a_terminal_cannot_show_is_escaped(command, monkeypatch):
+  """ASCII terminals, names that are not UTF-8."""
+  out, err = (io.TextIOWrapper(io.BytesIO(), "ascii") for _ in range(2))
+  monkeypatch.setattr(sys, "stdout", out)
+  monkeypatch.setattr(sys, "stderr", err)
+
+  def run(args):
+    print("caf\xe9 \u2026 \udce9")
+    raise sgmg_jax.UserError("no file caf\xe9")
+
+  command(run)
+  assert cli.main(["demo"]) == 2
+  assert out.buffer.getvalue() == b"caf\\xe9 \\u2026 \\udce9\n"
+  err.flush()
+  assert err.buffer.getvalue() == b"sgmg: error: no file caf\\xe9\n"
+
+
+def _sgmg(*arguments, stdout=None, **variables):
+  # Unbuffered, argparse itself would meet a full disk, and ignore it.
+  variables = os.environ | {"PYTHONUNBUFFERED": ""} | variables
+  return subprocess.run(
+    [sys.executable, "-m", "sgmg_jax", *arguments],
+    stdout=stdout,
+    stderr=subprocess.PIPE,
+    text=True,
+    env=variables,
+  )
+
+
+@pytest.mark.parametrize("platforms", ["cuda", "abacus", "cpu,abacus"])
+def test_platforms_that_are_not_there(platforms, tmp_path):
+  found = _sgmg(
+    "convert",
+    "refshapes-mini",
+    str(tmp_path / "x.safetensors"),
+    JAX_PLATFORMS=platforms,
+  )
+  assert found.returncode == 2 and found.stderr.count("\n") == 1
+  assert found.stderr.startswith(f"sgmg: error: JAX_PLATFORMS={platforms}: ")
+  assert not list(tmp_path.iterdir())
+
+
+def test_output_that_cannot_be_written():
+  """A reader that has gone is no error; a full disk is one line."""
+  reader, writer = os.pipe()
+  os.close(reader)
+  with os.fdopen(writer, "w") as gone:
+    found = _sgmg("--help", stdout=gone)
+  assert (found.returncode, found.stderr) == (141, "")
+  if os.path.exists("/dev/full"):
+    with open("/dev/full", "w") as full:
+      found = _sgmg("--help", stdout=full)
+    assert found.returncode == 2
+    assert found.stderr == "sgmg: error: No space left on device\n"
 
 
 def test_help_waits_for_nothing_heavy():

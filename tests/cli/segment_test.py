@@ -65,6 +65,16 @@ def test_segment_writes_results(command, tmp_path, capsys):
   assert "8/8 frames" in output.err
 
 
+def test_a_linked_folder_gets_the_results(command, tmp_path):
+  (tmp_path / "disk").mkdir()
+  (tmp_path / "out").symlink_to("disk")
+  assert _run(command, "--quiet") == 0
+  assert (tmp_path / "out").is_symlink()
+  assert (tmp_path / "disk" / "results.json").exists()
+  assert _run(command, "--quiet", "--overwrite") == 0
+  assert (tmp_path / "out").is_symlink()
+
+
 def test_options_reach_the_predictor(command, tmp_path, capsys):
   assert _run(command, "--threshold", "0.9", "--quiet", "--fps", "4") == 0
   strict = json.loads((tmp_path / "out" / "results.json").read_text())
@@ -86,6 +96,7 @@ def test_options_reach_the_predictor(command, tmp_path, capsys):
     ("video", "frameless.mp4", "no video stream"),
     ("video", "folder", "no images"),
     ("expression", [" "], "is empty"),
+    ("expression", ["caf\udce9"], "is not text in UTF-8"),
     ("expression", ["dog " * 40], "at most 38"),
     ("checkpoint", "no-such-model", "no checkpoint 'no-such-model'"),
     ("checkpoint", "folder", "no native checkpoint"),
@@ -94,6 +105,7 @@ def test_options_reach_the_predictor(command, tmp_path, capsys):
     ("fps", "0", "fps 0.0"),
     ("out", "corrupt.mp4", "a file"),
     ("out", "full", "not empty"),
+    ("out", "/dev/null/out", "cannot write /dev/null/out"),
   ],
 )
 def test_bad_input_is_one_line_and_code_2(
