@@ -21,7 +21,9 @@ ALLOWED = {
   "model": {"kernels", "types", "errors"},
   "checkpoints": {"model", "types", "errors"},
   "inference": {"model", "checkpoints", "input_pipeline", "types", "errors"},
+  "evaluation": {"inference", "input_pipeline", "types", "errors"},
   "training": {
+    "evaluation",
     "inference",
     "input_pipeline",
     "losses",

@@ -165,7 +165,8 @@ def _score(folder: pathlib.Path, truth: Any, expressions) -> list[float]:
   """Prints J and F of a result folder; returns J&F of each expression."""
   import numpy as np
 
-  from sgmg_jax.inference import measures, results
+  from sgmg_jax.evaluation import measures
+  from sgmg_jax.inference import results
 
   saved = json.loads((folder / "results.json").read_text())
   scores = []

@@ -17,7 +17,8 @@ import numpy as np
 
 from sgmg_jax import types
 from sgmg_jax.checkpoints import tokenizer as tokenizer_lib
-from sgmg_jax.inference import measures, preprocess
+from sgmg_jax.evaluation import measures
+from sgmg_jax.inference import preprocess
 from sgmg_jax.input_pipeline.refshapes import dataset
 from sgmg_jax.model import sgmg
 from sgmg_jax.training import forward, run_tokenizer

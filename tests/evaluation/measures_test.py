@@ -7,7 +7,7 @@ import pathlib
 import numpy as np
 import pytest
 
-from sgmg_jax.inference import measures
+from sgmg_jax.evaluation import bit_masks, measures
 
 GOLDEN = pathlib.Path(__file__).parents[1] / "golden/eval"
 CASES = json.loads((GOLDEN / "jf_cases.json").read_text())
@@ -44,7 +44,9 @@ def test_every_official_case(case, arrays):
 def test_dilation_is_a_disk(radius):
   maps = np.random.RandomState(radius).rand(2, 23, 31) > 0.99
   maps[0, 0, 0] = True
-  actual = measures.dilate(maps, radius)
+  packed = bit_masks.dilate(bit_masks.pack(maps, radius), radius)
+  bits = np.unpackbits(packed.view(np.uint8), axis=-1, bitorder="little")
+  actual = bits[..., :31]
   y, x = np.mgrid[:23, :31]
   for i in range(2):
     expected = np.zeros((23, 31), bool)
@@ -61,6 +63,38 @@ def test_stacked_frames_equal_single_frames():
     stacked = measure(pred, truth, void)
     assert stacked.shape == (3, 4)
     assert stacked[1, 2] == measure(pred[1, 2], truth[1, 2], void[1, 2])
+
+
+@pytest.mark.parametrize("width", [1, 2, 63, 64, 65, 127, 128])
+def test_words_end_anywhere(width):
+  """Pairs of stacked masks against the definition, at every word's end."""
+  random = np.random.RandomState(width)
+  pred, truth = random.rand(3, 9, width) > 0.7, random.rand(2, 9, width) > 0.7
+  precision, recall = measures.boundary_shares(pred, truth)
+  radius = measures.boundary_radius(9, width)
+  for i in range(3):
+    for j in range(2):
+      p, t = (set(zip(*np.nonzero(_edges(m)))) for m in (pred[i], truth[j]))
+      assert precision[i, j] == pytest.approx(_share(p, t, radius))
+      assert recall[i, j] == pytest.approx(_share(t, p, radius))
+
+
+def _edges(mask):
+  height, width = mask.shape
+  edges = np.zeros_like(mask)
+  for y, x in np.ndindex(height, width):
+    others = [(y + 1, x), (y, x + 1), (y + 1, x + 1)]
+    edges[y, x] = any(
+      v < height and u < width and mask[v, u] != mask[y, x] for v, u in others
+    )
+  return edges
+
+
+def _share(points, others, radius):
+  if not points:
+    return 1
+  near = lambda a: any(math.dist(a, b) <= radius for b in others)
+  return sum(map(near, points)) / len(points)
 
 
 def test_known_radii():

@@ -1,0 +1,1 @@
+"""Metrics and protocols of the R-VOS benchmarks, in numpy."""
