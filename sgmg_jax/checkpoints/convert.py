@@ -106,7 +106,8 @@ def tell_kind(state_dict: StateDict, source: object = "state dict") -> str:
   if any(key.startswith(_TEXT) for key in state_dict):
     return "sgmg"
   if any(
-    key.endswith("embeddings.word_embeddings.weight") for key in state_dict
+    key.removeprefix("roberta.") == "embeddings.word_embeddings.weight"
+    for key in state_dict
   ):
     return "roberta"
   for key in ("backbone.patch_embed.proj.weight", "patch_embed.proj.weight"):

@@ -1,20 +1,15 @@
 """Weight files of the PyTorch world: .pth, .pt, .bin and .safetensors.
 
-Files of pickles are read with PyTorch's weights-only reader, which runs no
-code of theirs; `argparse.Namespace`, in which released checkpoints keep their
-command line, is the one addition. Safetensors files need no PyTorch.
+All are read without PyTorch; `checkpoints/torch` reads what `torch.save` wrote
+and runs nothing of it. Only writing .pth needs PyTorch.
 """
 
 from __future__ import annotations
 
-import argparse
 import dataclasses
 import hashlib
 import os
 import pathlib
-import pickle
-import re
-import warnings
 from collections.abc import Mapping
 from typing import Any
 
@@ -24,13 +19,17 @@ import safetensors
 from safetensors import numpy as safetensors_numpy
 
 from sgmg_jax import errors
+from sgmg_jax.checkpoints.torch import lookalikes, plain_types, pth
 
 PICKLED = (".pth", ".pt", ".bin")
 SAFE = (".safetensors",)
 SUFFIXES = PICKLED + SAFE
 
 # Where published checkpoints keep their state dict.
-_HOLDERS = ("model", "state_dict")
+_HOLDERS = ("model", "state_dict", "model_state_dict")
+# What wrappers of a model put before every name: DistributedDataParallel,
+# torch.compile, a class that keeps the model in an attribute.
+_WRAPPERS = ("module.", "_orig_mod.", "model.")
 _SAFE_DTYPES = {
   "F64": np.float64,
   "F32": np.float32,
@@ -47,7 +46,10 @@ _SAFE_DTYPES = {
 
 @dataclasses.dataclass(frozen=True)
 class WeightFile:
-  """A file's state dict: numpy arrays by name, and the other entries."""
+  """A file's state dict: numpy arrays by name, and the other entries.
+
+  Tensors among these are descriptions, their numbers were not read.
+  """
 
   state_dict: dict[str, np.ndarray]
   extras: dict[str, Any]
@@ -57,27 +59,32 @@ def read(path: str | os.PathLike) -> WeightFile:
   """Reads a weight file, running none of the code it may carry.
 
   Raises:
-    UserError: no such file, not a weight file, damaged, in need of PyTorch
-      where that is not installed, or holding more than weights.
+    UserError: no such file, not a weight file, damaged, or holding more than
+      weights and plain values.
   """
   path = pathlib.Path(path)
-  if not path.is_file():
-    raise errors.UserError(f"no such file: {path}")
-  if path.suffix in SAFE:
-    return WeightFile(_read_safetensors(path), {})
-  if path.suffix not in PICKLED:
+  if not os.path.isfile(path):
+    what = "is no file" if os.path.exists(path) else "no such file"
+    raise errors.UserError(f"{what}: {path}")
+  if path.suffix not in SUFFIXES:
     raise errors.UserError(
       f"{path} is no weight file: expected one of {', '.join(SUFFIXES)}"
     )
-  content = _unpickle(path)
-  if not isinstance(content, Mapping):
-    raise errors.UserError(
-      f"{path} holds a {type(content).__name__}, expected a state dict"
-    )
-  holder = next((k for k in _HOLDERS if _is_mapping(content.get(k))), None)
-  entries = content[holder] if holder else content
-  extras = {k: v for k, v in content.items() if k != holder} if holder else {}
-  return WeightFile(_arrays(path, entries), extras)
+  lookalikes.refuse(path)
+  if path.suffix in SAFE:
+    return WeightFile(_unwrapped(_read_safetensors(path)), {})
+  with pth.PthFile(path) as file:
+    content = file.content
+    if not isinstance(content, Mapping):
+      raise errors.UserError(
+        f"{path} holds a {type(content).__name__}, expected a state dict"
+      )
+    for holder in _HOLDERS:
+      if isinstance(content.get(holder), Mapping):
+        extras = {k: v for k, v in content.items() if k != holder}
+        arrays = _arrays(path, file, content[holder])
+        return WeightFile(_unwrapped(arrays), extras)
+    return WeightFile(_unwrapped(_arrays(path, file, content)), {})
 
 
 def write(
@@ -86,7 +93,7 @@ def write(
   """Writes a state dict as kind "safetensors" or "pth" ({"model": …}).
 
   Raises:
-    UserError: "pth" without PyTorch.
+    UserError: "pth" where PyTorch is not installed.
   """
   arrays = {k: np.asarray(v, order="C") for k, v in state_dict.items()}
   if kind == "safetensors":
@@ -108,68 +115,66 @@ def sha256(path: str | os.PathLike) -> str:
 def _read_safetensors(path: pathlib.Path) -> dict[str, np.ndarray]:
   # By hand: safetensors' own numpy reader does not know bfloat16.
   try:
-    entries = safetensors.deserialize(path.read_bytes())
-    return {
+    entries = dict(safetensors.deserialize(path.read_bytes()))
+    arrays = {
       name: np.frombuffer(entry["data"], _SAFE_DTYPES[entry["dtype"]]).reshape(
         entry["shape"]
       )
-      for name, entry in entries
+      for name, entry in entries.items()
+      if entry["dtype"] in _SAFE_DTYPES
     }
-  except KeyError as error:
-    raise errors.UserError(
-      f"{path} holds arrays of type {error}, which is not supported"
-    ) from error
-  except safetensors.SafetensorError as error:
-    raise errors.UserError(
-      f"{path} is damaged or no safetensors file ({error})"
-    ) from error
-
-
-def _unpickle(path: pathlib.Path) -> Any:
-  torch = _torch(f"reading {path.name}")
-  try:
-    with (
-      warnings.catch_warnings(),
-      torch.serialization.safe_globals([argparse.Namespace]),
-    ):
-      warnings.simplefilter("ignore")
-      return torch.load(path, map_location="cpu", weights_only=True)
-  except pickle.UnpicklingError as error:
-    code = re.search(r"GLOBAL (\S+)", str(error))
-    raise errors.UserError(
-      f"{path} refused: it holds {code[1] if code else 'a pickle'}, which "
-      "could run code; expected weights only"
-    ) from error
-  # A damaged file makes the reader raise whatever its content leads to.
-  except Exception as error:
+  # ValueError and OverflowError: shapes that NumPy does not take.
+  except (safetensors.SafetensorError, ValueError, OverflowError) as error:
     reason = str(error).strip().partition("\n")[0][:120]
     raise errors.UserError(
-      f"{path} is damaged or no PyTorch weight file "
-      f"({type(error).__name__}: {reason})"
+      f"{path} is damaged, incomplete or no safetensors file ({reason})"
     ) from error
+  special = [
+    f"{name} is of {entry['dtype']}"
+    for name, entry in entries.items()
+    if name not in arrays
+  ]
+  _raise_on_misfits(path, special, [] if entries else ["nothing"])
+  return arrays
 
 
-def _arrays(path: pathlib.Path, entries: Mapping) -> dict[str, np.ndarray]:
-  torch = _torch(f"reading {path.name}")
-  others = [k for k, v in entries.items() if not torch.is_tensor(v)]
-  if others or not entries:
+def _arrays(
+  path: pathlib.Path, file: pth.PthFile, entries: Mapping
+) -> dict[str, np.ndarray]:
+  special, others = [], [] if entries else ["nothing"]
+  for key, value in entries.items():
+    if isinstance(value, plain_types.Unsupported):
+      special.append(f"{key} is {value.what}")
+    elif not isinstance(value, plain_types.TENSORS):
+      others.append(str(key))
+  _raise_on_misfits(path, special, others)
+  return {str(key): file.array(value) for key, value in entries.items()}
+
+
+def _raise_on_misfits(path, special: list[str], others: list[str]) -> None:
+  """Raises a UserError that lists what is no dense tensor, if anything."""
+  if others:
     raise errors.UserError(
-      f"{path} holds no state dict: expected tensors only, got "
-      f"{', '.join(map(str, others)) or 'nothing'}"
+      f"{path} holds no state dict: expected tensors, or a dict of them under "
+      f"{' or '.join(_HOLDERS)}, got {', '.join(others)}"
     )
-  # DistributedDataParallel puts "module." before every name.
-  wrapped = all(str(k).startswith("module.") for k in entries)
-  return {
-    str(k).removeprefix("module." if wrapped else ""): _array(torch, v)
-    for k, v in entries.items()
-  }
+  if special:
+    raise errors.UserError(
+      f"{path} holds what is not supported: {', '.join(special)}; expected "
+      "dense tensors of float32, bfloat16 or float16"
+    )
 
 
-def _array(torch, tensor) -> np.ndarray:
-  tensor = tensor.detach()
-  if tensor.dtype == torch.bfloat16:
-    return tensor.view(torch.int16).numpy().view(ml_dtypes.bfloat16)
-  return tensor.numpy()
+def _unwrapped(arrays: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
+  """The same by the names that the model itself gives."""
+  while arrays:
+    for prefix in _WRAPPERS:
+      if all(name.startswith(prefix) for name in arrays):
+        arrays = {k.removeprefix(prefix): v for k, v in arrays.items()}
+        break
+    else:
+      break
+  return arrays
 
 
 def _tensor(torch, array: np.ndarray):
@@ -183,11 +188,7 @@ def _torch(purpose: str):
     import torch
   except ImportError as error:
     raise errors.UserError(
-      f"{purpose} needs PyTorch: pip install sgmg_jax[convert] "
-      "(.safetensors files need none)"
+      f"{purpose} needs PyTorch, its build for CPUs is enough: pip install "
+      '"sgmg_jax[convert]" (--to safetensors needs none, PyTorch reads both)'
     ) from error
   return torch
-
-
-def _is_mapping(value: Any) -> bool:
-  return isinstance(value, Mapping)

@@ -25,8 +25,8 @@ examples:
     sgmg convert checkpoints/tiny tiny.pth
     sgmg convert refshapes-mini mini.safetensors
 
-Converted SgMg weights stay CC-BY-NC 4.0. Reading and writing .pth, .pt and
-.bin needs PyTorch (pip install sgmg_jax[convert]); .safetensors does not.
+Converted SgMg weights stay CC-BY-NC 4.0. Only writing .pth needs PyTorch (pip
+install "sgmg_jax[convert]"); it reads .safetensors too.
 """
 
 

@@ -1,6 +1,7 @@
 """Weight files of the PyTorch world."""
 
 import argparse
+import json
 import os
 import pickle
 import sys
@@ -110,7 +111,12 @@ def test_damaged_file_is_one_line(tmp_path, kind, keep):
   [
     ([1], "holds a list"),
     ({"model": {}}, "got nothing"),
-    ({"model": {"a": 1}}, "tensors only, got a"),
+    ({"model": {"a": 1}}, "under model or state_dict or .*, got a"),
+    ({"epoch": 1, "ema": {}}, "expected tensors, .*, got epoch, ema"),
+    (
+      {"a": torch.eye(2).to_sparse(), "b": torch.empty(1, device="meta")},
+      "a is a sparse tensor, b is a tensor without values",
+    ),
   ],
 )
 def test_no_state_dict_inside(tmp_path, content, expected):
@@ -122,20 +128,76 @@ def test_no_state_dict_inside(tmp_path, content, expected):
 def test_wrong_paths(tmp_path):
   with pytest.raises(errors.UserError, match="no such file"):
     torch_file.read(tmp_path / "none.pth")
+  with pytest.raises(errors.UserError, match="no such file"):
+    torch_file.read(tmp_path / ("x" * 300 + ".pth"))
+  os.mkfifo(tmp_path / "pipe.pth")
+  with pytest.raises(errors.UserError, match="is no file"):
+    torch_file.read(tmp_path / "pipe.pth")
   (tmp_path / "x.zip").touch()
   with pytest.raises(errors.UserError, match="no weight file"):
     torch_file.read(tmp_path / "x.zip")
 
 
-def test_only_pickles_need_torch(tmp_path, monkeypatch):
+@pytest.mark.parametrize("holder", ["model", "state_dict", "model_state_dict"])
+@pytest.mark.parametrize("prefix", ["", "model.", "module._orig_mod."])
+def test_wrappers_of_a_state_dict_are_taken_off(tmp_path, holder, prefix):
+  entries = {f"{prefix}a.w": torch.ones(2), f"{prefix}b": torch.ones(1)}
+  torch.save({"epoch": 1, holder: entries}, tmp_path / "x.pth")
+  file = torch_file.read(tmp_path / "x.pth")
+  assert list(file.state_dict) == ["a.w", "b"] and file.extras == {"epoch": 1}
+  torch_file.write(
+    tmp_path / "x.safetensors",
+    {key: value.numpy() for key, value in entries.items()},
+    "safetensors",
+  )
+  file = torch_file.read(tmp_path / "x.safetensors")
+  assert sorted(file.state_dict) == ["a.w", "b"]
+
+
+@pytest.mark.parametrize("kind", ["pth", "safetensors"])
+def test_a_web_page_is_told_from_weights(tmp_path, kind):
+  path = tmp_path / f"x.{kind}"
+  path.write_text("<!DOCTYPE html><title>Quota exceeded</title>")
+  with pytest.raises(errors.UserError) as error:
+    torch_file.read(path)
+  assert str(error.value) == (
+    f"{path} is an HTML page, not a checkpoint: download it again"
+  )
+
+
+def safetensors_of(path, dtype, shape, data):
+  entry = {"dtype": dtype, "shape": shape, "data_offsets": [0, len(data)]}
+  header = json.dumps({"a": entry}).encode()
+  path.write_bytes(len(header).to_bytes(8, "little") + header + data)
+
+
+@pytest.mark.parametrize(
+  "dtype,shape,data,expected",
+  [
+    ("F32", [10**11], bytes(4), "damaged"),
+    ("F32", [2**40, 2**40], bytes(4), "damaged"),
+    ("F32", [0, 2**63], b"", "damaged"),
+    ("F32", [1] * 80, bytes(4), "damaged"),
+    ("F8_E4M3", [4], bytes(4), "not supported: a is of F8_E4M3; expected"),
+    ("X7", [4], bytes(4), "damaged"),
+  ],
+)
+def test_absurd_safetensors_are_one_line(
+  tmp_path, dtype, shape, data, expected
+):
+  safetensors_of(tmp_path / "x.safetensors", dtype, shape, data)
+  with pytest.raises(errors.UserError, match=expected) as error:
+    torch_file.read(tmp_path / "x.safetensors")
+  assert "\n" not in str(error.value)
+
+
+def test_only_writing_pth_needs_torch(tmp_path, monkeypatch):
   for kind in ("pth", "safetensors"):
     torch_file.write(tmp_path / f"x.{kind}", ARRAYS, kind)
   monkeypatch.setitem(sys.modules, "torch", None)
-  torch_file.read(tmp_path / "x.safetensors")
+  for kind in ("pth", "safetensors"):
+    read = torch_file.read(tmp_path / f"x.{kind}").state_dict
+    same({key: read[key] for key in ARRAYS}, ARRAYS)
   torch_file.write(tmp_path / "y.safetensors", ARRAYS, "safetensors")
-  for action in (
-    lambda: torch_file.read(tmp_path / "x.pth"),
-    lambda: torch_file.write(tmp_path / "y.pth", ARRAYS, "pth"),
-  ):
-    with pytest.raises(errors.UserError, match=r"sgmg_jax\[convert\]"):
-      action()
+  with pytest.raises(errors.UserError, match=r"sgmg_jax\[convert\]"):
+    torch_file.write(tmp_path / "y.pth", ARRAYS, "pth")
