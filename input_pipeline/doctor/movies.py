@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import dataclasses
 import hashlib
-import os
 import pathlib
 
-import av
 import numpy as np
 
 from sgmg_jax.errors import UserError
+from sgmg_jax.input_pipeline import video_decoder
 from sgmg_jax.input_pipeline.doctor import plan
 from sgmg_jax.input_pipeline.sources import video_file
 
@@ -41,7 +40,7 @@ def check(
   try:
     announced, *size = video_file.probe(path, video)
     found = announced if fast else _decode(path)
-  except (UserError, av.FFmpegError, OSError) as e:
+  except UserError as e:
     out.findings.add("video-corrupt", str(e), **where)
     return None
   if found != announced:
@@ -63,8 +62,5 @@ def read_frame(path: pathlib.Path, index: int) -> np.ndarray:
 
 def _decode(path: pathlib.Path) -> int:
   """The number of frames that come out."""
-  with av.open(os.fspath(path)) as container:
-    stream = container.streams.video[0]
-    # Many videos are decoded at once.
-    stream.codec_context.thread_count = 1
-    return sum(1 for _ in container.decode(stream))
+  # Many videos are decoded at once.
+  return sum(1 for _ in video_decoder.decode(path, threads=1))

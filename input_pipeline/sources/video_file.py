@@ -4,27 +4,31 @@ Seeking lands on a key frame by its time stamp, which in cut or re-encoded
 clips is not the frame that a count from the start gives. So a file is decoded
 from its start up to the highest index asked for; each thread leaves its last
 file open, and goes on from there when later frames of it are asked for next.
+
+Frames have the stored size, as the masks of data sets do: pixels that are not
+square stay so.
 """
 
 from __future__ import annotations
 
 import os
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 
-import av
 import numpy as np
 
 from sgmg_jax.errors import UserError
+from sgmg_jax.input_pipeline import video_decoder
 
 _thread = threading.local()
 
 
 def probe(path: str | os.PathLike, what: str) -> tuple[int, int, int]:
-  """(number of frames, height, width) of a video file, without decoding.
+  """(number of frames, height, width) of a video file, upright.
 
-  The number is that of the frames a decoder shows: a header also counts those
-  that were cut off at the start and are kept for decoding only.
+  Decodes the first frame. The number is that of the frames a decoder shows: a
+  header also counts those that were cut off at the start and are kept for
+  decoding only.
 
   Args:
     path: the file.
@@ -34,22 +38,13 @@ def probe(path: str | os.PathLike, what: str) -> tuple[int, int, int]:
     UserError: no such file, or no readable video.
   """
   try:
-    with av.open(os.fspath(path)) as container:
-      if not container.streams.video:
-        raise UserError(f"{what}: {path} has no video stream")
-      stream = container.streams.video[0]
-      # The index of an mp4 is complete; PyAV shows it in newer versions.
-      index = getattr(stream, "index_entries", ())
-      if not stream.frames or len(index) != stream.frames:
-        index = container.demux(stream)
-      num_frames = sum(unit.size > 0 and not unit.is_discard for unit in index)
-      context = stream.codec_context
-      height, width = context.height, context.width
-  except (av.FFmpegError, OSError) as e:
-    raise UserError(f"{what}: cannot read {path} ({e.strerror})") from e
-  if not num_frames or not height or not width:
+    num_frames = video_decoder.count_frames(path)
+    first = next(video_decoder.decode(path, threads=1), None)
+  except UserError as e:
+    raise UserError(f"{what}: {e}") from e
+  if not num_frames or first is None:
     raise UserError(f"{what}: {path} has no frames")
-  return num_frames, height, width
+  return num_frames, *first.to_rgb().shape[:2]
 
 
 def read(
@@ -71,10 +66,10 @@ def read(
   try:
     decoder = _decoder(path, min(indices))
     decoded = {index: decoder.frame(index) for index in sorted(set(indices))}
-  except (av.FFmpegError, OSError, UserError) as e:
+  except (OSError, UserError) as e:
     _forget()
-    reason = e if isinstance(e, UserError) else e.strerror
-    raise UserError(f"{what}: cannot decode {path} ({reason})") from e
+    reason = e if isinstance(e, UserError) else f"video {path}: {e.strerror}"
+    raise UserError(f"{what}: {reason}") from e
   shapes = {frame.shape for frame in decoded.values()}
   if len(shapes) > 1:
     raise UserError(f"{what}: {path} has frames of several sizes {shapes}")
@@ -85,13 +80,10 @@ class _Decoder:
   """Decodes one file forwards; remembers the last frame it was asked for."""
 
   def __init__(self, path: str | os.PathLike):
-    self._container = av.open(os.fspath(path))
-    if not self._container.streams.video:
-      raise UserError("no video stream")
-    stream = self._container.streams.video[0]
-    # Clips are small and whoever reads many reads them in many threads.
-    stream.codec_context.thread_count = 1
-    self._frames: Iterator[av.VideoFrame] = self._container.decode(stream)
+    self._path = path
+    # Clips are small and whoever reads many reads them in many threads. A
+    # damaged packet is an error here: the frames after it would be miscounted.
+    self._frames = video_decoder.decode(path, "error", threads=1)
     self.position = -1
     self._last: np.ndarray | None = None
 
@@ -99,17 +91,18 @@ class _Decoder:
     """uint8[H, W, 3], RGB, at `index` >= `position`."""
     if index > self.position:
       while index > self.position:
-        picture = next(self._frames, None)
-        if picture is None:
+        decoded = next(self._frames, None)
+        if decoded is None:
           raise UserError(
-            f"it has {self.position + 1} frames, no frame {index} from 0"
+            f"video {self._path}: it has {self.position + 1} frames, no frame "
+            f"{index} from 0"
           )
         self.position += 1
-      self._last = picture.to_ndarray(format="rgb24")
+      self._last = decoded.to_rgb()
     return self._last
 
   def close(self) -> None:
-    self._container.close()
+    self._frames.close()
 
 
 def _decoder(path: str | os.PathLike, first: int) -> _Decoder:

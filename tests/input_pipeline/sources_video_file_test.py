@@ -94,7 +94,7 @@ def test_frames_are_those_of_decoding_everything(clip, indices):
 def test_going_forwards_opens_the_file_once(clip, monkeypatch):
   opened = []
   monkeypatch.setattr(
-    video_file.av, "open", lambda path: opened.append(path) or OPEN(path)
+    av, "open", lambda path, **kw: opened.append(path) or OPEN(path, **kw)
   )
   for first in (0, 4, 4, 8):
     video_file.read(clip, [first, first + 3], "video")
