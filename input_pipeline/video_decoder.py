@@ -11,6 +11,7 @@ from __future__ import annotations
 import contextlib
 import fractions
 import heapq
+import itertools
 import logging
 import os
 import stat
@@ -101,35 +102,58 @@ def decode(
     UserError: not a readable video, or damaged.
   """
   skipped = [] if skipped is None else skipped
-  with _opened(path) as (container, stream):
+  skipped.clear()
+  shown = 0
+  try:
+    for frame in _decode(path, None, threads):
+      yield frame
+      shown += 1
+  except _DamageError:
+    if on_error == "error":
+      raise
     # Threads that decode one frame each report damage some packets later, and
-    # lose frames that are all right.
-    stream.thread_type = "SLICE"
+    # frames between are lost: start over without them.
+    yield from itertools.islice(_decode(path, skipped, threads), shown, None)
+
+
+class _DamageError(errors.UserError):
+  """A packet that cannot be decoded."""
+
+
+def _decode(
+  path: str | os.PathLike, skipped: list[int] | None, threads: int
+) -> Iterator[DecodedFrame]:
+  """Decodes a file; at damage it goes on if there is a list for the numbers."""
+  with _opened(path) as (container, stream):
+    stream.thread_type = "AUTO" if skipped is None else "SLICE"
     stream.codec_context.thread_count = threads
     clock = _Clock(stream, container.format.name not in _UNTIMED)
     packets = container.demux(stream)
     while True:
-      packet, pictures = None, []
+      packet, pictures, lost = None, [], []
       try:
         packet = next(packets, None)
         if packet is None:
           break
         pictures = packet.decode()
       except (av.FFmpegError, OSError) as error:
-        if on_error == "error":
-          raise errors.UserError(
+        if skipped is None:
+          raise _DamageError(
             f"video {path}: damaged at frame {clock.number} ({error.strerror})"
           ) from error
         if packet is None:  # The file itself breaks off.
-          pictures = _flushed(stream)
           packets = iter(())
+          pictures = _flushed(stream)
         elif not packet.is_discard:
-          skipped += clock.lose(packet.pts)
+          lost += clock.lose(packet.pts)
       for picture in pictures:
-        skipped += clock.lost_before(picture.pts)
+        lost += clock.lost_before(picture.pts)
         orientation = _orientation(path, picture)
         yield DecodedFrame(picture, orientation, *clock.tick(picture.pts))
-    skipped += clock.lost_before(None)
+      if lost:
+        skipped += lost
+    if skipped is not None:
+      skipped += clock.lost_before(None)
 
 
 def read_header(path: str | os.PathLike) -> Header:

@@ -60,11 +60,15 @@ class EncodedVideo:
     video: where the frames came from.
     geometry: its sizes.
     clips: features of each window and its number of frames.
+    times: seconds of the T frames since the first.
+    numbers: T frame numbers in the source.
   """
 
   video: video_lib.VideoReader
   geometry: preprocess.Geometry
   clips: list[tuple[types.VideoFeatures, int]] = dataclasses.field(repr=False)
+  times: list[float] = dataclasses.field(repr=False)
+  numbers: list[int] = dataclasses.field(repr=False)
 
 
 class Predictor:
@@ -176,11 +180,12 @@ class Predictor:
     """Runs everything that does not depend on a sentence."""
     reader = video_lib.open_video(video)
     geometry = self._geometry(reader)
-    clips = [
-      (self._encode_clip(resized, geometry), len(resized))
-      for _, resized in self._clips(reader, geometry, window, True)
-    ]
-    return EncodedVideo(reader, geometry, clips)
+    clips, times, numbers = [], [], []
+    for frames, resized in self._clips(reader, geometry, window, True):
+      clips.append((self._encode_clip(resized, geometry), len(resized)))
+      times += [frame.time for frame in frames]
+      numbers += [frame.number for frame in frames]
+    return EncodedVideo(reader, geometry, clips, times, numbers)
 
   def query(
     self,
@@ -199,7 +204,11 @@ class Predictor:
         self._query(features, text, length, encoded.geometry, threshold)
         for text in texts
       ]
-      steps.append(results.WindowResult(start, [], *_stack(outputs)))
+      here = slice(start, start + length)
+      times, numbers = encoded.times[here], encoded.numbers[here]
+      steps.append(
+        results.WindowResult(start, [], *_stack(outputs), times, numbers)
+      )
       start += length
     return self._collect(encoded.video, expressions, threshold, steps)
 
@@ -229,16 +238,22 @@ class Predictor:
         outputs.append(self._query(features, text, length, geometry, threshold))
         if progress:
           progress(share)
-      yield results.WindowResult(start, frames, *_stack(outputs))
+      pixels, times, numbers = map(list, zip(*frames))
+      yield results.WindowResult(
+        start, pixels, *_stack(outputs), times, numbers
+      )
       start += length
+    if progress and reader.skipped:
+      progress(len(reader.skipped))
 
   def _clips(self, reader, geometry, window, whole):
-    """Yields (original frames, resized frames) of each window."""
+    """Yields (timed original frames, resized frames) of each window."""
     whole_limit = 0
     if whole and window is None:
       whole_limit = _whole_limit(geometry)
     pairs = (
-      (frame, preprocess.resize_frame(frame, geometry)) for frame in reader
+      (frame, preprocess.resize_frame(frame.pixels, geometry))
+      for frame in reader.timed()
     )
     window = self._window if window is None else window
     for clip in windows_lib.windows(pairs, window, whole_limit):
@@ -247,9 +262,12 @@ class Predictor:
 
   def _geometry(self, reader: video_lib.VideoReader) -> preprocess.Geometry:
     rule = self.card["preprocess"]
-    return preprocess.plan_geometry(
-      reader.height, reader.width, rule["short_side"], rule["long_side"]
+    geometry = preprocess.plan_geometry(
+      *reader.shown_size, rule["short_side"], rule["long_side"]
     )
+    # The model sees square pixels; masks and boxes have the stored size.
+    stored = reader.height, reader.width
+    return dataclasses.replace(geometry, original=stored)
 
   def _encode_clip(self, resized, geometry) -> types.VideoFeatures:
     return self._programs.encode_video(
@@ -283,6 +301,7 @@ class Predictor:
     return np.asarray(masks)[:length], np.asarray(scores)[:length], boxes
 
   def _collect(self, reader, expressions, threshold, steps):
+    steps = list(steps)
     fields = [(s.masks, s.scores, s.boxes) for s in steps]
     masks, scores, boxes = (np.concatenate(x, 1) for x in zip(*fields))
     return results.Segmentation(
@@ -293,6 +312,8 @@ class Predictor:
       video=reader,
       checkpoint=self.name,
       threshold=threshold,
+      times=sum((s.times for s in steps), []),
+      numbers=sum((s.numbers for s in steps), []),
     )
 
 

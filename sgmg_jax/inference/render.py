@@ -220,12 +220,18 @@ class ContactSheet:
     self._columns = columns
     self._stride = 1
     self._index = 0
-    self._kept: list[tuple[int, list[PIL.Image.Image], np.ndarray]] = []
+    # Each frame's seconds, pictures and scores.
+    self._kept: list[tuple[float, list[PIL.Image.Image], np.ndarray]] = []
 
   def add(
-    self, frame: np.ndarray, masks: np.ndarray, scores: np.ndarray
+    self,
+    frame: np.ndarray,
+    masks: np.ndarray,
+    scores: np.ndarray,
+    time: float,
   ) -> None:
-    """Takes the next frame; shapes as in `Overlay.render`."""
+    """Takes the next frame, `time` seconds after the first; shapes as in
+    `Overlay.render`."""
     index, self._index = self._index, self._index + 1
     if index % self._stride:
       return
@@ -237,12 +243,12 @@ class ContactSheet:
       small = _resized_mask(mask, self._size)
       draw_mask(picture, small, colour_of(expression))
       pictures.append(picture)
-    self._kept.append((index, pictures, scores))
+    self._kept.append((time, pictures, scores))
     if len(self._kept) > 4 * self._columns:
       self._kept = self._kept[::2]
       self._stride *= 2
 
-  def image(self, fps: float, title: str) -> PIL.Image.Image:
+  def image(self, title: str) -> PIL.Image.Image:
     """The sheet: plain frames on top, then a row for each expression."""
     count = min(self._columns, len(self._kept))
     places = np.linspace(0, len(self._kept) - 1, count)
@@ -260,8 +266,8 @@ class ContactSheet:
     title = _shorten(_legible(title), font, room, False)
     draw.text((_GAP, _GAP), title, _TEXT, font)
     columns = [_GAP + i * (width + _GAP) for i in range(count)]
-    for x, (index, pictures, _) in zip(columns, chosen):
-      draw.text((x, line + 3), f"{index / fps:.1f} s", _MUTED, font)
+    for x, (time, pictures, _) in zip(columns, chosen):
+      draw.text((x, line + 3), f"{time:.1f} s", _MUTED, font)
       sheet.paste(pictures[0], (x, 2 * line))
     for row, text in enumerate(self._expressions):
       y = line + (row + 1) * row_height

@@ -8,11 +8,15 @@ A result folder:
   results.json               scores, boxes and masks:
 
     {"format": 1,
-     "video": {"name", "height", "width", "fps", "num_frames"},
+     "video": {"name", "height", "width", "fps", "num_frames",
+               "pixel_aspect": 1.0,      width of a pixel over its height
+               "timestamps": [0.0, …],   seconds since the first frame
+               "skipped_frames": []},    numbers of damaged ones
      "checkpoint": name, "threshold": 0.5,
      "expressions": [
        {"text": "a red ball", "masks": "masks/00_a_red_ball",
-        "frames": [{"frame": "00000",      name of the mask file
+        "frames": [{"frame": "00000",      name of the mask file: the
+                                           frame's number in the video
                     "score": 0.97,         confidence in [0, 1]
                     "box": [x1, y1, x2, y2],    pixels
                     "rle": {"size": [H, W], "counts": "..."}},  COCO RLE
@@ -50,11 +54,13 @@ class WindowResult:
   """Masks of consecutive frames that the model saw together.
 
   Attributes:
-    start: index of the first frame in the video.
+    start: number of frames in the windows before.
     frames: T frames, each uint8[H, W, 3].
     masks: bool[E, T, H, W].
     scores: float32[E, T], the model's confidence in [0, 1].
     boxes: float32[E, T, 4], (x1, y1, x2, y2) in pixels, of the box head.
+    times: T seconds since the first frame of the video.
+    numbers: T frame numbers in the video, which count skipped frames.
   """
 
   start: int
@@ -62,6 +68,8 @@ class WindowResult:
   masks: np.ndarray = dataclasses.field(repr=False)
   scores: np.ndarray
   boxes: np.ndarray
+  times: list[float]
+  numbers: list[int]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -76,6 +84,8 @@ class Segmentation:
     video: where the frames came from.
     checkpoint: name of the model.
     threshold: probability that mask pixels exceed.
+    times: T seconds since the first frame.
+    numbers: T frame numbers in the video, which count skipped frames.
   """
 
   expressions: tuple[str, ...]
@@ -85,6 +95,8 @@ class Segmentation:
   video: video_lib.VideoReader
   checkpoint: str
   threshold: float
+  times: list[float] = dataclasses.field(repr=False)
+  numbers: list[int] = dataclasses.field(repr=False)
 
   def save(
     self,
@@ -118,15 +130,17 @@ class Segmentation:
       overwrite=overwrite,
     )
     with writer:
-      for index, frame in enumerate(reader):
+      for index, frame in enumerate(reader.timed()):
         here = np.s_[:, index : index + 1]
         writer.add(
           WindowResult(
             index,
-            [frame],
+            [frame.pixels],
             self.masks[here],
             self.scores[here],
             self.boxes[here],
+            [frame.time],
+            [frame.number],
           )
         )
     return writer.summary()
@@ -169,9 +183,9 @@ class ResultWriter:
       f"masks/{index:02d}{_slug(text)}"
       for index, text in enumerate(expressions)
     ]
-    self._overlay = render.Overlay(video.height, video.width, expressions)
-    self._sheet = render.ContactSheet(video.height, video.width, expressions)
-    self._num_frames = 0
+    self._overlay = render.Overlay(*video.shown_size, expressions)
+    self._sheet = render.ContactSheet(*video.shown_size, expressions)
+    self._times: list[float] = []
     self._score_sums = np.zeros(len(self._expressions))
     self._failed = True  # until the context ends well
     self._exit = contextlib.ExitStack()
@@ -204,8 +218,9 @@ class ResultWriter:
   def add(self, window: WindowResult) -> None:
     """Writes the next window's masks, overlay frames and results."""
     masks = np.asarray(window.masks)
-    for index, frame in enumerate(window.frames):
-      name = self._video.frame_name(window.start + index)
+    timed = zip(window.frames, window.times, window.numbers, strict=True)
+    for index, (frame, time, number) in enumerate(timed):
+      name = self._video.frame_name(number)
       now, scores = masks[:, index], window.scores[:, index]
       for expression, mask in enumerate(now):
         path = self._folder / self._folders[expression] / f"{name}.png"
@@ -216,17 +231,18 @@ class ResultWriter:
           "box": [round(float(x), 2) for x in window.boxes[expression, index]],
           "rle": encode_rle(mask),
         }
-        separator = ",\n" if self._num_frames else ""
+        separator = ",\n" if self._times else ""
         self._lines[expression].write(separator + json.dumps(entry))
-      self._mp4.write(self._overlay.render(frame, now, scores))
-      self._sheet.add(frame, now, scores)
+      self._mp4.write(self._overlay.render(frame, now, scores), time)
+      self._sheet.add(frame, now, scores, time)
       self._score_sums += scores
-      self._num_frames += 1
+      self._times.append(round(time, 6))
 
   def summary(self) -> Summary:
     """What has been written so far."""
-    scores = self._score_sums / max(self._num_frames, 1)
-    return Summary(self.path, self._num_frames, tuple(scores.tolist()))
+    num_frames = len(self._times)
+    scores = self._score_sums / max(num_frames, 1)
+    return Summary(self.path, num_frames, tuple(scores.tolist()))
 
   def _finish_on_success(self, folder: pathlib.Path) -> None:
     """Runs when the overlay and the line files are closed."""
@@ -237,13 +253,16 @@ class ResultWriter:
       "height": self._video.height,
       "width": self._video.width,
       "fps": self._video.fps,
-      "num_frames": self._num_frames,
+      "num_frames": len(self._times),
+      "pixel_aspect": self._video.pixel_aspect,
+      "timestamps": self._times,
+      "skipped_frames": self._video.skipped,
     }
     title = (
       f"{video['name']}: {video['width']}x{video['height']}, "
-      f"{self._num_frames} frames"
+      f"{len(self._times)} frames"
     )
-    self._sheet.image(self._video.fps, title).save(folder / "contact_sheet.png")
+    self._sheet.image(title).save(folder / "contact_sheet.png")
     scores = self.summary().scores
     header = {"format": FORMAT, "video": video, **self._header}
     with open(folder / "results.json", "w") as out:

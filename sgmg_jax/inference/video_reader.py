@@ -77,6 +77,11 @@ class VideoReader:
 
     return dataclasses.replace(self, fps=fps, open_frames=open_frames)
 
+  @property
+  def shown_size(self) -> tuple[int, int]:
+    """(height, width) of a frame whose pixels are stretched to squares."""
+    return self.height, max(1, round(self.width * self.pixel_aspect))
+
   def frame_name(self, number: int) -> str:
     """Name of a frame in result files."""
     return self.names[number] if self.names else f"{number:05d}"

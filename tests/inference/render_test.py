@@ -65,9 +65,10 @@ def test_contact_sheet_keeps_few_frames_evenly():
   sheet = render.ContactSheet(60, 80, ["a ball"], columns=5)
   for index in range(1000):
     frame = np.full((60, 80, 3), index // 4, np.uint8)
-    sheet.add(frame, _mask(slice(5, 9), slice(5, 9))[None], np.ones(1))
+    mask = _mask(slice(5, 9), slice(5, 9))[None]
+    sheet.add(frame, mask, np.ones(1), index / 25)
   assert len(sheet._kept) <= 20
-  picture = np.asarray(sheet.image(25.0, "title"))
+  picture = np.asarray(sheet.image("title"))
   height, width = sheet._size
   line = next(y for y in range(99) if np.all(picture[y : y + 9, 100] == 0))
   values = [picture[line + 9, 6 + 9 + i * (width + 6), 0] for i in range(5)]
@@ -79,7 +80,7 @@ def test_contact_sheet_keeps_few_frames_evenly():
 def test_one_frame_makes_a_sheet_too():
   sheet = render.ContactSheet(2000, 40, ["a ball"])
   mask = np.ones((1, 2000, 40), bool)
-  sheet.add(np.zeros((2000, 40, 3), np.uint8), mask, np.ones(1))
-  picture = sheet.image(10.0, "a very long title " * 20)
+  sheet.add(np.zeros((2000, 40, 3), np.uint8), mask, np.ones(1), 0.0)
+  picture = sheet.image("a very long title " * 20)
   stacked = render.stack_sheets([picture, picture])
   assert stacked.size == (picture.width, 2 * picture.height)

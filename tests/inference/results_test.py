@@ -33,6 +33,8 @@ def segmentation(frames):
     video=video_lib.open_video(frames, fps=5),
     checkpoint="mu",
     threshold=0.5,
+    times=[t / 5 for t in range(7)],
+    numbers=list(range(7)),
   )
 
 
@@ -51,6 +53,9 @@ def test_folder_holds_what_was_segmented(segmentation, tmp_path):
     "width": 45,
     "fps": 5,
     "num_frames": 7,
+    "pixel_aspect": 1.0,
+    "timestamps": [0, 0.2, 0.4, 0.6, 0.8, 1.0, 1.2],
+    "skipped_frames": [],
   }
   assert saved["checkpoint"] == "mu" and saved["threshold"] == 0.5
   folders = [entry["masks"] for entry in saved["expressions"]]
@@ -107,6 +112,8 @@ def test_nothing_is_left_after_an_error(segmentation, tmp_path):
           segmentation.masks[window],
           segmentation.scores[window],
           segmentation.boxes[window],
+          segmentation.times[:2],
+          segmentation.numbers[:2],
         )
       )
       raise RuntimeError("stop")
