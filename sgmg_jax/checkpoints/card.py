@@ -12,7 +12,19 @@ from sgmg_jax.model import variants
 
 FORMAT = 1
 FILE = "card.json"
-PREPROCESS = {"short_side": 360, "long_side": 640, "window": 36}
+# Sides that frames are resized to in each task, as in the released
+# evaluations (None: the long side has no limit), and the frames of a window.
+PREPROCESS = {
+  "video": {"short_side": 360, "long_side": None},
+  "annotated_frames": {"short_side": 360, "long_side": 640},
+  "images": {"short_side": 360, "long_side": 640},
+  "window": 36,
+}
+TASKS = ("video", "annotated_frames", "images")
+# What older cards say of converted SgMg weights, whatever the task.
+_OLD_OFFICIAL = {"short_side": 360, "long_side": 640}
+# No side and no window is longer.
+_MOST = 16384
 
 # Of what `convert` makes, by the kind of its source.
 LICENCES = {
@@ -47,7 +59,7 @@ def make(
   source: dict[str, Any],
   licence: str,
   part: str | None = None,
-  preprocess: dict[str, int] | None = None,
+  preprocess: dict[str, Any] | None = None,
   **extra: Any,
 ) -> dict[str, Any]:
   """A card, as `native.save` takes it.
@@ -58,7 +70,8 @@ def make(
     source: what it was made from, e.g. {"file": …, "sha256": …}.
     licence: one line, also for people.
     part: one of `PARTS` if the checkpoint holds only that part.
-    preprocess: frame sizes and window, official ones by default.
+    preprocess: as `PREPROCESS`, which is the default, or with `short_side`
+      and `long_side` for all tasks alike.
     **extra: further JSON values, such as `results`.
   """
   sizes = dataclasses.asdict(variant)
@@ -93,7 +106,7 @@ def read(directory: pathlib.Path) -> dict[str, Any]:
 
 def write(directory: pathlib.Path, card: dict[str, Any]) -> None:
   """Writes `card.json`, readable for people."""
-  text = json.dumps(card, indent=2, ensure_ascii=False)
+  text = json.dumps(card, indent=2, ensure_ascii=False, allow_nan=False)
   (directory / FILE).write_text(text + "\n", encoding="utf-8")
 
 
@@ -107,3 +120,45 @@ def variant_of(card: dict[str, Any], where: object) -> variants.Variant:
   if not isinstance(sizes, dict):
     raise errors.UserError(f"{where}: card field variant is missing")
   return variants.replace(variants.Variant(), sizes, f"{where}: card")
+
+
+def preprocess_of(card: dict[str, Any], where: object) -> dict[str, Any]:
+  """The card's frame sizes by task, and its window, as `PREPROCESS`.
+
+  A card with one pair of sides means it for every task. Converted SgMg weights
+  are the exception: their older cards all say 360 and 640, which is right for
+  pictures and not for videos.
+
+  Raises:
+    UserError: a field is missing, or a side or the window is not a number that
+      it can be.
+  """
+  held = card.get("preprocess")
+  if not isinstance(held, dict):
+    raise errors.UserError(f"{where}: card field preprocess is missing")
+  sides = {task: held.get(task) for task in TASKS}
+  if "short_side" in held:
+    flat = {side: held.get(side) for side in ("short_side", "long_side")}
+    source = card.get("source")
+    released = isinstance(source, dict) and source.get("kind") == "sgmg"
+    for task in TASKS:
+      official = released and flat == _OLD_OFFICIAL
+      sides[task] = PREPROCESS[task] if official else flat
+  for task, rule in sides.items():
+    if not isinstance(rule, dict):
+      raise errors.UserError(
+        f"{where}: card field preprocess.{task} is missing"
+      )
+    _check_count(rule.get("short_side"), f"{task}.short_side", where)
+    if rule.get("long_side") is not None:
+      _check_count(rule["long_side"], f"{task}.long_side", where)
+  _check_count(held.get("window"), "window", where)
+  return {**sides, "window": held["window"]}
+
+
+def _check_count(value: Any, field: str, where: object) -> None:
+  if type(value) is not int or not 1 <= value <= _MOST:
+    raise errors.UserError(
+      f"{where}: card field preprocess.{field} is {value!r}, expected an "
+      f"integer from 1 to {_MOST}"
+    )

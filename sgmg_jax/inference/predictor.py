@@ -12,6 +12,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from sgmg_jax import errors, types
+from sgmg_jax.checkpoints import card as card_lib
 from sgmg_jax.checkpoints import native
 from sgmg_jax.checkpoints import tokenizer as tokenizer_lib
 from sgmg_jax.inference import (
@@ -92,7 +93,10 @@ class Predictor:
     self._programs = programs.compiled(
       checkpoint.variant, jnp.dtype(dtype).name
     )
-    self._window = int(checkpoint.card["preprocess"]["window"])
+    rules = card_lib.preprocess_of(checkpoint.card, self.name)
+    # Whatever comes is taken for a video, a single picture too.
+    self._sides = rules["video"]
+    self._window = rules["window"]
 
   def segment(
     self,
@@ -261,10 +265,7 @@ class Predictor:
       yield frames, resized
 
   def _geometry(self, reader: video_lib.VideoReader) -> preprocess.Geometry:
-    rule = self.card["preprocess"]
-    geometry = preprocess.plan_geometry(
-      *reader.shown_size, rule["short_side"], rule["long_side"]
-    )
+    geometry = preprocess.plan_geometry(*reader.shown_size, **self._sides)
     # The model sees square pixels; masks and boxes have the stored size.
     stored = reader.height, reader.width
     return dataclasses.replace(geometry, original=stored)

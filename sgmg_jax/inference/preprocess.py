@@ -1,8 +1,10 @@
 """Frames to model input: resize, normalise, pad, and the shape buckets.
 
-Follows the official inference preprocessing of SgMg: short side 360, 8-bit
-bilinear resizing with antialiasing, ImageNet normalisation, zero padding at
-the bottom and right to multiples of 16.
+Follows the official inference preprocessing of SgMg: the short side becomes
+360 (the long side has no limit in videos, 640 in pictures), 8-bit bilinear
+resizing with antialiasing, ImageNet normalisation, zero padding at the bottom
+and right to multiples of 16. Strips, narrower than any of the benchmarks'
+videos, are made smaller and padded instead: see `plan_geometry`.
 """
 
 from __future__ import annotations
@@ -15,7 +17,7 @@ import jax.numpy as jnp
 import numpy as np
 import PIL.Image
 
-from sgmg_jax import types
+from sgmg_jax import errors, types
 from sgmg_jax.input_pipeline.ops import resize
 
 MEAN: Final = (0.485, 0.456, 0.406)
@@ -23,6 +25,11 @@ STD: Final = (0.229, 0.224, 0.225)
 PAD_MULTIPLE: Final = 16
 # The stride-64 map needs 3x3 cells (an unpadded 3x3 convolution reads it).
 MIN_SIDE: Final = 144
+# Frames with a long side of more than this many short ones are strips; the
+# benchmarks' videos have at most 3.4.
+MAX_ASPECT: Final = 5
+# Of a padded frame, just over Full HD.
+MAX_PIXELS: Final = 2**21
 
 
 @dataclasses.dataclass(frozen=True)
@@ -52,12 +59,31 @@ def plan_geometry(
   """Sizes for a video of `height` x `width` pixels.
 
   Frames that would come out too small for the model's coarsest map
-  (`MIN_SIDE`) are upsized to it instead, whatever their long side.
+  (`MIN_SIDE`) are upsized to it instead, whatever their long side. But a
+  strip (`MAX_ASPECT`) is resized by its long side, to no more than what the
+  widest other frame gets, and its short side is padded to `MIN_SIDE`.
+
+  Raises:
+    UserError: the model's input would exceed `MAX_PIXELS` a frame.
   """
-  size = target_size(height, width, short_side, long_side)
-  if min(_pad_to_multiple(size)) < MIN_SIDE:
-    size = target_size(height, width, MIN_SIDE, None)
-  return Geometry((height, width), size, _pad_to_multiple(size))
+  short, long = sorted((height, width))
+  if long > MAX_ASPECT * short:
+    limit = min(MAX_ASPECT * short_side, long_side or math.inf)
+    limit = max(limit, MAX_ASPECT * MIN_SIDE)
+    size = (max(1, round(limit * short / long)), limit)
+    size = size if height < width else size[::-1]
+  else:
+    size = target_size(height, width, short_side, long_side)
+    if min(_pad_to_multiple(size)) < MIN_SIDE:
+      size = target_size(height, width, MIN_SIDE, None)
+  padded = tuple(max(MIN_SIDE, side) for side in _pad_to_multiple(size))
+  if math.prod(padded) > MAX_PIXELS:
+    raise errors.UserError(
+      f"frames of {width}x{height} would be {size[1]}x{size[0]} for the model: "
+      f"expected at most {MAX_PIXELS:,} pixels; the card's preprocess says "
+      f"short_side {short_side}, long_side {long_side}"
+    )
+  return Geometry((height, width), size, padded)
 
 
 def _pad_to_multiple(size: tuple[int, int]) -> tuple[int, int]:

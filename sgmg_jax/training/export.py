@@ -46,7 +46,7 @@ def export(
   name: str,
   licence: str,
   dtype: str,
-  preprocess: dict[str, int],
+  preprocess: dict[str, Any],
   config: dict[str, Any],
   metrics: Sequence[Mapping[str, float]],
 ) -> None:
@@ -60,7 +60,8 @@ def export(
     name: in the card.
     licence: in the card, one line.
     dtype: parameters are stored in, such as "float16".
-    preprocess: frame sizes and window the model is meant for.
+    preprocess: frame sizes and window the model is meant for, as the card
+      has them.
     config: of the run, JSON.
     metrics: lines of the run's `metrics.jsonl`.
   """

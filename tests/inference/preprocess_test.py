@@ -7,6 +7,8 @@ import jax
 import numpy as np
 import pytest
 
+from sgmg_jax import errors
+from sgmg_jax.checkpoints import card as card_lib
 from sgmg_jax.inference import preprocess
 
 GOLDEN = pathlib.Path(__file__).parents[1] / "golden" / "eval"
@@ -42,9 +44,43 @@ def test_padding_and_small_frames():
   assert geometry == preprocess.Geometry((720, 1280), (360, 640), (368, 640))
   # Tiny or very long frames reach the model's smallest side.
   assert preprocess.plan_geometry(8, 8, 16, None).padded == (144, 144)
-  assert preprocess.plan_geometry(100, 2000, 360, 640).size == (144, 2880)
+  assert preprocess.plan_geometry(200, 1000, 360, 640).size == (144, 720)
   # 132 pads to 144: large enough without upsizing.
   assert preprocess.plan_geometry(132, 200, 132, None).size == (132, 200)
+
+
+def test_videos_have_no_longest_side():
+  """480x1152, a wide video of the benchmarks, as the released code has it."""
+  rules = card_lib.PREPROCESS
+  wide = preprocess.plan_geometry(480, 1152, **rules["video"])
+  assert wide.size == (360, 864) and wide.padded == (368, 864)
+  for task in ("annotated_frames", "images"):
+    assert preprocess.plan_geometry(480, 1152, **rules[task]).size == (267, 640)
+
+
+@pytest.mark.parametrize(
+  "original, sides, size, padded",
+  [
+    ((100, 1920), (360, None), (94, 1800), (144, 1808)),
+    ((2000, 20), (360, None), (1800, 18), (1808, 144)),
+    ((1, 300), (360, 640), (2, 720), (144, 720)),
+    ((60000, 1), (160, 320), (720, 1), (720, 144)),
+    # On both sides of the limit, 5: nearly the same.
+    ((100, 500), (360, None), (360, 1800), (368, 1808)),
+    ((100, 501), (360, None), (359, 1800), (368, 1808)),
+    ((100, 500), (160, 320), (144, 720), (144, 720)),
+    ((100, 501), (160, 320), (144, 720), (144, 720)),
+  ],
+)
+def test_strips_are_padded_instead_of_upsized(original, sides, size, padded):
+  got = preprocess.plan_geometry(*original, *sides)
+  assert (got.size, got.padded) == (size, padded)
+
+
+def test_input_is_bounded():
+  with pytest.raises(errors.UserError, match="3840x2160 would be 3840x2160"):
+    preprocess.plan_geometry(2160, 3840, 2160, None)
+  assert preprocess.plan_geometry(1080, 1920, 1080, None).size == (1080, 1920)
 
 
 def test_time_buckets():
