@@ -12,7 +12,7 @@ PIP := $(BIN)/python -m pip --disable-pip-version-check install --quiet
 .PHONY: demo test test-fast test-newest test-cuda-aot lint format wheel clean
 
 demo: $(VENV)/.demo
-	$(BIN)/sgmg demo --out demo --overwrite
+	$(BIN)/sgmg demo --out out/demo --overwrite
 
 # A file's tests share compiled programs, so files are what processes share out.
 PARALLEL := -n auto --maxprocesses 4 --dist loadfile
@@ -41,15 +41,16 @@ format: $(VENV)/.test
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 
-# Builds the wheel and imports every package from it, not from the tree.
+# Builds the source archive, from that the wheel, and imports every package
+# from the wheel, not from the tree.
 wheel: $(VENV)/.test
 	rm -rf build dist
-	$(BIN)/python -m build --wheel --outdir dist . > /dev/null
+	$(BIN)/python -m build --outdir dist . > /dev/null
 	$(PIP) --no-deps --target build/wheel dist/*.whl
 	cd build && PYTHONPATH=wheel $(abspath $(BIN))/python ../tests/import_wheel.py wheel
 
 clean:
-	rm -rf $(VENV) $(VENV)-newest $(VENV)-cuda build dist demo
+	rm -rf $(VENV) $(VENV)-newest $(VENV)-cuda build dist out/demo
 
 $(VENV)/bin/python:
 	$(PYTHON) -c "import sys; sys.exit(sys.version_info < (3, 11) and \

@@ -3,6 +3,7 @@
 Usage: PYTHONPATH=DIR python import_wheel.py DIR
 """
 
+import collections
 import importlib
 import pathlib
 import sys
@@ -18,6 +19,12 @@ for file in files:
   name = ".".join(parts[:-1] if parts[-1] == "__init__" else parts)
   module = importlib.import_module(name)
   assert pathlib.Path(module.__file__) == file, module.__file__
+# The tree's links must not bring a folder in a second time.
+texts = collections.defaultdict(list)
+for file in files:
+  texts[file.read_bytes()].append(file)
+copies = [same for text, same in texts.items() if text and len(same) > 1]
+assert not copies, copies
 for clash in ("kernels", "input_pipeline"):
   assert not (root / clash).exists(), f"{clash} at the wheel's top level"
 assert (root / "sgmg_jax/pretrained").is_dir(), "no bundled checkpoint"

@@ -109,3 +109,18 @@ def test_setup_lists_every_package():
       packages.add(".".join(["sgmg_jax", *path.parts[:-1]]))
     assert (file.parent / "__init__.py").exists(), f"{path}: no __init__.py"
   assert listed == packages
+
+
+def test_the_tree_is_the_package():
+  """What setup.cfg installs below sgmg_jax is linked there: the checkout can be
+  imported where another copy is installed, and by static tools."""
+  config = configparser.ConfigParser()
+  config.read(ROOT / "setup.cfg")
+  folders = config["options"]["package_dir"].strip().splitlines()
+  assert len(folders) >= len(FOLDERS)
+  for package, folder in (line.split(" = ") for line in folders):
+    link = ROOT / package.replace(".", "/")
+    assert link.is_symlink(), f"{link}: not a link"
+    # Relative: a copy of the checkout links to itself.
+    assert link.readlink() == pathlib.Path("..") / folder
+    assert link.resolve() == ROOT / folder

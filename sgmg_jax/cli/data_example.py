@@ -7,6 +7,7 @@ import pathlib
 import shlex
 
 from sgmg_jax import errors
+from sgmg_jax.cli import program
 
 HELP = "write a small example of own data, in the expected layout"
 
@@ -23,9 +24,10 @@ _CLOSING = """\
 {folder}: {clips} clips to train on, {valid} to validate with. Next:
   look at   {folder}/meta_expressions/train/meta_expressions.json
             {folder}/train/JPEGImages, {folder}/train/Annotations
-  check     sgmg data doctor {folder} --counts off
-  see       sgmg data show own {folder} --out sheet.png
-  store     sgmg data build own --manual_dir {folder} --data_dir data"""
+  check     {sgmg} data doctor {folder} --counts off
+  see       {sgmg} data show own {folder} --out sheet.png
+  store     {sgmg} data build own --manual_dir {folder} --data_dir data
+storing needs TensorFlow: pip install tensorflow"""
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -76,5 +78,12 @@ def run(args: argparse.Namespace) -> int:
         f"{args.folder}: cannot be written ({e.strerror})"
       ) from e
   folder = shlex.quote(str(args.folder))
-  print(_CLOSING.format(folder=folder, clips=args.clips, valid=args.valid))
+  print(
+    _CLOSING.format(
+      sgmg=program.command(),
+      folder=folder,
+      clips=args.clips,
+      valid=args.valid,
+    )
+  )
   return 0

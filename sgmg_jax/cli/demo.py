@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from sgmg_jax import errors
+from sgmg_jax.cli import program
 
 HELP = "segment made-up clips with the bundled model and look at the result"
 
@@ -95,7 +96,9 @@ def run(args: argparse.Namespace) -> int:
   _write_sheet(args.out / "contact_sheet.png", folders)
   mean = sum(scores) / len(scores)
   print(f"\nmean J&F of {len(scores)} sentences: {mean:.1f}")
-  print(_CLOSING.format(out=args.out, checkpoint=args.checkpoint, video=video))
+  values = {"out": args.out, "checkpoint": args.checkpoint, "video": video}
+  quoted = {name: shlex.quote(str(value)) for name, value in values.items()}
+  print(_CLOSING.format(sgmg=program.command(), **quoted))
   return 0
 
 
@@ -107,12 +110,12 @@ look at
 
 try next
   your own sentence:
-    sgmg segment --checkpoint {checkpoint} --video {video} \\
-        --expression "the red circle" --out out/
+    {sgmg} segment --checkpoint {checkpoint} --video {video} \\
+        --expression "the red circle" --out {out}/mine --overwrite
   your own video: the bundled model knows only such shapes; turn the released
-  SgMg weights into a checkpoint first (`sgmg convert --help`), then
-    sgmg segment --checkpoint my_checkpoint/ --video my_video.mp4 \\
-        --expression "the dog on the left" --out out/"""
+  SgMg weights into a checkpoint first ({sgmg} convert --help), then
+    {sgmg} segment --checkpoint my_checkpoint/ --video my_video.mp4 \\
+        --expression "the dog on the left" --out my_results"""
 
 
 def _choose(expressions: Sequence[Any], count: int) -> list[Any]:
@@ -154,7 +157,8 @@ def _segment(checkpoint, video, expressions, folder) -> None:
   for expression in expressions:
     arguments += ["--expression", expression.text]
   arguments += ["--out", str(folder)]
-  print("\n$ sgmg segment " + " ".join(map(shlex.quote, arguments)), flush=True)
+  shown = " ".join(map(shlex.quote, arguments))
+  print(f"\n$ {program.command()} segment {shown}", flush=True)
   parser = argparse.ArgumentParser()
   segment.add_arguments(parser)
   # The demo itself has asked whether it may replace earlier results.

@@ -135,7 +135,7 @@ def _check_platforms() -> None:
     reason = str(error).strip().partition("\n")[0] or "no such device"
     raise sgmg_jax.UserError(
       f"JAX_PLATFORMS={platforms}: {reason}; unset it, or install what it "
-      "names (sgmg_jax[cuda], sgmg_jax[tpu])"
+      "names (pip install 'jax[cuda12]' or 'jax[tpu]')"
     ) from error
 
 

@@ -1,6 +1,7 @@
 """`sgmg demo` from clips to scores, with a random model."""
 
 import re
+import shlex
 
 import pytest
 
@@ -13,7 +14,7 @@ from sgmg_jax.input_pipeline.refshapes import dataset
 def test_demo(mu_checkpoint, tmp_path, capsys):
   arguments = ["demo", "--checkpoint", str(mu_checkpoint), "--clips", "2"]
   arguments += ["--frames", "4", "--size", "96", "--expressions", "3"]
-  out = tmp_path / "demo"
+  out = tmp_path / "my demo"
   arguments += ["--out", str(out)]
   assert cli.main(arguments) == 0
   text = capsys.readouterr().out
@@ -26,7 +27,12 @@ def test_demo(mu_checkpoint, tmp_path, capsys):
   mean = sum(map(float, scores)) / 6
   (stated,) = re.findall(r"mean J&F of 6 sentences: (\S+)", text)
   assert float(stated) == pytest.approx(mean, abs=0.1)
-  assert text.count("$ sgmg segment") == 2
+  assert text.count("\n$ ") == 2
+  # The line to try next works as printed.
+  (line,) = re.findall(r"own sentence:\n(.*\\\n.*)\n", text)
+  words = shlex.split(line.replace("\\\n", ""))
+  assert cli.main(words[words.index("segment") :]) == 0
+  assert (out / "mine" / "overlay.mp4").exists()
   # Again only when asked to.
   assert cli.main(arguments) == 2
   assert "--overwrite" in capsys.readouterr().err
