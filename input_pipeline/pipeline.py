@@ -21,7 +21,7 @@ from typing import Any
 from sgmg_jax.errors import UserError
 from sgmg_jax.input_pipeline import batch as batch_lib
 from sgmg_jax.input_pipeline import config as config_lib
-from sgmg_jax.input_pipeline import planner
+from sgmg_jax.input_pipeline import extras, planner
 from sgmg_jax.input_pipeline import rows as rows_lib
 
 _logger = logging.getLogger(__name__)
@@ -53,9 +53,10 @@ def create(
       is; None: whether the split is "train".
 
   Raises:
-    UserError: a data set is missing or malformed; or processes that cannot
-      share the batch evenly.
+    UserError: TensorFlow or a data set is missing, a data set is malformed,
+      or processes cannot share the batch evenly.
   """
+  extras.require("tensorflow", "training on data sets")
   if config.batch_size % process_count or process_index >= process_count:
     raise UserError(
       f"data.batch_size = {config.batch_size} over {process_count} processes, "
@@ -72,17 +73,15 @@ def tensorflow():
   """The module, without accelerators.
 
   Raises:
-    UserError: it is not installed.
+    UserError: it is not installed, or cannot be imported.
   """
+  extras.require("tensorflow", "training on data sets")
   # It would report that it finds no GPU.
   os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
   try:
     import tensorflow as tf
   except ImportError as error:
-    raise UserError(
-      f"batches of data sets need TensorFlow ({error}): pip install "
-      "'sgmg_jax[data]'"
-    ) from error
+    raise UserError(f"TensorFlow cannot be imported: {error}") from error
 
   for kind in ("GPU", "TPU"):
     tf.config.set_visible_devices([], kind)

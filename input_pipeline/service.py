@@ -116,7 +116,10 @@ def main() -> None:
     help="under which trainers reach this machine (default: %(default)s)",
   )
   args = parser.parse_args()
-  service = Service(args.port, args.host)
+  try:
+    service = Service(args.port, args.host)
+  except UserError as error:
+    parser.exit(2, f"{parser.prog}: error: {error}\n")
   print(f"serving at {service.address}", flush=True)
   service.join()
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
-import importlib.util
 import io
 import os
 import re
@@ -16,6 +15,7 @@ import tensorflow_datasets as tfds
 from etils import epath
 
 from sgmg_jax.errors import UserError
+from sgmg_jax.input_pipeline import extras
 from sgmg_jax.input_pipeline.builders import base, sets
 from sgmg_jax.input_pipeline.sources import registry
 
@@ -77,11 +77,7 @@ def build(
       + " ".join(builder_class.MANUAL_DOWNLOAD_INSTRUCTIONS.split())
     )
   # It reaches for TensorFlow late, in the middle of a large build.
-  if importlib.util.find_spec("tensorflow") is None:
-    raise UserError(
-      "building a data set needs TensorFlow: pip install 'sgmg_jax[data]'; "
-      "training can also read the downloaded files"
-    )
+  extras.require("tensorflow", "building a data set")
   config = {"config": name} if builder_class.BUILDER_CONFIGS else {}
   settings = {}
   if raw_needed:

@@ -22,6 +22,7 @@ from typing import Any, Final
 import numpy as np
 
 from sgmg_jax.errors import UserError
+from sgmg_jax.input_pipeline import extras
 from sgmg_jax.input_pipeline.convert import a2d as convert
 from sgmg_jax.input_pipeline.doctor import (
   files,
@@ -64,6 +65,8 @@ class _Video:
 
 def make_plan(root: pathlib.Path, *, fast: bool) -> plan.Plan:
   """Reads the lists, and checks them against each other."""
+  if not fast:
+    extras.require("h5py", "reading A2D-Sentences")
   result = plan.Plan("a2d", root)
   log = result.findings
   texts = root / "text_annotations"

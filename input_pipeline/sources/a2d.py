@@ -23,6 +23,7 @@ import numpy as np
 import PIL.Image
 
 from sgmg_jax.errors import UserError
+from sgmg_jax.input_pipeline import extras
 from sgmg_jax.input_pipeline.convert import a2d as convert
 from sgmg_jax.input_pipeline.sources import (
   a2d_annotation,
@@ -66,6 +67,7 @@ class A2D(base.Source):
       raise UserError(
         f"a2d split {split!r}: expected one of {sorted(convert.SUBSETS)}"
       )
+    extras.require("h5py", "reading A2D-Sentences")
     root = pathlib.Path(path)
     release = root / "Release"
     clips = [release / n for n in CLIP_FOLDERS if (release / n).is_dir()]

@@ -45,11 +45,9 @@ def masks(path: str | os.PathLike) -> dict[int, np.ndarray]:
 
 
 def _read(path: str | os.PathLike, field: str) -> np.ndarray:
-  try:
-    # Nothing but A2D needs it.
-    import h5py
-  except ImportError as e:
-    raise UserError(f"{path}: reading it needs h5py: pip install h5py") from e
+  # Nothing but A2D needs it.
+  import h5py
+
   if not pathlib.Path(path).is_file():
     raise UserError(f"{path}: no such file, expected an annotated frame")
   try:

@@ -15,7 +15,6 @@ import functools
 import io
 import json
 import pathlib
-import sys
 import tempfile
 import time
 from typing import Any
@@ -25,7 +24,7 @@ import PIL.Image
 
 from sgmg_jax.bench import machine
 from sgmg_jax.input_pipeline import config as config_lib
-from sgmg_jax.input_pipeline import pipeline
+from sgmg_jax.input_pipeline import extras, pipeline
 
 _VIDEOS, _LENGTH = 3, 12
 # Padded sizes of the transforms' results, as configs/refer_ytvos.py has them.
@@ -60,13 +59,21 @@ def measure(setup: Setup) -> dict[str, Any]:
     tf.data), "floor_per_core_second" (decoding alone); "share/<stage>" of the
     loader's time; per number of threads "clips_per_second", "peak_memory_gb",
     "first_batch_seconds"; "import_seconds" of TensorFlow; "frame_kb".
+
+  Raises:
+    UserError: TensorFlow is not installed.
   """
+  extras.require("tensorflow", "bench data")
   with tempfile.TemporaryDirectory() as folder:
     frame_kb = _write_data(pathlib.Path(folder), setup)
     one, two = (
       machine.in_process(
         __name__,
-        dataclasses.asdict(setup) | {"folder": folder, "threads": threads},
+        {
+          "setup": dataclasses.asdict(setup),
+          "folder": folder,
+          "threads": threads,
+        },
       )
       for threads in (1, 2)
     )
@@ -138,8 +145,11 @@ def _write_data(root: pathlib.Path, setup: Setup) -> float:
   return float(np.mean(sizes)) / 1000
 
 
-def _figures(setup: Setup, folder: str, threads: int) -> dict[str, Any]:
-  """Runs in a process of its own."""
+def _figures(
+  setup: dict[str, int], folder: str, threads: int
+) -> dict[str, Any]:
+  """Runs in a process of its own, for a `Setup` as a dict."""
+  setup = Setup(**setup)
   start = time.perf_counter()
   pipeline.tensorflow()
   figures = {"import_seconds": time.perf_counter() - start}
@@ -249,6 +259,4 @@ def _floor(source: Any, num_frames: int, count: int) -> float:
 
 
 if __name__ == "__main__":
-  _argument = json.loads(sys.argv[1])
-  _folder, _threads = _argument.pop("folder"), _argument.pop("threads")
-  print(json.dumps(_figures(Setup(**_argument), _folder, _threads)))
+  machine.answer(lambda argument: _figures(**argument))

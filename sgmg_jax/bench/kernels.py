@@ -11,10 +11,8 @@ from __future__ import annotations
 import collections
 import dataclasses
 import functools
-import json
 import re
 import statistics
-import sys
 import time
 import typing
 from collections.abc import Callable, Mapping
@@ -311,4 +309,4 @@ def _arrays(results: Any) -> list[np.ndarray]:
 
 
 if __name__ == "__main__":
-  print(json.dumps(_figures(Setup(**json.loads(sys.argv[1])))))
+  machine.answer(lambda setup: _figures(Setup(**setup)))

@@ -7,12 +7,15 @@ import os
 import pathlib
 import platform
 import resource
+import signal
 import statistics
 import subprocess
 import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
+
+from sgmg_jax import errors
 
 
 def describe(device: bool = True) -> dict[str, Any]:
@@ -69,13 +72,16 @@ def in_process(
   argument: Any,
   environment: Mapping[str, str | None] | None = None,
 ) -> Any:
-  """What `python -m module` prints last, as JSON, for a JSON argument.
+  """What `python -m module` answers to a JSON argument, see `answer`.
 
   Args:
-    module: takes `json.dumps(argument)` as its only argument.
+    module: calls `answer` when it is run.
     argument: anything that JSON can hold.
     environment: variables to set on top of this process's, or, where None,
       to remove.
+
+  Raises:
+    UserError: the process raised one, or stopped otherwise.
   """
   variables = os.environ | dict(environment or {})
   result = subprocess.run(
@@ -83,9 +89,32 @@ def in_process(
     env={k: v for k, v in variables.items() if v is not None},
     stdout=subprocess.PIPE,
     text=True,
-    check=True,
   )
-  return json.loads(result.stdout.splitlines()[-1])
+  if result.returncode == 0:
+    return json.loads(result.stdout.splitlines()[-1])
+  if result.returncode == _BAD_INPUT and result.stdout:
+    raise errors.UserError(json.loads(result.stdout.splitlines()[-1]))
+  if result.returncode == -signal.SIGKILL:
+    raise errors.UserError(f"{module} was killed: too little memory?")
+  # It has printed why.
+  raise errors.UserError(f"{module} failed with code {result.returncode}")
+
+
+# Exit code of a process that prints the message of a UserError.
+_BAD_INPUT = 2
+
+
+def answer(function: Callable[[Any], Any]) -> None:
+  """Runs as the main program of a module that `in_process` starts.
+
+  Args:
+    function: of the argument; returns what JSON can hold.
+  """
+  try:
+    print(json.dumps(function(json.loads(sys.argv[1]))))
+  except errors.UserError as error:
+    print(json.dumps(str(error)))
+    sys.exit(_BAD_INPUT)
 
 
 def median_seconds(call: Callable[[], Any], repeats: int) -> float:

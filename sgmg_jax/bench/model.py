@@ -9,9 +9,7 @@ from __future__ import annotations
 import dataclasses
 import functools
 import itertools
-import json
 import statistics
-import sys
 import tempfile
 import time
 from typing import Any
@@ -208,4 +206,4 @@ def _random_params(model: sgmg.SgMg):
 
 
 if __name__ == "__main__":
-  print(json.dumps(_figures(Setup(**json.loads(sys.argv[1])))))
+  machine.answer(lambda setup: _figures(Setup(**setup)))

@@ -10,7 +10,6 @@ from __future__ import annotations
 import collections
 import contextlib
 import dataclasses
-import json
 import pathlib
 import subprocess
 import sys
@@ -167,4 +166,4 @@ def _segment(started: float, arguments: list[str]) -> dict[str, float]:
 
 
 if __name__ == "__main__":
-  print(json.dumps(_segment(**json.loads(sys.argv[1]))))
+  machine.answer(lambda argument: _segment(**argument))

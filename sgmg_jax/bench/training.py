@@ -9,8 +9,6 @@ from __future__ import annotations
 
 import dataclasses
 import functools
-import json
-import sys
 import time
 from collections.abc import Callable
 from typing import Any
@@ -182,4 +180,4 @@ def _figures(setup: Setup) -> dict[str, Any]:
 
 
 if __name__ == "__main__":
-  print(json.dumps(_figures(Setup(**json.loads(sys.argv[1])))))
+  machine.answer(lambda setup: _figures(Setup(**setup)))

@@ -1,14 +1,14 @@
 """The benchmark of the pipeline measures; its figures make sense."""
 
 import json
+import sys
 
 import pytest
 
 from sgmg_jax.cli import main
 
-pytestmark = pytest.mark.slow
 
-
+@pytest.mark.slow
 def test_figures(tmp_path):
   path = tmp_path / "figures.json"
   command = "bench data --frames 2 --height 240 --width 320 --repeats 4"
@@ -28,3 +28,12 @@ def test_figures(tmp_path):
 def test_refuses_options_of_the_other_part(capsys):
   assert main.main(["bench", "data", "--variant", "mu"]) == 2
   assert "--variant: not an option of bench data" in capsys.readouterr().err
+
+
+def test_missing_tensorflow_is_one_line(monkeypatch, capsys):
+  monkeypatch.setitem(sys.modules, "tensorflow", None)
+  assert main.main(["bench", "data"]) == 2
+  assert capsys.readouterr().err == (
+    "sgmg: error: bench data needs TensorFlow: pip install tensorflow (part of "
+    "the extra sgmg_jax[data])\n"
+  )

@@ -2,7 +2,11 @@
 
 import json
 import os
+import pathlib
 
+import pytest
+
+from sgmg_jax import errors
 from sgmg_jax.bench import machine
 
 
@@ -44,18 +48,49 @@ def test_text_has_lists_and_tables():
   ]
 
 
-def test_process_of_its_own(tmp_path, monkeypatch):
-  (tmp_path / "echo.py").write_text(
-    "import json, os, sys\n"
-    "print('noise')\n"
-    "found = [os.environ.get(name) for name in ('ANSWER', 'REMOVED')]\n"
-    "print(json.dumps([json.loads(sys.argv[1]), *found]))\n"
-  )
-  monkeypatch.setenv("PYTHONPATH", str(tmp_path))
+@pytest.fixture
+def child(tmp_path, monkeypatch):
+  """A module `child`, whose `reply(argument)` is the text given."""
+
+  def write(reply):
+    (tmp_path / "child.py").write_text(
+      "import os, sys\n"
+      "from sgmg_jax import errors\n"
+      "from sgmg_jax.bench import machine\n"
+      f"def reply(argument):\n  {reply}\n"
+      "print('noise')\n"
+      "machine.answer(reply)\n"
+    )
+
+  root = pathlib.Path(machine.__file__).parents[2]
+  monkeypatch.setenv("PYTHONPATH", f"{tmp_path}{os.pathsep}{root}")
+  return write
+
+
+def test_process_of_its_own(child, monkeypatch):
+  child("return [argument, *map(os.environ.get, ('ANSWER', 'REMOVED'))]")
   monkeypatch.setenv("REMOVED", "1")
   variables = {"ANSWER": "42", "REMOVED": None}
-  found = machine.in_process("echo", {"a": 1}, variables)
+  found = machine.in_process("child", {"a": 1}, variables)
   assert found == [{"a": 1}, "42", None]
+
+
+@pytest.mark.parametrize(
+  "reply, message",
+  [
+    (
+      "raise errors.UserError('frames 0: expected 1')",
+      "^frames 0: expected 1$",
+    ),
+    ("os.kill(os.getpid(), 9)", "^child was killed: too little memory"),
+    ("sys.exit(7)", "^child failed with code 7$"),
+    ("raise KeyError(1)", "^child failed with code 1$"),
+  ],
+)
+def test_its_failure_is_one_line(child, reply, message):
+  child(reply)
+  with pytest.raises(errors.UserError, match=message):
+    machine.in_process("child", None)
 
 
 def test_median():

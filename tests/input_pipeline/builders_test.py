@@ -287,6 +287,13 @@ def test_bad_requests(tmp_path):
     build.build("own", tmp_path, tmp_path / "data", splits=["all"])
 
 
+def test_missing_tensorflow_is_found_first(tmp_path, monkeypatch):
+  monkeypatch.setitem(sys.modules, "tensorflow", None)
+  with pytest.raises(UserError, match="needs TensorFlow: pip install"):
+    build.build("refshapes", None, tmp_path / "data")
+  assert not list(tmp_path.iterdir())
+
+
 def test_beam_asked_for_and_not_installed(miniatures, tmp_path, monkeypatch):
   raw = miniatures.make_own(tmp_path)
   monkeypatch.setitem(sys.modules, "apache_beam", None)

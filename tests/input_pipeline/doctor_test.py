@@ -6,6 +6,7 @@ import os
 import pickle
 import re
 import shutil
+import sys
 
 import h5py
 import numpy as np
@@ -801,3 +802,9 @@ def test_sentences_of_the_same_object_may_repeat():
   ]
   found = {f.code: f.severity for f in sentences.check(said)}
   assert found == {"sentence-repeated": "info", "expression-blanks": "info"}
+
+
+def test_missing_h5py_is_no_damage(sound, monkeypatch):
+  monkeypatch.setitem(sys.modules, "h5py", None)
+  with pytest.raises(errors.UserError, match="pip install h5py"):
+    examine(sound["a2d"])

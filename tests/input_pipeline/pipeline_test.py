@@ -225,6 +225,13 @@ def test_too_many_corrupt_records_stop_the_run(corrupt):
     _take(pipe, 20)
 
 
+def test_missing_tensorflow_is_found_first(tmp_path, monkeypatch):
+  """Not when the first batch is wanted: a model has been built by then."""
+  monkeypatch.setitem(sys.modules, "tensorflow", None)
+  with pytest.raises(UserError, match="needs TensorFlow: pip install"):
+    pipeline.create(_config(tmp_path / "no data"), "train")
+
+
 def test_tensorflow_sees_no_accelerator():
   tf = pipeline.tensorflow()
   assert not tf.config.get_visible_devices("GPU")
