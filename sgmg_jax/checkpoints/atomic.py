@@ -36,8 +36,8 @@ def output(
 
   Raises:
     UserError: `path` exists and `overwrite` is not set, it cannot be replaced
-      as a whole, or it or its parent cannot be written (no permission, the
-      disk is full).
+      as a whole or by something of another kind, or it or its parent cannot be
+      written (no permission, the disk is full).
   """
   named, path = path, resolve(path)
   if os.path.exists(path):
@@ -73,6 +73,12 @@ def output(
       if refusal := _refusal(error, scratch):
         raise _cannot_write(named, refusal) from error
       raise
+    if os.path.exists(path) and path.is_dir() != new.is_dir():
+      kinds = ("a file", "a folder")
+      raise errors.UserError(
+        f"{named} is {kinds[path.is_dir()]}, expected {kinds[new.is_dir()]} to "
+        "replace"
+      )
     try:
       if os.path.exists(path):
         os.replace(path, old)
@@ -101,10 +107,14 @@ def resolve(path: str | os.PathLike) -> pathlib.Path:
 def check_replaceable(path: str | os.PathLike) -> None:
   """Raises a UserError if `output` could not replace what is at `path`.
 
-  A mount point cannot be moved, and the user's shell would stay behind in the
-  old folder.
+  A mount point cannot be moved, the user's shell would stay behind in the old
+  folder, and a device such as /dev/null is nobody's to replace.
   """
   resolved = resolve(path)
+  if not resolved.is_dir() and not resolved.is_file():
+    raise errors.UserError(
+      f"{path} is neither a file nor a folder and cannot be replaced"
+    )
   mounted = resolved.is_mount()
   if mounted or pathlib.Path.cwd().is_relative_to(resolved):
     what = "a mount point" if mounted else "the folder you are in"
@@ -112,6 +122,21 @@ def check_replaceable(path: str | os.PathLike) -> None:
       f"{path} is {what} and cannot be replaced: expected a new folder, such "
       f"as {pathlib.Path(path) / 'out'}"
     )
+
+
+def check_file(path: str | os.PathLike) -> None:
+  """Raises a UserError if `output` could not write a file at `path`.
+
+  For files that are written after long work.
+  """
+  resolved = resolve(path)
+  if resolved.is_dir():
+    raise errors.UserError(f"{path} is a folder, expected a file to write")
+  if os.path.exists(resolved):
+    check_replaceable(path)
+  parent = next(p for p in resolved.parents if os.path.exists(p))
+  if not parent.is_dir() or not os.access(parent, os.W_OK):
+    raise errors.UserError(f"cannot write {path}: {parent} is not writable")
 
 
 def _make_parents(path: pathlib.Path, stack: contextlib.ExitStack) -> None:

@@ -66,16 +66,18 @@ def save(
     params: nested dict of arrays that this process can address.
     card: from `card.make`.
     tokenizer: of transformers; None for a part without text.
-    overwrite: replace what is there.
+    overwrite: replace a checkpoint that is there.
 
   Raises:
-    UserError: the directory exists, or the parameters or the tokenizer do
-      not fit the card's variant.
+    UserError: the directory exists or holds other files too, or the parameters
+      or the tokenizer do not fit the card's variant.
   """
   variant = card_lib.variant_of(card, directory)
   _check(params, variant, card, directory)
   _check_tokenizer(tokenizer, variant, card, directory)
   arrays = jax.tree.map(np.asarray, params)
+  if overwrite:
+    _check_overwritten(pathlib.Path(directory).expanduser())
   # Orbax meets a full disk with pages of tracebacks.
   num_bytes = sum(leaf.nbytes for leaf in jax.tree.leaves(arrays))
   with atomic.output(
@@ -91,6 +93,18 @@ def save(
     card_lib.write(new, {**card, "files": _file_sizes(new), "shapes": shapes})
     if tokenizer is not None:
       tokenizer.save_pretrained(new / "tokenizer")
+
+
+def _check_overwritten(directory: pathlib.Path) -> None:
+  """Raises a UserError for a folder that holds anything but a checkpoint."""
+  if not directory.is_dir():
+    return
+  names = {entry.name for entry in directory.iterdir()}
+  if others := names - {card_lib.FILE, "params", "tokenizer"}:
+    raise errors.UserError(
+      f"{directory} holds files of no checkpoint ({min(others)}): not "
+      "overwritten"
+    )
 
 
 def load(name_or_path: str | os.PathLike) -> Checkpoint:

@@ -9,6 +9,7 @@ import json
 import pathlib
 
 from sgmg_jax import errors
+from sgmg_jax.checkpoints import atomic
 
 HELP = "measure speed and memory on this machine"
 
@@ -98,6 +99,9 @@ def run(args: argparse.Namespace) -> int:
   # Imported late: `sgmg --help` must not wait for it.
   from sgmg_jax.bench import machine
 
+  if args.json:
+    atomic.check_file(args.json)
+
   part = importlib.import_module(f"sgmg_jax.bench.{args.what}")
   names = [field.name for field in dataclasses.fields(part.Setup)]
   given = {
@@ -122,5 +126,6 @@ def run(args: argparse.Namespace) -> int:
   }
   print(machine.as_text(report))
   if args.json:
-    args.json.write_text(json.dumps(report, indent=2) + "\n")
+    with atomic.output(args.json, overwrite=True) as partial:
+      partial.write_text(json.dumps(report, indent=2) + "\n")
   return 0

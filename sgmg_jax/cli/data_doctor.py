@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import argparse
 import json
-import os
 import pathlib
-import sys
+
+from sgmg_jax.checkpoints import atomic
 
 HELP = "check data sets: missing, broken, mismatched, duplicate, leaking"
 
@@ -73,8 +73,10 @@ def run(args: argparse.Namespace) -> int:
   from sgmg_jax.input_pipeline.doctor import examination, page, table
 
   for path in (args.report, args.json):
-    if path is not None and not path.absolute().parent.is_dir():
-      raise sgmg_jax.UserError(f"{path}: no such folder {path.parent}")
+    if path is not None:
+      if not path.absolute().parent.is_dir():
+        raise sgmg_jax.UserError(f"{path}: no such folder {path.parent}")
+      atomic.check_file(path)
   for name in ("workers", "examples"):
     value = getattr(args, name)
     if value is not None and value < (name == "workers"):
@@ -86,10 +88,7 @@ def run(args: argparse.Namespace) -> int:
     policy=args.counts,
     workers=args.workers,
   )
-  # Sentences and names may hold what the terminal cannot show.
-  encoding = sys.stdout.encoding or "utf-8"
-  text = table.render(report).encode(encoding, "backslashreplace")
-  print(text.decode(encoding))
+  print(table.render(report))
   if args.report:
     _write(args.report, page.render(report, args.examples))
   if args.json:
@@ -100,11 +99,7 @@ def run(args: argparse.Namespace) -> int:
 
 def _write(path: pathlib.Path, text: str) -> None:
   """A report is there whole or not at all."""
-  unfinished = path.with_name(f".{path.name}.{os.getpid()}.unfinished")
-  try:
+  with atomic.output(path, overwrite=True) as partial:
     # Names of files that are not valid text must not stop the report.
-    unfinished.write_text(text, encoding="utf-8", errors="backslashreplace")
-    unfinished.replace(path)
-  finally:
-    unfinished.unlink(missing_ok=True)
+    partial.write_text(text, encoding="utf-8", errors="backslashreplace")
   print(f"written: {path}")

@@ -7,6 +7,7 @@ import pathlib
 import shlex
 
 from sgmg_jax import errors
+from sgmg_jax.checkpoints import atomic
 from sgmg_jax.cli import program
 
 HELP = "write a small example of own data, in the expected layout"
@@ -63,20 +64,16 @@ def run(args: argparse.Namespace) -> int:
   if args.folder.exists():
     raise errors.UserError(f"{args.folder}: exists, expected a new folder")
   height, width = args.size
-  for split, count in (("train", args.clips), ("val", args.valid)):
-    try:
+  with atomic.output(args.folder) as partial:
+    for split, count in (("train", args.clips), ("val", args.valid)):
       ytvos_writer.write_ytvos(
-        args.folder,
+        partial,
         split,
         range(count),
         num_frames=args.frames,
         height=height,
         width=width,
       )
-    except OSError as e:
-      raise errors.UserError(
-        f"{args.folder}: cannot be written ({e.strerror})"
-      ) from e
   folder = shlex.quote(str(args.folder))
   print(
     _CLOSING.format(

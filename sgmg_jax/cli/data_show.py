@@ -67,6 +67,7 @@ def run(args: argparse.Namespace) -> int:
   from sgmg_jax.inference import clip_sheet
   from sgmg_jax.input_pipeline import loader, recipes, seeds
 
+  atomic.check_file(args.out)
   for name in ("clips", "frames"):
     if getattr(args, name) < 1:
       raise errors.UserError(f"--{name} {getattr(args, name)}: expected >= 1")

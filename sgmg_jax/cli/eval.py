@@ -48,6 +48,8 @@ def run(args: argparse.Namespace) -> int:
   from sgmg_jax.model import sgmg
   from sgmg_jax.training import evaluate
 
+  if args.out:
+    atomic.check_file(args.out)
   compilation_cache.enable()
   checkpoint = native.load(args.checkpoint)
   sizes = checkpoint.variant

@@ -121,6 +121,39 @@ def test_a_mount_point_is_not_replaced(tmp_path, monkeypatch):
   _write(tmp_path / "volume" / "out")
 
 
+def test_a_device_is_not_replaced(tmp_path):
+  os.mkfifo(tmp_path / "pipe")
+  (tmp_path / "link").symlink_to("pipe")
+  for name in ("pipe", "link"):
+    for write in (atomic.check_file, lambda p: _write(p, overwrite=True)):
+      with pytest.raises(errors.UserError, match="neither a file nor a folder"):
+        write(tmp_path / name)
+  assert (tmp_path / "pipe").is_fifo()
+
+
+def test_a_folder_is_not_replaced_by_a_file_nor_a_file_by_a_folder(tmp_path):
+  (tmp_path / "folder").mkdir()
+  (tmp_path / "folder" / "precious").touch()
+  with pytest.raises(errors.UserError, match="a folder, expected a file to re"):
+    _write(tmp_path / "folder", overwrite=True)
+  with pytest.raises(errors.UserError, match="a folder, expected a file to wr"):
+    atomic.check_file(tmp_path / "folder")
+  assert (tmp_path / "folder" / "precious").exists()
+  _write(tmp_path / "file", "old")
+  with pytest.raises(errors.UserError, match="a file, expected a folder"):
+    with atomic.output(tmp_path / "file", overwrite=True) as new:
+      new.mkdir()
+  assert (tmp_path / "file").read_text() == "old"
+
+
+def test_files_that_could_not_be_written_are_refused_early(tmp_path):
+  _write(tmp_path / "file")
+  atomic.check_file(tmp_path / "file")
+  atomic.check_file(tmp_path / "new" / "file")
+  with pytest.raises(errors.UserError, match="/file is not writable"):
+    atomic.check_file(tmp_path / "file" / "below")
+
+
 def test_names_of_full_length(tmp_path):
   _write(tmp_path / ("é" * 127))
   assert len(list(tmp_path.iterdir())) == 1

@@ -83,6 +83,14 @@ def test_existing_directory_is_kept_unless_told(directory, params, tokenizer):
   assert [p.name for p in directory.parent.iterdir()] == ["mu"]
 
 
+def test_only_checkpoints_are_overwritten(tmp_path, params, tokenizer):
+  for name in ("home", "home/photos"):
+    (tmp_path / name).mkdir()
+  with pytest.raises(errors.UserError, match=r"photos\): not overwritten"):
+    native.save(tmp_path / "home", params, mu_card(), tokenizer, overwrite=True)
+  assert (tmp_path / "home" / "photos").is_dir()
+
+
 @pytest.mark.parametrize("overwrite", [False, True])
 def test_failed_save_leaves_what_was_there(
   directory, params, tokenizer, monkeypatch, overwrite

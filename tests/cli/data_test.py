@@ -45,6 +45,11 @@ def test_example_has_both_splits(own):
   [
     (["example", "{own}"], "exists, expected a new folder"),
     (["example", "{own}2", "--clips", "0"], "--clips 0: expected >= 1"),
+    (["example", "{own}2", "--size", "8", "8"], "32 pixels a side"),
+    (["example", "/dev/null/own"], "cannot write /dev/null/own"),
+    (["doctor", "{own}", "--report", "{own}"], "a folder, expected a file"),
+    (["doctor", "{own}", "--json", "/dev/full"], "neither a file nor a folder"),
+    (["show", "own", "{own}", "--out", "{own}"], "a folder, expected a file"),
     (["show", "own", "{own}2", "--out", "{out}"], "no such folder"),
     (["show", "jhmdb", "{own}", "--out", "{out}"], "evaluation only"),
     (["show", "own", "{own}", "--split", "x", "--out", "{out}"], "x"),
@@ -58,6 +63,7 @@ def test_bad_input_is_one_line(own, tmp_path, capsys, arguments, message):
   assert error.startswith("sgmg: error: ") and message in error
   assert "\n" not in error
   assert not out.exists()
+  assert [path.name for path in own.parent.iterdir()] == ["own"]
 
 
 def test_show_draws_every_clip(own, tmp_path, capsys):
