@@ -1,6 +1,8 @@
 """Fixtures that several areas share."""
 
 import os
+import struct
+import zlib
 
 # Before JAX starts: libtpu, here to compile for TPUs, is no TPU.
 os.environ.setdefault("JAX_PLATFORMS", "cpu")
@@ -74,3 +76,24 @@ def _word_tokenizer():
     pad_token="<pad>",
     unk_token="<unk>",
   )
+
+
+@pytest.fixture(scope="session")
+def make_bomb():
+  """`make_bomb(path, side)`: a PNG of 80 bytes, side x side pixels large."""
+
+  def chunk(kind, content):
+    body = kind + content
+    check = struct.pack(">I", zlib.crc32(body))
+    return struct.pack(">I", len(content)) + body + check
+
+  def make(path, side=15000):
+    path.write_bytes(
+      b"\x89PNG\r\n\x1a\n"
+      + chunk(b"IHDR", struct.pack(">IIBBBBB", side, side, 1, 0, 0, 0, 0))
+      + chunk(b"IDAT", zlib.compress(b""))
+      + chunk(b"IEND", b"")
+    )
+    return path
+
+  return make

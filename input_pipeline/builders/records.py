@@ -77,7 +77,7 @@ def of_video(
   for i, frame in enumerate(video.frames):
     what = f"{source.name} {source.split} video {video.name!r} frame {frame!r}"
     image = encode(source, video.name, i)
-    _check_size("image", _size(image, what), video.size, what)
+    _check_size("image", base.image_size(image, what), video.size, what)
     ids, runs = [], []
     if stored.annotated is None or i in stored.annotated:
       objects = source.objects(video.name, i)
@@ -112,14 +112,6 @@ def _runs(mask: np.ndarray) -> bytes:
     part = slice(rows[0], rows[-1] + 1), slice(across[0], across[-1] + 1)
     columns[part] = mask[part]
   return coco_mask.encode(columns)["counts"]
-
-
-def _size(image: bytes, what: str) -> tuple[int, int]:
-  try:
-    with PIL.Image.open(io.BytesIO(image)) as header:
-      return header.size[::-1]
-  except (OSError, SyntaxError, ValueError) as e:
-    raise UserError(f"{what}: not a readable image ({e})") from e
 
 
 def _check_size(part, size, expected, what) -> None:

@@ -7,24 +7,24 @@ import dataclasses
 import hashlib
 import io
 import json
+import os
 import pathlib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
 import numpy as np
 import PIL.Image
 
+from sgmg_jax import regular_file
+from sgmg_jax.input_pipeline import still_image
 from sgmg_jax.input_pipeline.doctor import findings
+
+Unreadable = still_image.Unreadable
 
 # How a whole file ends. A JPEG may be followed by padding; inside its data
 # the two bytes cannot occur.
 _ENDS: Final = {"JPEG": b"\xff\xd9", "PNG": b"IEND"}
 _TAIL: Final = 4096
-_ORIENTATION: Final = 0x0112
-
-
-class Unreadable(Exception):
-  """An image that is missing, empty, cut short or not an image."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -32,7 +32,7 @@ class Image:
   """What was read of an image file.
 
   Attributes:
-    size: (height, width), pixels.
+    size: (height, width) once upright, pixels.
     mode: Pillow's, such as "RGB" or "P".
     rotated: the EXIF orientation is not the upright one.
     digest: of the file's bytes; None if only its header was read.
@@ -48,11 +48,12 @@ class Image:
 
 
 def read_image(path: pathlib.Path, *, fast: bool, values: bool) -> Image:
-  """Reads an image; with `fast` its header and its end only.
+  """Reads a still image; with `fast` its header and its end only.
 
   Args:
-    values: count the grey levels or palette indices. Otherwise a JPEG is
-      decoded at an eighth of its size, which reads all of its data.
+    values: of a label map: count the grey levels or palette indices.
+      Otherwise a JPEG is decoded at an eighth of its size, which reads all of
+      its data.
 
   Raises:
     Unreadable: with the reason.
@@ -60,30 +61,31 @@ def read_image(path: pathlib.Path, *, fast: bool, values: bool) -> Image:
   try:
     if fast:
       return _read_ends(path)
-    data = path.read_bytes()
-    if not data:
-      raise Unreadable("the file is empty")
-    with PIL.Image.open(io.BytesIO(data)) as image:
-      width, height = image.size
-      mode, rotated = image.mode, _rotated(image)
-      if not values:
-        image.draft(None, (1, 1))
-      image.load()
-      counted = None
-      if values and mode in ("P", "L"):
-        counted = {i: n for i, n in enumerate(image.histogram()) if n}
+    data = regular_file.read_bytes(path)
   except FileNotFoundError as e:
     raise Unreadable("no such file") from e
-  except (OSError, SyntaxError, ValueError) as e:
-    raise Unreadable(_reason(e)) from e
+  except OSError as e:
+    raise Unreadable(e.strerror) from e
+  with still_image.opened(io.BytesIO(data)) as image:
+    size, mode, rotated = _header(image)
+    if not values:
+      still_image.check_depth(image)
+      image.draft(None, (1, 1))
+    image.load()
+    counted = None
+    if values and mode in ("P", "L"):
+      counted = {i: n for i, n in enumerate(image.histogram()) if n}
   digest = hashlib.blake2b(data, digest_size=16).digest()
-  return Image((height, width), mode, rotated, digest, counted)
+  return Image(size, mode, rotated, digest, counted)
 
 
 def read_rgb(path: pathlib.Path) -> np.ndarray:
-  """uint8[H, W, 3]."""
-  with PIL.Image.open(path) as image:
-    return np.asarray(image.convert("RGB"))
+  """uint8[H, W, 3] of a still image.
+
+  Raises:
+    Unreadable: not one. OSError: it cannot be read.
+  """
+  return np.asarray(still_image.decode(regular_file.read_bytes(path)))
 
 
 def read_json(
@@ -91,7 +93,7 @@ def read_json(
 ) -> Any:
   """The content of a JSON file; None, and a finding, if it is not one."""
   try:
-    content = json.loads(path.read_bytes())
+    content = json.loads(regular_file.read_bytes(path))
   except FileNotFoundError:
     log.add("file-missing", "no such file", file=path)
   except (OSError, ValueError, RecursionError) as e:
@@ -120,6 +122,7 @@ def are_records(value: Any, fields: Mapping[str, Any]) -> bool:
 def read_csv(path: pathlib.Path, log: findings.Findings) -> list[list[str]]:
   """Rows without blanks around fields; [], and a finding, if unreadable."""
   try:
+    regular_file.check(path)
     with path.open(encoding="utf-8", newline="") as file:
       rows = list(csv.reader(file, skipinitialspace=True))
   except FileNotFoundError:
@@ -137,10 +140,27 @@ def names_in(folder: pathlib.Path, suffix: str = "") -> list[str]:
   if not folder.is_dir():
     return []
   return sorted(
-    path.name.removesuffix(suffix)
-    for path in folder.iterdir()
-    if path.name.endswith(suffix) and not path.name.startswith(".")
+    name.removesuffix(suffix)
+    for name in os.listdir(folder)
+    if name.endswith(suffix) and not name.startswith(".")
   )
+
+
+def files_in(
+  folder: pathlib.Path, suffixes: Sequence[str]
+) -> dict[str, pathlib.Path]:
+  """Files with one of the suffixes by name without it, as readers find them:
+  the first suffix wins, capitals come last."""
+  found = {}
+  for name in names_in(folder):
+    stem, suffix = os.path.splitext(name)
+    if suffix.lower() in suffixes:
+      place = (
+        suffixes.index(suffix) if suffix in suffixes else len(suffixes),
+        name,
+      )
+      found[stem] = min(place, found.get(stem, (len(suffixes) + 1, "")))
+  return {stem: folder / name for stem, (_, name) in found.items()}
 
 
 def some(names, limit: int = 5) -> str:
@@ -152,22 +172,18 @@ def some(names, limit: int = 5) -> str:
 
 
 def _read_ends(path: pathlib.Path) -> Image:
-  with open(path, "rb") as file:
-    with PIL.Image.open(file) as image:
-      width, height = image.size
-      mode, kind, rotated = image.mode, image.format, _rotated(image)
+  with regular_file.open_binary(path) as file:
+    with still_image.opened(file) as image:
+      kind, header = image.format, _header(image)
       file.seek(0, io.SEEK_END)
       file.seek(max(0, file.tell() - _TAIL))
       if _ENDS.get(kind, b"") not in file.read():
         raise Unreadable(f"a {kind} without its end: cut short")
-  return Image((height, width), mode, rotated)
+  return Image(*header)
 
 
-def _rotated(image: PIL.Image.Image) -> bool:
-  return image.getexif().get(_ORIENTATION, 1) != 1
-
-
-def _reason(error: Exception) -> str:
-  if isinstance(error, PIL.UnidentifiedImageError):
-    return "not an image"
-  return str(error) or type(error).__name__
+def _header(image: PIL.Image.Image) -> tuple[tuple[int, int], str, bool]:
+  """Size, mode and whether it has to be turned upright."""
+  still_image.check_still(image)
+  rotated = still_image.orientation(image) != 1
+  return still_image.size(image), image.mode, rotated

@@ -50,7 +50,7 @@ CODES: Final = {
   "frame-size": Code("frames", "error", "sizes differ inside a video"),
   "frame-mode": Code("frames", "warning", "an image that is not plain RGB"),
   "frame-rotated": Code(
-    "frames", "warning", "an EXIF orientation, which readers ignore"
+    "frames", "warning", "an EXIF orientation, which readers apply"
   ),
   "frame-index": Code(
     "frames", "error", "an annotated frame that is not there"

@@ -40,11 +40,7 @@ def check_list(names, log: findings.Findings, *, file, video: str) -> list[str]:
 
 def images_in(folder: pathlib.Path) -> dict[str, pathlib.Path]:
   """Images in a folder by name without suffix, as readers look for them."""
-  found = {}
-  for suffix in reversed(frame_folders.SUFFIXES):
-    for name in files.names_in(folder, suffix):
-      found[name] = folder / (name + suffix)
-  return dict(sorted(found.items()))
+  return files.files_in(folder, frame_folders.SUFFIXES)
 
 
 def check_frames(
@@ -102,13 +98,14 @@ def check_frames(
 
 
 def check_mode(image: files.Image, log: findings.Findings, **where) -> None:
-  """Whether an image is plain RGB (or grey) and upright."""
+  """Whether an image is plain RGB (or grey of 8 bits) and upright."""
   if image.mode not in ("RGB", "L"):
     log.add("frame-mode", f"mode {image.mode}, expected RGB", **where)
   if image.rotated:
     log.add(
       "frame-rotated",
-      "has an EXIF orientation: save it upright, as its mask is",
+      "has an EXIF orientation: readers turn it upright, its mask as stored "
+      "must fit that",
       **where,
     )
 
@@ -132,9 +129,9 @@ def check_masks(
     known, because of `fast` or since a mask could not be read.
   """
   pixels, known = Counter(), not fast
-  there = set(files.names_in(folder, ".png"))
+  there = files.files_in(folder, (".png",))
   for name in names:
-    path = folder / f"{name}.png"
+    path = there.get(name, folder / f"{name}.png")
     if name not in there:
       log.add("mask-missing", "frame without mask", file=path, video=video)
       known = False

@@ -215,7 +215,6 @@ def _examples(video, split, images, codes, masked) -> list[plan.Example]:
   if not video.frames:
     return []
   middle = len(video.frames) // 2
-  path = images / video.name / f"{video.frames[middle]}.jpg"
   return [
     plan.Example(
       split,
@@ -224,7 +223,8 @@ def _examples(video, split, images, codes, masked) -> list[plan.Example]:
       entry.text,
       functools.partial(
         _load,
-        path,
+        images / video.name,
+        video.frames[middle],
         [codes.get(i) for i in entry.object_ids or ()] if masked else None,
         middle,
       ),
@@ -233,8 +233,8 @@ def _examples(video, split, images, codes, masked) -> list[plan.Example]:
   ]
 
 
-def _load(path, codes, index):
-  frame = files.read_rgb(path)
+def _load(folder, name, codes, index):
+  frame = files.read_rgb(frames.images_in(folder)[name])
   if codes is None:
     return frame, None
   mask = np.zeros(frame.shape[:2], bool)

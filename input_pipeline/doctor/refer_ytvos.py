@@ -19,8 +19,8 @@ from collections.abc import Mapping
 from typing import Final
 
 import numpy as np
-import PIL.Image
 
+from sgmg_jax import regular_file
 from sgmg_jax.input_pipeline.doctor import (
   expression_file,
   files,
@@ -28,6 +28,7 @@ from sgmg_jax.input_pipeline.doctor import (
   frames,
   plan,
 )
+from sgmg_jax.input_pipeline.sources import base, frame_folders
 
 LOOKED_FOR: Final = ("meta_expressions/*/meta_expressions.json",)
 # Of the published valid file: valid and test together.
@@ -246,7 +247,7 @@ def _examples(video, split, images, labels) -> list[plan.Example]:
         _load,
         images / video.name,
         frame,
-        labels / video.name / f"{frame}.png" if labels else None,
+        labels / video.name if labels else None,
         entry.object_ids,
       ),
     )
@@ -254,9 +255,10 @@ def _examples(video, split, images, labels) -> list[plan.Example]:
   ]
 
 
-def _load(folder, name, label, object_ids):
+def _load(folder, name, labels, object_ids):
   frame = files.read_rgb(frames.images_in(folder)[name])
-  if label is None or object_ids is None:
+  if labels is None or object_ids is None:
     return frame, None
-  with PIL.Image.open(label) as masks:
-    return frame, np.isin(np.asarray(masks), object_ids)
+  path = frame_folders.find(labels, name, (".png",))
+  masks = base.decode_labels(regular_file.read_bytes(path), str(path))
+  return frame, np.isin(masks, object_ids)

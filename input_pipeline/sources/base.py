@@ -17,6 +17,7 @@ import numpy as np
 import PIL.Image
 
 from sgmg_jax.errors import UserError
+from sgmg_jax.input_pipeline import still_image
 
 
 @dataclasses.dataclass(frozen=True)
@@ -110,7 +111,7 @@ class Source(abc.ABC):
   def read_images(
     self, video: str, indices: Sequence[int]
   ) -> list[PIL.Image.Image]:
-    """Decoded RGB images, all of the video's size.
+    """Decoded images, all of the video's size: RGB, upright, opaque.
 
     Raises:
       UserError: a frame is missing, corrupt or of another size; names the
@@ -169,18 +170,27 @@ class Source(abc.ABC):
 
 
 def decode_image(data: bytes, what: str) -> PIL.Image.Image:
-  """An RGB image.
+  """An RGB image, see `still_image.to_rgb`.
 
   Raises:
-    UserError: not an image, or cut short; `what` names it.
+    UserError: not a still image, or cut short; `what` names it.
   """
   try:
-    with PIL.Image.open(io.BytesIO(data)) as image:
-      image.load()
-      # convert() would copy.
-      return image if image.mode == "RGB" else image.convert("RGB")
-  except (OSError, SyntaxError, ValueError) as e:
-    raise UserError(f"{what}: not a readable image ({e})") from e
+    return still_image.decode(data)
+  except still_image.Unreadable as e:
+    raise UserError(f"{what}: not a readable image: {e}") from e
+
+
+def image_size(data: bytes, what: str) -> tuple[int, int]:
+  """(height, width) of an image once upright; its pixels are not decoded.
+
+  Raises:
+    UserError: not a still image; `what` names it.
+  """
+  try:
+    return still_image.read_size(io.BytesIO(data))
+  except still_image.Unreadable as e:
+    raise UserError(f"{what}: not a readable image: {e}") from e
 
 
 def decode_labels(data: bytes, what: str) -> np.ndarray:
@@ -191,10 +201,10 @@ def decode_labels(data: bytes, what: str) -> np.ndarray:
       would give garbage.
   """
   try:
-    with PIL.Image.open(io.BytesIO(data)) as image:
+    with still_image.opened(io.BytesIO(data)) as image:
       mode, labels = image.mode, np.asarray(image)
-  except (OSError, SyntaxError, ValueError) as e:
-    raise UserError(f"{what}: not a readable PNG ({e})") from e
+  except still_image.Unreadable as e:
+    raise UserError(f"{what}: not a readable PNG: {e}") from e
   if mode not in ("P", "L"):
     raise UserError(
       f"{what}: PNG of mode {mode}, expected a palette (P) or grey (L) one "

@@ -11,17 +11,20 @@ thousands of videos touches no frame.
 
 from __future__ import annotations
 
+import contextlib
+import os
 import pathlib
 from collections.abc import Mapping, Sequence
 from typing import BinaryIO
 
 import numpy as np
-import PIL.Image
 
+from sgmg_jax import regular_file
 from sgmg_jax.errors import UserError
+from sgmg_jax.input_pipeline import still_image
 from sgmg_jax.input_pipeline.sources import base
 
-# What own data may hold beside the released sets' .jpg.
+# What own data may hold beside the released sets' .jpg; in capitals, too.
 SUFFIXES = (".jpg", ".jpeg", ".png")
 
 
@@ -65,14 +68,14 @@ class FrameFolders(base.Source):
       frames = self._frames(name)
       with self._open(name, frames[0]) as file:
         try:
-          width, height = PIL.Image.open(file).size
-        except (OSError, SyntaxError, ValueError) as e:
+          size = still_image.read_size(file)
+        except still_image.Unreadable as e:
           raise UserError(
-            f"{file.name}: not a readable image ({e}), first frame of "
+            f"{file.name}: not a readable image: {e}; first frame of "
             f"{self.name} video {name!r}"
           ) from e
       # Two threads may both come here; they store the same.
-      self._videos[name] = base.Video(name, frames, (height, width))
+      self._videos[name] = base.Video(name, frames, size)
     return self._videos[name]
 
   def encoded_frame(self, video: str, index: int) -> bytes:
@@ -90,21 +93,18 @@ class FrameFolders(base.Source):
     return self.frames[video]
 
   def _open(self, video: str, frame: str) -> BinaryIO:
-    path = self.images / video / frame
-    for suffix in SUFFIXES:
-      try:
-        return open(f"{path}{suffix}", "rb")
-      except FileNotFoundError:
-        continue
-      except OSError as e:
-        raise UserError(
-          f"{e.filename}: cannot be read ({e.strerror}), {self.name} video "
-          f"{video!r}"
-        ) from e
-    raise UserError(
-      f"{path}.jpg: no such file, expected frame {frame!r} of {self.name} "
-      f"video {video!r}"
-    )
+    path = find(self.images / video, frame, SUFFIXES)
+    try:
+      return regular_file.open_binary(path)
+    except FileNotFoundError as e:
+      raise UserError(
+        f"{path}: no such file, expected frame {frame!r} of {self.name} "
+        f"video {video!r}"
+      ) from e
+    except OSError as e:
+      raise UserError(
+        f"{path}: cannot be read ({e.strerror}), {self.name} video {video!r}"
+      ) from e
 
 
 class LabelFolders(FrameFolders):
@@ -153,14 +153,16 @@ class LabelFolders(FrameFolders):
         f"{self.name} {self.split} has no ground truth: asked for that of "
         f"video {video!r} frame {frame!r}"
       )
-    path = self.annotations / video / f"{frame}.png"
+    path = find(self.annotations / video, frame, (".png",))
     what = f"{path}: {self.name} video {video!r}"
     try:
-      data = path.read_bytes()
-    except OSError as e:
+      data = regular_file.read_bytes(path)
+    except FileNotFoundError as e:
       raise UserError(
         f"{what}: no such file, expected the label map of frame {frame!r}"
       ) from e
+    except OSError as e:
+      raise UserError(f"{what}: cannot be read ({e.strerror})") from e
     labels = base.decode_labels(data, what)
     if labels.shape != self.video(video).size:
       raise UserError(
@@ -188,3 +190,24 @@ class LabelFolders(FrameFolders):
       for object_id in expression.object_ids:
         masks[row] |= labels == object_id
     return masks
+
+
+def find(
+  folder: pathlib.Path, name: str, suffixes: Sequence[str]
+) -> pathlib.Path:
+  """The file of that name with the first of the suffixes that is there.
+
+  A suffix may be in capitals, as cameras write it. Without any such file, the
+  path with the first suffix.
+  """
+  paths = [folder / (name + suffix) for suffix in suffixes]
+  for path in paths:
+    if os.path.exists(path):
+      return path
+  # Released sets never come here, so that no folder of theirs is listed.
+  with contextlib.suppress(OSError):
+    for entry in sorted(os.listdir(folder)):
+      stem, suffix = os.path.splitext(entry)
+      if stem == name and suffix.lower() in suffixes:
+        return folder / entry
+  return paths[0]

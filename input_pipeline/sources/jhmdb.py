@@ -16,9 +16,9 @@ import pathlib
 import zlib
 
 import numpy as np
-import PIL.Image
 import scipy.io
 
+from sgmg_jax import regular_file
 from sgmg_jax.errors import UserError
 from sgmg_jax.input_pipeline.convert import jhmdb as convert
 from sgmg_jax.input_pipeline.sources import base, json_file
@@ -96,19 +96,15 @@ class JHMDB(base.Source):
     if name not in self._videos:
       _, _, num_masks = self._find(name)
       frames = tuple(f"{number:05d}" for number in range(1, num_masks + 1))
-      path = self._frame_file(name, 0)
-      try:
-        with PIL.Image.open(path) as image:
-          width, height = image.size
-      except (OSError, SyntaxError, ValueError) as e:
-        raise UserError(f"jhmdb video {name!r}: cannot read {path}") from e
-      self._videos[name] = base.Video(name, frames, (height, width))
+      what = f"jhmdb video {name!r}: {self._frame_file(name, 0)}"
+      size = base.image_size(self.encoded_frame(name, 0), what)
+      self._videos[name] = base.Video(name, frames, size)
     return self._videos[name]
 
   def encoded_frame(self, video: str, index: int) -> bytes:
     path = self._frame_file(video, index)
     try:
-      return path.read_bytes()
+      return regular_file.read_bytes(path)
     except OSError as e:
       raise UserError(
         f"jhmdb video {video!r}: cannot read {path} ({e.strerror})"
@@ -158,7 +154,7 @@ class JHMDB(base.Source):
           )
       image_file, mask_file = _below(root, image), _below(root, masks)
       stem = image_file.stem
-      if not stem.isdigit() or not 1 <= int(stem) <= num_masks:
+      if not stem.isdecimal() or not 1 <= int(stem) <= num_masks:
         raise UserError(
           f"{listed} entry {number}, video {video!r}, expression {text!r}: "
           f"frame {image}, expected one of its {num_masks} frames with masks"
@@ -202,6 +198,7 @@ def _below(root: pathlib.Path, stored: str) -> pathlib.Path:
 def _part_mask(path: pathlib.Path) -> np.ndarray:
   """bool[H, W, T], of a puppet_mask.mat."""
   try:
+    regular_file.check(path)
     masks = scipy.io.loadmat(path, variable_names=["part_mask"])["part_mask"]
   except _UNREADABLE as e:
     raise UserError(f"{path}: cannot read 'part_mask' ({e})") from e

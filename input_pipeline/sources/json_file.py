@@ -7,6 +7,7 @@ import os
 import pathlib
 from typing import Any
 
+from sgmg_jax import regular_file
 from sgmg_jax.errors import UserError
 
 
@@ -23,7 +24,7 @@ def read(path: str | os.PathLike, expected: str, *, kind: type = dict) -> Any:
   """
   path = pathlib.Path(path)
   try:
-    content = json.loads(path.read_bytes())
+    content = json.loads(regular_file.read_bytes(path))
   except FileNotFoundError as e:
     raise UserError(f"{path}: no such file, expected {expected}") from e
   except OSError as e:

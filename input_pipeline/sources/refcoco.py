@@ -20,6 +20,7 @@ from typing import Any
 import numpy as np
 from pycocotools import mask as coco_mask
 
+from sgmg_jax import regular_file
 from sgmg_jax.errors import UserError
 from sgmg_jax.input_pipeline.convert import refcoco as convert
 from sgmg_jax.input_pipeline.sources import base
@@ -115,7 +116,7 @@ class RefCOCO(base.Source):
     self._find(video, index)
     path = self._files[video]
     try:
-      return path.read_bytes()
+      return regular_file.read_bytes(path)
     except OSError as e:
       raise UserError(
         f"{self.name} video {video!r}: cannot read {path} ({e.strerror})"

@@ -1,30 +1,71 @@
-"""Still images as a video: one image, or a folder of them."""
+"""Still images as a video: one image, a folder of them, or an animation."""
 
 from __future__ import annotations
 
 import pathlib
 import re
+from collections.abc import Iterator
 from typing import Final
 
 import numpy as np
-import PIL.Image
-import PIL.ImageOps
 
-from sgmg_jax import errors
+from sgmg_jax import errors, regular_file
 from sgmg_jax.inference import video_reader
+from sgmg_jax.input_pipeline import still_image
 
 IMAGE_SUFFIXES: Final = (".jpg", ".jpeg", ".png", ".webp", ".bmp")
 
-# Formats of cameras, which turn pictures by a tag. (Asking a PNG for its tags
-# would decode it.)
-_CAMERA_FORMATS: Final = ("JPEG", "MPO")
-_EXIF_ORIENTATION: Final = 0x0112
-_EXIF_SIDEWAYS: Final = (5, 6, 7, 8)
+
+def open_image(
+  path: pathlib.Path, fps: float | None
+) -> video_reader.VideoReader:
+  """Opens one image; an animated WebP or PNG has all its frames.
+
+  Args:
+    path: of the image.
+    fps: frames per second; None takes the times of an animation.
+
+  Raises:
+    UserError: it cannot be read, or an animation is damaged anywhere.
+  """
+  try:
+    with regular_file.open_binary(path) as file:
+      with still_image.opened(file) as image:
+        if still_image.num_frames(image) > 1:
+          height, width = still_image.size(image)
+          # Nothing but decoding tells how long frames are shown.
+          seconds = [shown for _, shown in still_image.frames(image)]
+        else:
+          seconds = None
+  except (OSError, still_image.Unreadable) as e:
+    raise _unreadable(path, e) from e
+  if seconds is None:
+    return _open_images(path.name, [path], fps)
+  reader = video_reader.VideoReader(
+    name=path.name,
+    height=height,
+    width=width,
+    fps=len(seconds) / sum(seconds),
+    num_frames=len(seconds),
+    rereadable=True,
+    open_frames=lambda: _read_animation(path),
+  )
+  return reader.at_rate(fps) if fps else reader
 
 
 def open_folder(
   folder: pathlib.Path, fps: float | None
 ) -> video_reader.VideoReader:
+  """Opens a folder of still images, frame2 before frame10.
+
+  Args:
+    folder: images of one size; other files and hidden ones are left out.
+    fps: frames per second; None takes `DEFAULT_FPS`.
+
+  Raises:
+    UserError: no images; one that is an animation, cannot be read or has
+      another size; or two of one name. While iterating: a damaged image.
+  """
   paths = sorted(
     (
       path
@@ -38,18 +79,20 @@ def open_folder(
       f"video folder {folder}: no images in it "
       f"({', '.join(suffix[1:] for suffix in IMAGE_SUFFIXES)})"
     )
-  return open_images(folder.resolve().name, paths, fps)
+  return _open_images(folder.resolve().name, paths, fps)
 
 
 def _natural_key(name: str) -> tuple:
   """Sorts frame2 before frame10."""
   parts = re.split(r"(\d+)", name)
+  # Every other part is a number; str.isdigit also takes "²", int does not.
   return tuple(
-    (0, int(part), part) if part.isdigit() else (1, 0, part) for part in parts
+    (int(part), part) if place % 2 else (0, part)
+    for place, part in enumerate(parts)
   )
 
 
-def open_images(
+def _open_images(
   name: str, paths: list[pathlib.Path], fps: float | None
 ) -> video_reader.VideoReader:
   stems = tuple(path.stem for path in paths)
@@ -81,22 +124,31 @@ def open_images(
 
 def _image_size(path: pathlib.Path) -> tuple[int, int]:
   try:
-    with PIL.Image.open(path) as image:
-      width, height = image.size
-      sideways = (
-        image.format in _CAMERA_FORMATS
-        and image.getexif().get(_EXIF_ORIENTATION) in _EXIF_SIDEWAYS
-      )
-  except (OSError, ValueError, SyntaxError) as error:
-    raise errors.UserError(f"image {path}: cannot be read") from error
-  return (width, height) if sideways else (height, width)
+    with regular_file.open_binary(path) as file:
+      return still_image.read_size(file)
+  except (OSError, still_image.Unreadable) as e:
+    raise _unreadable(path, e) from e
 
 
 def _read_image(path: pathlib.Path) -> video_reader.Frame:
   try:
-    with PIL.Image.open(path) as image:
-      if image.format in _CAMERA_FORMATS:
-        image = PIL.ImageOps.exif_transpose(image)
-      return np.asarray(image.convert("RGB"))
-  except (OSError, ValueError, SyntaxError) as error:
-    raise errors.UserError(f"image {path}: it is damaged") from error
+    return np.asarray(still_image.decode(regular_file.read_bytes(path)))
+  except (OSError, still_image.Unreadable) as e:
+    raise _unreadable(path, e) from e
+
+
+def _read_animation(path: pathlib.Path) -> Iterator[video_reader.TimedFrame]:
+  time = 0.0
+  try:
+    with regular_file.open_binary(path) as file:
+      with still_image.opened(file) as image:
+        for number, (frame, shown) in enumerate(still_image.frames(image)):
+          yield video_reader.TimedFrame(np.asarray(frame), time, number)
+          time += shown
+  except (OSError, still_image.Unreadable) as e:
+    raise _unreadable(path, e) from e
+
+
+def _unreadable(path: pathlib.Path, error: Exception) -> errors.UserError:
+  reason = getattr(error, "strerror", None) or error
+  return errors.UserError(f"image {path}: {reason}")

@@ -93,7 +93,7 @@ def _open_path(source, fps: float | None, on_error: str) -> VideoReader:
   if status.st_size == 0:
     raise errors.UserError(f"video {path}: the file is empty")
   if path.suffix.lower() in image_folder.IMAGE_SUFFIXES:
-    return image_folder.open_images(path.name, [path], fps)
+    return image_folder.open_image(path, fps)
   reader = video_file.open_file(path, on_error)
   return reader.at_rate(fps) if fps else reader
 

@@ -137,7 +137,7 @@ def test_bad_sources(tmp_path):
   PIL.Image.new("RGB", (9, 8)).save(folder / "b.png")
   check(folder, r"b\.png is 9x8: expected 8x8")
   (folder / "b.png").write_bytes(b"no image")
-  check(folder, r"b\.png: cannot be read")
+  check(folder, r"b\.png: not a JPEG")
   noise = np.random.RandomState(0).randint(0, 255, (64, 64, 3), np.uint8)
   PIL.Image.fromarray(noise).save(folder / "b.png")
   whole = (folder / "b.png").read_bytes()

@@ -618,7 +618,7 @@ class TestWarnings:
     path = first(root, "train/JPEGImages/*/*.jpg")
     with PIL.Image.open(path) as image:
       exif = image.getexif()
-      exif[0x0112] = 6
+      exif[0x0112] = 3
       image.save(path, exif=exif)
     (found,) = self.check(root, "frame-rotated")
     assert found.file == str(path)
