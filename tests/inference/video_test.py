@@ -143,7 +143,7 @@ def test_bad_sources(tmp_path):
   whole = (folder / "b.png").read_bytes()
   (folder / "b.png").write_bytes(whole[: len(whole) // 2])
   (folder / "a.png").unlink()
-  check(folder, r"b\.png: it is damaged")
+  check(folder, r"b\.png: damaged")
   PIL.Image.new("RGB", (64, 64)).save(folder / "b.jpg")
   check(folder, "two images are named b")
   check(np.zeros((2, 4, 4, 3), np.float32), "expected uint8")
