@@ -11,7 +11,6 @@ from __future__ import annotations
 import contextlib
 import fractions
 import heapq
-import itertools
 import logging
 import os
 import stat
@@ -25,11 +24,12 @@ from sgmg_jax import errors
 
 OnError = Literal["error", "skip"]
 
-# Older ones do not know the display matrix of every file, or read BT.709 as
-# BT.601.
+# Earlier ones read BT.709 as BT.601 and do not show the index of an mp4.
 MIN_PYAV: Final = 17
 # Wider or narrower pixels are damage.
 _MAX_PIXEL_ASPECT: Final = 10.0
+# As of pictures; a damaged header may claim any size.
+MAX_PIXELS: Final = 89_478_485
 # Containers whose packets carry no times of presentation.
 _UNTIMED: Final = ("avi",)
 
@@ -95,65 +95,44 @@ def decode(
     path: the file.
     on_error: what a damaged packet does: "skip" goes on with the next one,
       "error" raises.
-    skipped: takes the numbers of the frames of damaged packets.
-    threads: that decode; 0: as many as there are cores.
+    skipped: emptied, then takes the numbers of the frames of damaged packets.
+    threads: that decode the slices of a frame; 0: as many as there are cores.
 
   Raises:
     UserError: not a readable video, or damaged.
   """
   skipped = [] if skipped is None else skipped
   skipped.clear()
-  shown = 0
-  try:
-    for frame in _decode(path, None, threads):
-      yield frame
-      shown += 1
-  except _DamageError:
-    if on_error == "error":
-      raise
-    # Threads that decode one frame each report damage some packets later, and
-    # frames between are lost: start over without them.
-    yield from itertools.islice(_decode(path, skipped, threads), shown, None)
-
-
-class _DamageError(errors.UserError):
-  """A packet that cannot be decoded."""
-
-
-def _decode(
-  path: str | os.PathLike, skipped: list[int] | None, threads: int
-) -> Iterator[DecodedFrame]:
-  """Decodes a file; at damage it goes on if there is a list for the numbers."""
   with _opened(path) as (container, stream):
-    stream.thread_type = "AUTO" if skipped is None else "SLICE"
+    # Threads that decode one frame each report damage some packets later, or
+    # not at all towards the end.
+    stream.thread_type = "SLICE"
     stream.codec_context.thread_count = threads
     clock = _Clock(stream, container.format.name not in _UNTIMED)
     packets = container.demux(stream)
     while True:
-      packet, pictures, lost = None, [], []
+      packet, pictures = None, []
       try:
         packet = next(packets, None)
         if packet is None:
           break
         pictures = packet.decode()
       except (av.FFmpegError, OSError) as error:
-        if skipped is None:
-          raise _DamageError(
-            f"video {path}: damaged at frame {clock.number} ({error.strerror})"
+        if on_error == "error":
+          raise errors.UserError(
+            f"video {path}: damaged after {clock.number} frames "
+            f"({error.strerror})"
           ) from error
         if packet is None:  # The file itself breaks off.
           packets = iter(())
           pictures = _flushed(stream)
         elif not packet.is_discard:
-          lost += clock.lose(packet.pts)
+          skipped += clock.lose(packet.pts)
       for picture in pictures:
-        lost += clock.lost_before(picture.pts)
+        skipped += clock.lost_before(picture.pts)
         orientation = _orientation(path, picture)
         yield DecodedFrame(picture, orientation, *clock.tick(picture.pts))
-      if lost:
-        skipped += lost
-    if skipped is not None:
-      skipped += clock.lost_before(None)
+    skipped += clock.lost_before(None)
 
 
 def read_header(path: str | os.PathLike) -> Header:
@@ -216,19 +195,22 @@ def _opened(path: str | os.PathLike) -> Iterator[tuple]:
   try:
     if not stat.S_ISREG(os.stat(path).st_mode):
       raise errors.UserError(f"video {path}: not a file")
-    # FFmpeg takes what stands before a colon in a relative name for a protocol,
-    # and playlists may name others.
-    container = av.open(
-      os.path.abspath(path),
-      options={"protocol_whitelist": "file"},
-      metadata_errors="ignore",
-    )
+    # FFmpeg takes what stands before a colon in a relative name for a protocol.
+    container = av.open(os.path.abspath(path), metadata_errors="ignore")
   except (av.FFmpegError, OSError) as error:
     raise errors.UserError(
       f"video {path}: not a readable video ({error.strerror})"
     ) from error
   with container:
-    yield container, _best_stream(path, container)
+    stream = _best_stream(path, container)
+    if stream.width * stream.height > MAX_PIXELS:
+      raise errors.UserError(
+        f"video {path}: frames of {stream.width}x{stream.height}, expected at "
+        f"most {MAX_PIXELS:,} pixels"
+      )
+    # A frame may be larger than the header says.
+    stream.codec_context.options = {"max_pixels": str(MAX_PIXELS)}
+    yield container, stream
 
 
 def _best_stream(path, container) -> av.VideoStream:

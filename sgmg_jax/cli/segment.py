@@ -65,8 +65,15 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
   parser.add_argument(
     "--fps",
     type=float,
-    help="frames per second of the overlay (default: the video's; 10 for "
-    "images)",
+    help="frames per second of the overlay (default: the video's own time "
+    "stamps; 10 for images)",
+  )
+  parser.add_argument(
+    "--on_error",
+    choices=("skip", "error"),
+    default="skip",
+    help="what a damaged frame of a video file does: skip leaves it out and "
+    "names it (default), error stops without results",
   )
   parser.add_argument(
     "--overwrite",
@@ -85,7 +92,7 @@ def run(args: argparse.Namespace) -> int:
 
   # What needs no model fails before the model is loaded.
   results.check_out(args.out, args.overwrite)
-  video = video_lib.open_video(args.video, args.fps)
+  video = video_lib.open_video(args.video, args.fps, args.on_error)
   model = predictor.load(args.checkpoint)
   summary = segment(
     model,

@@ -1,6 +1,7 @@
 """The predictor on a random tiny model: one answer by every way of asking."""
 
 import itertools
+import pathlib
 
 import jax
 import numpy as np
@@ -10,6 +11,7 @@ import sgmg_jax
 from sgmg_jax import errors
 from sgmg_jax.inference import predictor as predictor_lib
 from sgmg_jax.inference import preprocess
+from sgmg_jax.inference import video as video_lib
 from sgmg_jax.model import sgmg
 
 EXPRESSIONS = ["a red ball rolling left", "the dog"]
@@ -187,6 +189,15 @@ def test_over_long_sentence_loses_its_end_with_a_warning(model, caplog):
   texts = model._encode_texts(["dog " * 40, "dog " * 36])
   assert "42 tokens, the model takes 38" in caplog.text
   np.testing.assert_array_equal(texts[0].sentence, texts[1].sentence)
+
+
+def test_pixels_that_are_not_square_are_stretched(model):
+  cases = pathlib.Path(__file__).parents[1] / "video_cases"
+  reader = video_lib.open_video(cases / "sar2.mp4")
+  geometry = model._geometry(reader)
+  assert geometry.original == (160, 240), "masks have the stored size"
+  square = video_lib.open_video(np.zeros((1, 160, 480, 3), np.uint8))
+  assert geometry.size == model._geometry(square).size
 
 
 def test_whole_clip_limit():

@@ -77,6 +77,19 @@ def test_contact_sheet_keeps_few_frames_evenly():
   assert steps.max() - steps.min() <= 250 / 15
 
 
+def test_contact_sheet_shows_times():
+  def sheet(times):
+    sheet = render.ContactSheet(60, 80, ["a ball"], columns=5)
+    for time in times:
+      sheet.add(GREY, np.zeros((1, 60, 80), bool), np.ones(1), time)
+    return np.asarray(sheet.image("title"))
+
+  # Of five columns the third and the fifth have other labels.
+  changed = np.any(sheet([0, 1, 2, 3, 4]) != sheet([0, 1, 7.5, 3, 9]), (0, 2))
+  columns = {x // (240 + 6) for x in changed.nonzero()[0]}
+  assert columns == {2, 4}
+
+
 def test_one_frame_makes_a_sheet_too():
   sheet = render.ContactSheet(2000, 40, ["a ball"])
   mask = np.ones((1, 2000, 40), bool)

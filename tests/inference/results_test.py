@@ -1,7 +1,9 @@
 """Result folders: complete or absent, readable by standard tools."""
 
 import json
+import pathlib
 
+import av
 import numpy as np
 import PIL.Image
 import pytest
@@ -11,6 +13,7 @@ from sgmg_jax import errors
 from sgmg_jax.inference import results
 from sgmg_jax.inference import video as video_lib
 
+CASES = pathlib.Path(__file__).parents[1] / "video_cases"
 EXPRESSIONS = ("a red ball!", "Der Hund", "犬")
 
 
@@ -143,3 +146,68 @@ def test_save_needs_the_frames_again(segmentation, frames, tmp_path):
   with pytest.raises(errors.UserError, match=r"save\(out, video=...\)"):
     streamed.save(tmp_path / "out")
   assert streamed.save(tmp_path / "out", video=frames).num_frames == 7
+
+
+def _save(name, out):
+  """Saves a square in every frame of a case."""
+  reader = video_lib.open_video(CASES / name)
+  timed = list(reader.timed())
+  masks = np.zeros((1, len(timed), reader.height, reader.width), bool)
+  masks[:, :, 30:90, 20:110] = True
+  segmentation = results.Segmentation(
+    expressions=("the red circle",),
+    masks=masks,
+    scores=np.ones(masks.shape[:2], np.float32),
+    boxes=np.ones((*masks.shape[:2], 4), np.float32),
+    video=reader,
+    checkpoint="mu",
+    threshold=0.5,
+    times=[frame.time for frame in timed],
+    numbers=[frame.number for frame in timed],
+  )
+  segmentation.save(out)
+  return json.loads((out / "results.json").read_text())
+
+
+def test_time_stamps_of_variable_rate(tmp_path):
+  times = [0, 0.125, 0.25, 0.375, 0.5, 1.5, 2.5, 3.5]
+  saved = _save("vfr.mp4", tmp_path / "out")
+  assert saved["video"]["timestamps"] == times
+  overlay = video_lib.open_video(tmp_path / "out" / "overlay.mp4")
+  shown = [frame.time for frame in overlay.timed()]
+  np.testing.assert_allclose(shown, times, atol=1e-4)
+
+
+def test_masks_carry_the_numbers_of_the_video(tmp_path):
+  path = tmp_path / "v.mp4"
+  data = (CASES / "base.mp4").read_bytes()
+  with av.open(str(CASES / "base.mp4")) as container:
+    packet = next(p for p in container.demux(video=0) if p.pts == 3 * 2048)
+    start, end = packet.pos, packet.pos + packet.size
+  path.write_bytes(data[:start] + b"\xff" * (end - start) + data[end:])
+  saved = _save(path, tmp_path / "out")
+  assert saved["video"]["skipped_frames"] == [3]
+  assert saved["video"]["num_frames"] == 7
+  names = [f"{number:05d}" for number in (0, 1, 2, 4, 5, 6, 7)]
+  (expression,) = saved["expressions"]
+  assert [frame["frame"] for frame in expression["frames"]] == names
+  folder = tmp_path / "out" / expression["masks"]
+  assert sorted(p.stem for p in folder.iterdir()) == names
+
+
+def test_pixels_that_are_not_square(tmp_path):
+  saved = _save("sar2.mp4", tmp_path / "out")
+  assert saved["video"]["pixel_aspect"] == 2
+  assert (saved["video"]["height"], saved["video"]["width"]) == (160, 240)
+  (path, *_) = (tmp_path / "out" / "masks").rglob("*.png")
+  with PIL.Image.open(path) as mask:
+    assert mask.size == (240, 160), "masks have the stored size"
+  overlay = video_lib.open_video(tmp_path / "out" / "overlay.mp4")
+  assert overlay.width == 480 and overlay.pixel_aspect == 1
+  assert 160 < overlay.height < 240, "the caption is below"
+  with PIL.Image.open(tmp_path / "out" / "contact_sheet.png") as sheet:
+    assert sheet.height < 300, "thumbnails are three times as wide as high"
+  frame = next(iter(overlay))
+  white = np.all(frame[:160] > 200, 2).nonzero()
+  # The mask's outline, twice as far from the left as in the stored frame.
+  assert abs(white[1].min() - 40) <= 2 and abs(white[1].max() - 219) <= 2

@@ -1,5 +1,7 @@
 """Reading frames from every kind of source, and the errors of bad ones."""
 
+import os
+import pathlib
 import struct
 
 import av
@@ -10,6 +12,8 @@ import pytest
 from sgmg_jax import errors
 from sgmg_jax.inference import video as video_lib
 from sgmg_jax.inference import video_writer
+
+CASES = pathlib.Path(__file__).parents[1] / "video_cases"
 
 
 def _gradient(num_frames, height=48, width=64):
@@ -208,3 +212,126 @@ def test_writer_leaves_nothing_after_an_error(tmp_path):
       writer.write(_gradient(1)[0])
       raise RuntimeError("stop")
   assert not list(tmp_path.iterdir())
+
+
+def test_writer_keeps_times(tmp_path):
+  path = tmp_path / "v.mp4"
+  times = [0, 0.125, 0.25, 1.5, 3.5]
+  with video_writer.VideoWriter(path, fps=64 / 15) as writer:
+    for frame, time in zip(_gradient(5), times):
+      writer.write(frame, time)
+  decoded = list(video_lib.open_video(path).timed())
+  np.testing.assert_allclose([f.time for f in decoded], times, atol=1e-4)
+  with av.open(str(path)) as container:
+    # The last frame lasts as long as one does on the average.
+    seconds = container.duration / av.time_base
+  assert seconds == pytest.approx(3.5 + 15 / 64, abs=0.01)
+
+
+@pytest.mark.parametrize("fps", [1e-9, 0.001, 999.99, 1e9])
+@pytest.mark.parametrize("encoders", [("libx264",), ("mpeg4",)])
+def test_writer_takes_any_rate_and_times(tmp_path, monkeypatch, fps, encoders):
+  monkeypatch.setattr(video_writer, "ENCODERS", encoders)
+  path = tmp_path / "v.mp4"
+  with video_writer.VideoWriter(path, fps) as writer:
+    for frame, time in zip(_gradient(5), [0, 0, 1, 1e12, 1e12 + 1]):
+      writer.write(frame, time)
+  times = [frame.time for frame in video_lib.open_video(path).timed()]
+  assert len(times) == 5 and times == sorted(times)
+  # A step that mp4 cannot hold is shortened, later ones are kept.
+  assert times[4] - times[3] == pytest.approx(1, abs=1e-4)
+
+
+def test_a_rate_makes_times_even():
+  reader = video_lib.open_video(CASES / "vfr.mp4", fps=4)
+  assert reader.fps == 4
+  assert [f.time for f in reader.timed()] == [t / 4 for t in range(8)]
+  frames = video_lib.open_video(np.stack(_gradient(3)), fps=4)
+  times = [f.time for f in video_lib.open_video(frames, fps=2).timed()]
+  assert times == [0, 0.5, 1]
+
+
+@pytest.mark.parametrize("fps", [0, -1, 1e-9, 1001, float("nan")])
+def test_rates_have_bounds(fps):
+  with pytest.raises(errors.UserError, match="from 0.001 to 1000"):
+    video_lib.open_video(CASES / "base.mp4", fps=fps)
+
+
+def test_trimmed_clip_is_complete(caplog):
+  reader = video_lib.open_video(CASES / "cut.mp4")
+  assert reader.num_frames == len(list(reader)) == 5
+  assert not caplog.records
+
+
+def test_damaged_frames_are_skipped_and_named(caplog):
+  path = CASES / "one_bad_packet.mp4"
+  reader = video_lib.open_video(path)
+  for _ in range(2):  # Counted anew each time.
+    caplog.clear()
+    assert [frame.number for frame in reader.timed()] == list(range(7))
+    assert reader.skipped == [7]
+    assert "1 damaged frame skipped (7)" in caplog.text
+    assert "promises" not in caplog.text
+  with pytest.raises(errors.UserError, match="one_bad_packet.mp4: damaged"):
+    list(video_lib.open_video(path, on_error="error"))
+  with pytest.raises(errors.UserError, match="expected skip or error"):
+    video_lib.open_video(path, on_error="ignore")
+
+
+def test_frames_of_another_size_are_skipped(tmp_path, caplog):
+  path = tmp_path / "v.h264"
+  small = _encode(tmp_path / "a.h264", _gradient(2), "libx264").read_bytes()
+  big = _encode(tmp_path / "b.h264", _gradient(3, 96, 64), "libx264")
+  path.write_bytes(small + big.read_bytes() + small)
+  reader = video_lib.open_video(path)
+  assert [frame.number for frame in reader.timed()] == [0, 1, 5, 6]
+  assert reader.skipped == [2, 3, 4]
+  assert "3 damaged frames skipped (2, 3, 4)" in caplog.text
+  with pytest.raises(errors.UserError, match="size changes at frame 2"):
+    list(video_lib.open_video(path, on_error="error"))
+
+
+def test_pixels_that_are_not_square(tmp_path):
+  path = CASES / "sar2.mp4"
+  reader = video_lib.open_video(path)
+  assert (reader.height, reader.width) == (160, 240)
+  assert reader.shown_size == (160, 480)
+  (first, *_) = reader
+  assert first.shape == (160, 240, 3)
+  # Turned by a quarter, pixels are higher than wide.
+  data = path.read_bytes()
+  start = data.index(b"tkhd") + 44
+  quarter = (0, 1 << 16, 0, -(1 << 16), 0, 0, 0, 0, 1 << 30)
+  turned = tmp_path / "v.mp4"
+  turned.write_bytes(
+    data[:start] + struct.pack(">9i", *quarter) + data[start + 36 :]
+  )
+  reader = video_lib.open_video(turned)
+  assert (reader.height, reader.width) == (240, 160)
+  assert reader.shown_size == (240, 80)
+
+
+def test_what_is_no_file_is_refused(tmp_path, monkeypatch):
+  def check(source, message):
+    with pytest.raises(errors.UserError, match=message) as caught:
+      video_lib.open_video(source)
+    assert "\n" not in str(caught.value) and len(str(caught.value)) < 400
+
+  monkeypatch.chdir(tmp_path)
+  check("-", "video -: .*standard input is not read")
+  os.mkfifo("pipe.mp4")
+  check("pipe.mp4", "pipe.mp4: a pipe or device")
+  check("/dev/null", "/dev/null: a pipe or device")
+  check("x" * 5000 + ".mp4", "File name too long")
+  check("a\0b.mp4", "null")
+  check("~no-such-user/v.mp4", "no-such-user")
+
+
+def test_relative_names_with_a_colon(tmp_path, monkeypatch):
+  monkeypatch.chdir(tmp_path)
+  (tmp_path / "12:30:45.mp4").write_bytes((CASES / "base.mp4").read_bytes())
+  reader = video_lib.open_video("12:30:45.mp4")
+  assert reader.name == "12:30:45.mp4" and len(list(reader)) == 8
+  with video_writer.VideoWriter("1:2.mp4", fps=8) as writer:
+    writer.write(_gradient(1)[0])
+  assert (tmp_path / "1:2.mp4").exists()
