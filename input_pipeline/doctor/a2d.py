@@ -22,14 +22,13 @@ from typing import Any, Final
 import numpy as np
 
 from sgmg_jax.errors import UserError
-from sgmg_jax.input_pipeline import extras
+from sgmg_jax.input_pipeline import extras, run_lengths
 from sgmg_jax.input_pipeline.convert import a2d as convert
 from sgmg_jax.input_pipeline.doctor import (
   files,
   ground_truth_file,
   movies,
   plan,
-  run_lengths,
 )
 from sgmg_jax.input_pipeline.sources import a2d, a2d_annotation
 

@@ -6,7 +6,6 @@ import csv
 import dataclasses
 import hashlib
 import io
-import json
 import os
 import pathlib
 from collections.abc import Mapping, Sequence
@@ -16,8 +15,9 @@ import numpy as np
 import PIL.Image
 
 from sgmg_jax import regular_file
-from sgmg_jax.input_pipeline import still_image
+from sgmg_jax.input_pipeline import run_lengths, still_image
 from sgmg_jax.input_pipeline.doctor import findings
+from sgmg_jax.input_pipeline.sources import json_file
 
 Unreadable = still_image.Unreadable
 
@@ -93,17 +93,34 @@ def read_json(
 ) -> Any:
   """The content of a JSON file; None, and a finding, if it is not one."""
   try:
-    content = json.loads(regular_file.read_bytes(path))
+    content, repeated = json_file.parse(regular_file.read_bytes(path))
   except FileNotFoundError:
     log.add("file-missing", "no such file", file=path)
   except (OSError, ValueError, RecursionError) as e:
     log.add("malformed", f"not readable as JSON ({e})", file=path)
   else:
+    for place in repeated:
+      log.add(
+        "key-repeated",
+        f"{json_file.name(place)} is there twice: all but the last are lost",
+        file=path,
+        **_described_by(place),
+      )
     if isinstance(content, kind):
       return content
     names = {dict: "an object", list: "a list"}
     log.add("malformed", f"expected {names[kind]}", file=path)
   return None
+
+
+def _described_by(place: tuple[str | int, ...]) -> dict[str, str]:
+  """Video and expression of a place in an expression file."""
+  match place:
+    case ("videos", video, "expressions", expression, *_):
+      return dict(video=video, expression=expression)
+    case ("videos", video, *_):
+      return dict(video=video)
+  return {}
 
 
 def are_records(value: Any, fields: Mapping[str, Any]) -> bool:
@@ -117,6 +134,39 @@ def are_records(value: Any, fields: Mapping[str, Any]) -> bool:
     and all(isinstance(record.get(name), kind) for name, kind in fields.items())
     for record in value
   )
+
+
+_MASK_CODES: Final = {
+  "shape": "mask-shape",
+  "size": "mask-size",
+  "runs": "mask-corrupt",
+}
+
+
+def has_pixels(
+  code: Any,
+  size: tuple[int, int] | None,
+  log: findings.Findings,
+  *,
+  fast: bool,
+  what: str = "",
+  **where,
+) -> bool | None:
+  """Whether a run-length code has a pixel; None, and a finding, if malformed.
+
+  Args:
+    size: (height, width) it must have; None if that is not known.
+    fast: do not look at the runs; a code of the right size then has pixels.
+    what: names the code in the file.
+  """
+  try:
+    if fast:
+      run_lengths.check_size(code, size)
+      return True
+    return bool(run_lengths.runs(code, size)[1::2].any())
+  except run_lengths.Malformed as e:
+    log.add(_MASK_CODES[e.kind], f"{what}: {e}" if what else str(e), **where)
+    return None
 
 
 def read_csv(path: pathlib.Path, log: findings.Findings) -> list[list[str]]:

@@ -31,6 +31,9 @@ CODES: Final = {
   "file-missing": Code("structure", "error", "a file that the layout needs"),
   "file-optional": Code("structure", "info", "absent, made when needed"),
   "malformed": Code("structure", "error", "a file of another form"),
+  "key-repeated": Code(
+    "structure", "error", "a JSON key that an object has twice"
+  ),
   "pickle-corrupt": Code("structure", "error", "a pickle that cannot be read"),
   "pickle-unsafe": Code(
     "structure", "error", "a pickle that would run code; it was not run"

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pathlib
 from typing import Any, Final
 
-from sgmg_jax.input_pipeline.doctor import files, findings, run_lengths
+from sgmg_jax.input_pipeline.doctor import files, findings
 
 _IMAGE: Final = {"id": str, "height": int, "width": int}
 _ANNOTATION: Final = {"image_id": str, "segmentation": dict}
@@ -45,12 +45,11 @@ def read(
         severity="warning",
         **where,
       )
-    try:
-      if not run_lengths.check(code, sizes[image], whole=not fast):
-        log.add("mask-empty", "no pixel", **where)
+    shown = files.has_pixels(code, sizes[image], log, fast=fast, **where)
+    if shown is not None:
       codes[image] = code
-    except run_lengths.Malformed as e:
-      log.add(e.code, str(e), **where)
+    if shown is False:
+      log.add("mask-empty", "no pixel", **where)
   for image in sizes.keys() - {a["image_id"] for a in annotations}:
     log.add(
       "annotation-missing", "no annotation", file=path, expression=str(image)

@@ -20,13 +20,13 @@ from typing import Any, Final
 import numpy as np
 import scipy.io
 
+from sgmg_jax.input_pipeline import run_lengths
 from sgmg_jax.input_pipeline.doctor import (
   files,
   findings,
   frames,
   ground_truth_file,
   plan,
-  run_lengths,
 )
 from sgmg_jax.input_pipeline.sources import jhmdb
 

@@ -20,13 +20,13 @@ from typing import Any, Final
 
 import numpy as np
 
+from sgmg_jax.input_pipeline import run_lengths
 from sgmg_jax.input_pipeline.doctor import (
   expression_file,
   files,
   findings,
   frames,
   plan,
-  run_lengths,
 )
 from sgmg_jax.input_pipeline.sources import mask_dict, mevis
 
@@ -198,11 +198,8 @@ def _check_codes(
     if code is None:
       continue
     what = f"anno_id {annotation} frame {index}"
-    try:
-      shown |= run_lengths.check(code, size, whole=not fast)
-    except run_lengths.Malformed as e:
-      log.add(e.code, f"{what}: {e}", **where)
-      shown = True
+    has = files.has_pixels(code, size, log, fast=fast, what=what, **where)
+    shown |= has is not False
   if not shown:
     log.add(
       "object-without-pixels",

@@ -17,9 +17,9 @@ import numpy as np
 from array_record.python import array_record_data_source
 from etils import epath
 from google.protobuf.message import DecodeError
-from pycocotools import mask as coco_mask
 
 from sgmg_jax.errors import UserError
+from sgmg_jax.input_pipeline import run_lengths
 from sgmg_jax.input_pipeline.sources import base, built_index
 
 # Records kept in memory: frames and masks of a clip are asked for in turn, in
@@ -187,7 +187,13 @@ class BuiltSource(base.Source):
 
   def _mask(self, video: str, runs: bytes) -> np.ndarray:
     size = self.video(video).size
-    return coco_mask.decode({"size": size, "counts": runs}).view(bool)
+    try:
+      return run_lengths.decode({"size": size, "counts": runs})
+    except run_lengths.Malformed as e:
+      raise UserError(
+        f"{self.name} {self.split} video {video!r}: a stored mask is damaged "
+        f"({e}); build the data set again"
+      ) from e
 
 
 def _text(record: Any, key: str) -> str:

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import collections
 import json
 import os
 import pathlib
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from sgmg_jax import regular_file
@@ -20,11 +22,12 @@ def read(path: str | os.PathLike, expected: str, *, kind: type = dict) -> Any:
     kind: of the outermost value, dict or list.
 
   Raises:
-    UserError: no such file, not JSON, or another kind of value.
+    UserError: no such file, not JSON, another kind of value, or a key that
+      an object has twice.
   """
   path = pathlib.Path(path)
   try:
-    content = json.loads(regular_file.read_bytes(path))
+    content, repeated = parse(regular_file.read_bytes(path))
   except FileNotFoundError as e:
     raise UserError(f"{path}: no such file, expected {expected}") from e
   except OSError as e:
@@ -35,4 +38,56 @@ def read(path: str | os.PathLike, expected: str, *, kind: type = dict) -> Any:
     raise UserError(
       f"{path}: holds a {type(content).__name__}, expected {expected}"
     )
+  if repeated:
+    more = f" ({len(repeated)} such keys)" if len(repeated) > 1 else ""
+    raise UserError(
+      f"{path}: {name(repeated[0])} is there twice{more}: all but the last "
+      "would be lost"
+    )
   return content
+
+
+def parse(data: bytes | str) -> tuple[Any, list[tuple[str | int, ...]]]:
+  """Content of JSON, and where an object has one key twice.
+
+  Python keeps the last value of such a key and says nothing.
+
+  Returns:
+    (content, places): keys and indices that lead to each repeated key. One
+    inside of a value that is lost itself has no place.
+
+  Raises:
+    ValueError, RecursionError: not JSON.
+  """
+  # By identity of the object, which is kept alive, and in the file's order.
+  repeated: dict[int, tuple[dict, list[str]]] = {}
+
+  def as_dict(pairs):
+    result = dict(pairs)
+    if len(result) < len(pairs):
+      counts = collections.Counter(key for key, _ in pairs)
+      twice = [key for key, count in counts.items() if count > 1]
+      repeated[id(result)] = result, twice
+    return result
+
+  content = json.loads(data, object_pairs_hook=as_dict)
+  return content, list(_places(content, repeated)) if repeated else []
+
+
+def name(place: Sequence[str | int]) -> str:
+  """Names a place in messages: videos / "v1" / expressions is
+  "videos.v1.expressions"."""
+  return repr(".".join(map(str, place)))
+
+
+def _places(
+  value: Any, repeated: Mapping[int, tuple[dict, list[str]]]
+) -> Iterator[tuple[str | int, ...]]:
+  if id(value) in repeated:
+    yield from ((key,) for key in repeated[id(value)][1])
+  if isinstance(value, dict):
+    inside = value.items()
+  else:
+    inside = enumerate(value if isinstance(value, list) else ())
+  for key, part in inside:
+    yield from ((key, *place) for place in _places(part, repeated))

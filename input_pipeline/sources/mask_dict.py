@@ -12,6 +12,7 @@ share the mapped pages.
 
 from __future__ import annotations
 
+import collections
 import functools
 import json
 import mmap
@@ -22,9 +23,10 @@ import threading
 from typing import Any
 
 import numpy as np
-from pycocotools import mask as coco_mask
 
+from sgmg_jax import regular_file
 from sgmg_jax.errors import UserError
+from sgmg_jax.input_pipeline import run_lengths
 
 IDS = range(10**9)
 # COCO's run lengths are written in the characters 0 to o, which do not
@@ -84,18 +86,10 @@ class MaskDict:
     if masks[frame] is None:
       return None
     try:
-      height, width = masks[frame]["size"]
-      if (height, width) != tuple(size):
-        raise UserError(
-          f"{here}: mask of {height}x{width} pixels, expected {size[0]}x"
-          f"{size[1]} as the frame"
-        )
-      return coco_mask.decode(masks[frame]).astype(bool, order="C")
-    except UserError:
-      raise
-    except (KeyError, TypeError, ValueError) as e:
+      return run_lengths.decode(masks[frame], size)
+    except run_lengths.Malformed as e:
       raise UserError(
-        f"{here}: not a COCO run-length mask ({type(e).__name__}: {e})"
+        f"{here}: frame {frame}: not a COCO run-length mask: {e}"
       ) from e
 
   def annotations(self) -> tuple[int, ...]:
@@ -121,7 +115,7 @@ class MaskDict:
     """The mapped file and, by annotation, where its list is."""
     with self._lock:
       if self._found is None:
-        with open(self.path, "rb") as file:
+        with regular_file.open_binary(self.path) as file:
           if not os.fstat(file.fileno()).st_size:
             raise UserError(f"{self.path}: empty, expected {_EXPECTED}")
           data = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
@@ -132,5 +126,11 @@ class MaskDict:
           raise UserError(f"{self.path}: expected {_EXPECTED}")
         stops = [start for _, start, _ in keys[1:]] + [len(data)]
         spans = {k: (at, stop) for (k, _, at), stop in zip(keys, stops)}
+        if len(spans) < len(keys):
+          twice = collections.Counter(k for k, _, _ in keys).most_common(1)
+          raise UserError(
+            f"{self.path}: annotation {twice[0][0]} is there twice: all but "
+            "the last would be lost"
+          )
         self._found = data, spans
       return self._found

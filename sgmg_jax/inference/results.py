@@ -44,6 +44,7 @@ from sgmg_jax import errors
 from sgmg_jax.checkpoints import atomic
 from sgmg_jax.inference import render, video_writer
 from sgmg_jax.inference import video as video_lib
+from sgmg_jax.input_pipeline import run_lengths
 
 FORMAT: Final = 1
 _NAMES: Final = {"contact_sheet.png", "overlay.mp4", "masks", "results.json"}
@@ -315,8 +316,15 @@ def encode_rle(mask: np.ndarray) -> dict[str, Any]:
 
 
 def decode_rle(rle: dict[str, Any]) -> np.ndarray:
-  """Inverse of `encode_rle`."""
-  return coco_mask.decode(rle).astype(bool)
+  """Inverse of `encode_rle`.
+
+  Raises:
+    UserError: not a run-length code, or runs that do not fill the mask.
+  """
+  try:
+    return run_lengths.decode(rle)
+  except run_lengths.Malformed as e:
+    raise errors.UserError(f"not a COCO run-length mask: {e}") from e
 
 
 def save_mask(path: pathlib.Path, mask: np.ndarray, colour) -> None:

@@ -21,7 +21,6 @@ from sgmg_jax.input_pipeline.doctor import (
   duplicates,
   examination,
   plan,
-  run_lengths,
   sentences,
 )
 
@@ -776,23 +775,6 @@ def test_malicious_pickle_is_not_run(copy, tmp_path, monkeypatch):
   found = examine(root).all_findings()
   assert "pickle-unsafe" in {f.code for f in found}
   assert not marker.exists()
-
-
-def test_runs_of_codes_are_those_of_pycocotools():
-  from pycocotools import mask as coco_mask
-
-  rng = np.random.default_rng(0)
-  for density in (0.0, 0.02, 0.5, 1.0):
-    mask = rng.random((37, 53)) < density
-    encoded = coco_mask.encode(np.asfortranarray(mask, np.uint8))
-    text = encoded["counts"].decode()
-    flat = mask.ravel("F")
-    ends = np.flatnonzero(np.diff(flat)) + 1
-    expected = np.diff([0, *ends, flat.size]).tolist()
-    expected = [0] * bool(flat[0]) + expected
-    assert run_lengths.runs(text).tolist() == expected
-    value = {"size": [37, 53], "counts": text}
-    assert run_lengths.check(value, (37, 53), whole=True) == mask.any()
 
 
 def test_sentences_of_the_same_object_may_repeat():
