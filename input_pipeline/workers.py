@@ -1,11 +1,18 @@
-"""Batches made ahead by other processes, handed out in order."""
+"""Batches made ahead by other processes, handed out in order.
+
+The processes die with their parent, also when it is killed: they hold both
+ends of the queue they wait at, so that its end would never tell them.
+"""
 
 from __future__ import annotations
 
 import itertools
 import multiprocessing
+import os
+import threading
 from collections.abc import Callable, Iterator
 from concurrent import futures
+from multiprocessing import connection
 from typing import TypeVar
 
 T = TypeVar("T")
@@ -26,7 +33,9 @@ def in_order(
     yield from map(make, itertools.count(start))
   # A fork would inherit JAX's threads and locks.
   context = multiprocessing.get_context("spawn")
-  pool = futures.ProcessPoolExecutor(num_workers, mp_context=context)
+  pool = futures.ProcessPoolExecutor(
+    num_workers, mp_context=context, initializer=die_with_parent
+  )
   try:
     ahead = max(prefetch, num_workers)
     pending = [pool.submit(make, start + i) for i in range(ahead)]
@@ -35,3 +44,19 @@ def in_order(
       yield pending.pop(0).result()
   finally:
     pool.shutdown(wait=False, cancel_futures=True)
+
+
+def die_with_parent() -> None:
+  """Makes a process started by `multiprocessing` end when its parent does.
+
+  A thread waits at a pipe that the kernel closes with the parent, however it
+  ends. (Linux's signal at a parent's death comes at that of the thread that
+  started the process, which may well end before.)
+  """
+  parent = multiprocessing.parent_process()
+
+  def watch():
+    connection.wait([parent.sentinel])
+    os._exit(1)
+
+  threading.Thread(target=watch, name="die-with-parent", daemon=True).start()
