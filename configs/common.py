@@ -109,6 +109,9 @@ def paper(*, name, sets, num_frames, batch_size, buckets, model):
       photometric_wraparound=False,
     )
   )
+  # Whether sentences that refer to no object (MeViS, version 2) are trained
+  # on; the released rule draws other samples in their place.
+  config.data.no_target = True
   # Other sizes for the resizing transform.
   config.data.sizes = ConfigDict()
   config.data.num_threads = 8

@@ -44,6 +44,9 @@ class Config:
     pseudo_video: whether images become clips, in training.
     quirks: official errors to reproduce, see `recipes.Quirks`.
     sizes: of the resizing op, see `recipes.get`.
+    no_target: whether training takes sentences that refer to no object
+      (MeViS, version 2), with empty masks; otherwise other samples are drawn
+      in their place.
     num_threads: that load rows; the batches do not depend on it.
     prefetch: batches made ahead.
     on_error: what a record that cannot be read does: "error" ends the run,
@@ -62,6 +65,7 @@ class Config:
   pseudo_video: bool = False
   quirks: Mapping[str, bool] = _empty()
   sizes: Mapping[str, Any] = _empty()
+  no_target: bool = True
   num_threads: int = 1
   prefetch: int = 2
   on_error: str = "error"
@@ -119,7 +123,13 @@ def open_loader(config: Config, share: Share) -> loader_lib.Loader:
       name, path, share.split, **config.options.get(name, {})
     )
     data_sets.append(
-      loader_lib.DataSet(source, recipe, repeat=repeat, skip_errors=skip_errors)
+      loader_lib.DataSet(
+        source,
+        recipe,
+        repeat=repeat,
+        skip_errors=skip_errors,
+        no_target=config.no_target,
+      )
     )
   return loader_lib.Loader(
     data_sets,
@@ -134,14 +144,15 @@ def make_plan(
 ) -> planner.TrainPlan | planner.EvalPlan:
   """The order of the loader's samples."""
   make = planner.TrainPlan if share.train else planner.EvalPlan
+  names = ["num_frames", "pseudo_video", "quirks", "sizes", "options"]
+  if not config.no_target:
+    # Positions saved before there was this setting lack it.
+    names.append("no_target")
   return make(
     loader.mixture,
     buckets=config.buckets,
     batch_size=config.batch_size,
     seed=share.seed,
     skip_errors=config.on_error == "skip",
-    settings={
-      name: getattr(config, name)
-      for name in ("num_frames", "pseudo_video", "quirks", "sizes", "options")
-    },
+    settings={name: getattr(config, name) for name in names},
   )

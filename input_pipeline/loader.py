@@ -31,6 +31,7 @@ class DataSet:
     source: frames, masks and expressions.
     recipe: sampling and transforms.
     repeat: how often a mixture lists it.
+    no_target: whether training takes sentences that refer to no object.
     samples: of the recipe's sampler, in the official order.
     lengths: (T, K), frames and annotated frames of every example.
     skipped: messages of videos that could not be opened.
@@ -43,13 +44,14 @@ class DataSet:
     *,
     repeat: int = 1,
     skip_errors: bool = False,
+    no_target: bool = True,
   ):
     """Lists the samples.
 
     Args:
       source: open.
       recipe: fitting it.
-      repeat: see the class.
+      repeat, no_target: see the class.
       skip_errors: whether videos that cannot be opened have no samples,
         rather than raise.
 
@@ -57,6 +59,7 @@ class DataSet:
       UserError: a video cannot be opened; or examples would differ in length.
     """
     self.source, self.recipe, self.repeat = source, recipe, repeat
+    self.no_target = no_target
     self.skipped: list[str] = []
 
     def video_length(video):
@@ -108,6 +111,15 @@ class DataSet:
     """
     video = self.source.video(self.samples[index].expression.video)
     return self.recipe.output_size(video.size, seed)
+
+  def accepts(self, index: int, example: dict[str, Any]) -> bool:
+    """Whether an example is used, not another drawn for it.
+
+    A sentence without a target teaches to find nothing, where a frame
+    without its object teaches what is wrong.
+    """
+    no_target = not self.samples[index].expression.object_ids
+    return self.recipe.accepts(example) or (no_target and self.no_target)
 
   def example(self, index: int, seed: planner.Seed) -> dict[str, Any]:
     """Reads and transforms; see `ops.base` for the keys.
@@ -225,7 +237,7 @@ class Loader:
         if not data_set.recipe.resample:
           return self._empty(row, bucket), skipped
         continue
-      if data_set.recipe.accepts(example):
+      if data_set.accepts(inside, example):
         padded = batch_lib.pad_example(example, bucket)
         return padded | _labels(True, index), skipped
     raise AssertionError("unreachable")

@@ -68,7 +68,8 @@ class Recipe:
     sampler: which clips there are, and their frames.
     ops: in order.
     resample: whether a sample whose object is valid in no frame is replaced
-      by another; never in evaluation.
+      by another; never in evaluation. (`loader.DataSet` keeps sentences that
+      have no object.)
   """
 
   sampler: clip_sampler.Sampler

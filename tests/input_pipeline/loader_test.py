@@ -184,6 +184,27 @@ def test_a_sample_without_its_object_is_replaced_in_training():
   assert all(_same(load.load(*r)[0], again.load(*r)[0]) for r in rows)
 
 
+def test_a_sentence_without_a_target_is_trained_on():
+  source = Squares(6, empty=(0, 1))
+  # Sentence 0 has no target; that of sentence 1 is in no frame.
+  source.expressions[0] = dataclasses.replace(
+    source.expressions[0], object_ids=()
+  )
+  load = _loader(source)
+  found = {}
+  for row in _rows(load):
+    example, _ = load.load(*row)
+    found[str(example["expression"])] = example
+  assert "square 1" not in found
+  example = found["square 0"]
+  assert example["valid_row"] and not example["masks"].any()
+  assert not example["valid"].any() and not example["boxes"].any()
+  # The released rule, on request.
+  load.data_sets[0].no_target = False
+  expressions = {str(load.load(*row)[0]["expression"]) for row in _rows(load)}
+  assert expressions == {f"square {i}" for i in range(2, 6)}
+
+
 def test_a_sample_without_its_object_is_kept_in_evaluation():
   load = _loader(Squares(10, empty=range(9)), _recipe(resample=False))
   rows = _rows(load, planner.EvalPlan)

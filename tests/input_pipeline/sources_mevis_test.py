@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from sgmg_jax.errors import UserError
+from sgmg_jax.input_pipeline import config, planner
 from sgmg_jax.input_pipeline.refshapes import dataset, render
 from sgmg_jax.input_pipeline.sources import mask_dict, mevis
 
@@ -272,3 +273,40 @@ def test_threads_read_the_same(root):
   for thread in threads:
     thread.join()
   assert not wrong
+
+
+@pytest.mark.parametrize("no_target", (True, False))
+def test_sentences_without_a_target_reach_training(
+  miniatures, tmp_path, no_target
+):
+  root = miniatures.make_mevis(tmp_path, version=2)
+  settings = config.Config(
+    root=str(root.parent),
+    sets=(("mevis", root.name, 1),),
+    batch_size=1,
+    num_frames=2,
+    buckets=((224, 224),),
+    sizes={
+      "shorts": (144, 160),
+      "recrop_shorts": (144, 160),
+      "longest": 224,
+      "crop_shorts": (160, 200),
+      "min_side": 144,
+      "max_side": 200,
+    },
+    no_target=no_target,
+  )
+  load = config.open_loader(settings, config.Share("train", True, 0, 1, 3))
+  (data_set,) = load.data_sets
+  without = [
+    index
+    for index, sample in enumerate(data_set.samples)
+    if not sample.expression.object_ids
+  ]
+  assert without
+  for index in without:
+    example, _ = load.load(planner.Row(0, 0, index), (224, 224))
+    assert example["valid_row"]
+    taken = int(example["index"]) in without
+    assert taken == no_target
+    assert example["masks"].any() != taken and example["valid"].any() != taken

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from sgmg_jax import types
-from sgmg_jax.losses import criterion
+from sgmg_jax.losses import criterion, matching
 
 GOLDEN = pathlib.Path(__file__).parents[1] / "golden"
 
@@ -82,3 +82,34 @@ def test_take_query_picks_per_clip():
   values = jnp.arange(2 * 3 * 5).reshape(2, 3, 5)
   actual = types.take_query(values, jnp.array([1, 4]))
   np.testing.assert_array_equal(actual, [[1, 6, 11], [19, 24, 29]])
+
+
+def test_clips_without_a_target_teach_to_find_nothing():
+  rng = np.random.default_rng(0)
+  preds = types.LayerPredictions(
+    logits=jnp.array(rng.normal(size=(1, 2, 5)), jnp.float32),
+    boxes=jnp.array(rng.random((1, 2, 5, 4)), jnp.float32),
+    masks_low=jnp.array(rng.normal(size=(1, 2, 5, 8, 8)), jnp.float32),
+  )
+  masks = jnp.array(rng.normal(size=(1, 2, 16, 16)), jnp.float32)
+  nothing = types.Targets(
+    boxes=jnp.zeros((1, 2, 4)),
+    masks=jnp.zeros((1, 2, 16, 16), bool),
+    valid=jnp.zeros((1, 2), bool),
+  )
+
+  def loss(preds, masks):
+    query, _ = matching.match(preds, nothing)
+    losses = criterion.layer_losses(
+      preds, masks, query, nothing, criterion.count_valid(nothing)
+    )
+    return criterion.total(losses)
+
+  value, (preds_grad, masks_grad) = jax.jit(
+    jax.value_and_grad(loss, argnums=(0, 1))
+  )(preds, masks)
+  assert np.isfinite(value)
+  assert all(np.isfinite(g).all() for g in jax.tree.leaves(preds_grad))
+  # Every query becomes less sure, and every pixel less of the object.
+  assert (np.array(preds_grad.logits) > 0).all()
+  assert (np.array(masks_grad) > 0).all()
