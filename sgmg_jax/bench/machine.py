@@ -112,9 +112,16 @@ def answer(function: Callable[[Any], Any]) -> None:
   """
   try:
     print(json.dumps(function(json.loads(sys.argv[1]))))
+    return
   except errors.UserError as error:
-    print(json.dumps(str(error)))
-    sys.exit(_BAD_INPUT)
+    reason = str(error)
+  except (MemoryError, RuntimeError) as error:
+    # JAX's own error is a RuntimeError.
+    if isinstance(error, RuntimeError) and "RESOURCE_EXH" not in str(error):
+      raise
+    reason = f"out of memory: {str(error).partition(chr(10))[0]}"
+  print(json.dumps(reason))
+  sys.exit(_BAD_INPUT)
 
 
 def median_seconds(call: Callable[[], Any], repeats: int) -> float:

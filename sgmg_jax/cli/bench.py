@@ -10,6 +10,7 @@ import pathlib
 
 from sgmg_jax import errors
 from sgmg_jax.checkpoints import atomic
+from sgmg_jax.cli import arguments
 
 HELP = "measure speed and memory on this machine"
 
@@ -101,6 +102,9 @@ def run(args: argparse.Namespace) -> int:
 
   if args.json:
     atomic.check_file(args.json)
+  arguments.check_positive(args, "frames", "height", "width", "repeats")
+  if args.quality is not None and not 1 <= args.quality <= 100:
+    raise errors.UserError(f"--quality {args.quality}: expected 1 to 100")
 
   part = importlib.import_module(f"sgmg_jax.bench.{args.what}")
   names = [field.name for field in dataclasses.fields(part.Setup)]

@@ -80,7 +80,13 @@ def run(args: argparse.Namespace) -> int:
   kind = args.to or {".pth": "pth", ".safetensors": "safetensors"}.get(
     out.suffix, "native"
   )
+  sizes = _sizes(args.size)
   if _is_native(args.source):
+    if args.kind != "auto" or args.tokenizer or sizes:
+      raise errors.UserError(
+        f"{args.source} is a native checkpoint, which knows its kind, "
+        "tokenizer and sizes: leave out --kind, --tokenizer and --size"
+      )
     if kind == "native":
       raise errors.UserError(
         f"{args.source} is a native checkpoint already: give --to pth or "
@@ -96,7 +102,7 @@ def run(args: argparse.Namespace) -> int:
         f"no such file, folder or bundled checkpoint: {source}"
       )
     name = out.stem if kind != "native" else out.name
-    converted = convert.read(source, args.kind, name=name, **_sizes(args.size))
+    converted = convert.read(source, args.kind, name=name, **sizes)
     params, card, notes = converted.params, converted.card, converted.notes
     tokenizer = None
     if kind == "native" and card.get("part") != "backbone":

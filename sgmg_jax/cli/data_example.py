@@ -8,7 +8,7 @@ import shlex
 
 from sgmg_jax import errors
 from sgmg_jax.checkpoints import atomic
-from sgmg_jax.cli import program
+from sgmg_jax.cli import arguments, program
 
 HELP = "write a small example of own data, in the expected layout"
 
@@ -58,9 +58,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> int:
   from sgmg_jax.input_pipeline.refshapes import ytvos_writer
 
-  for name in ("clips", "valid", "frames"):
-    if getattr(args, name) < 1:
-      raise errors.UserError(f"--{name} {getattr(args, name)}: expected >= 1")
+  arguments.check_positive(args, "clips", "valid", "frames")
   if args.folder.exists():
     raise errors.UserError(f"{args.folder}: exists, expected a new folder")
   height, width = args.size

@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 import pathlib
 
-from sgmg_jax import errors
+from sgmg_jax.cli import arguments
 from sgmg_jax.input_pipeline.sources import registry
 
 HELP = "draw augmented training clips: masks, boxes, sentences"
@@ -68,9 +68,7 @@ def run(args: argparse.Namespace) -> int:
   from sgmg_jax.input_pipeline import loader, recipes, seeds
 
   atomic.check_file(args.out)
-  for name in ("clips", "frames"):
-    if getattr(args, name) < 1:
-      raise errors.UserError(f"--{name} {getattr(args, name)}: expected >= 1")
+  arguments.check_positive(args, "clips", "frames")
   recipe = recipes.get(
     "refer_ytvos" if args.name == "own" else args.name,
     args.phase,

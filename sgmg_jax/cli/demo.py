@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from sgmg_jax import errors
-from sgmg_jax.cli import program
+from sgmg_jax.cli import arguments, program
 
 HELP = "segment made-up clips with the bundled model and look at the result"
 
@@ -66,16 +66,17 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
+  from sgmg_jax.checkpoints import native
   from sgmg_jax.input_pipeline.refshapes import dataset
 
-  for field in ("clips", "expressions"):
-    if getattr(args, field) < 1:
-      raise errors.UserError(f"--{field} {getattr(args, field)}: expected >= 1")
+  arguments.check_positive(args, "clips", "expressions")
   if not args.overwrite and args.out.is_dir() and any(args.out.iterdir()):
     raise errors.UserError(
       f"out {args.out}: the folder is not empty; --overwrite replaces the "
       "results of an earlier demo in it"
     )
+  # Before there are videos, which would ask for --overwrite the next time.
+  native.load(args.checkpoint)
   scores = []
   folders = []
   for index in range(args.first, args.first + args.clips):
@@ -153,16 +154,16 @@ def _segment(checkpoint, video, expressions, folder) -> None:
   """Runs the public command, and shows it."""
   from sgmg_jax.cli import segment
 
-  arguments = ["--checkpoint", checkpoint, "--video", str(video)]
+  words = ["--checkpoint", checkpoint, "--video", str(video)]
   for expression in expressions:
-    arguments += ["--expression", expression.text]
-  arguments += ["--out", str(folder)]
-  shown = " ".join(map(shlex.quote, arguments))
+    words += ["--expression", expression.text]
+  words += ["--out", str(folder)]
+  shown = " ".join(map(shlex.quote, words))
   print(f"\n$ {program.command()} segment {shown}", flush=True)
   parser = argparse.ArgumentParser()
   segment.add_arguments(parser)
   # The demo itself has asked whether it may replace earlier results.
-  segment.run(parser.parse_args([*arguments, "--overwrite"]))
+  segment.run(parser.parse_args([*words, "--overwrite"]))
 
 
 def _score(folder: pathlib.Path, truth: Any, expressions) -> list[float]:

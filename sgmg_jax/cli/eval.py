@@ -6,6 +6,8 @@ import argparse
 import json
 import pathlib
 
+from sgmg_jax.cli import arguments
+
 HELP = "measure a checkpoint on RefShapes"
 
 EPILOG = """\
@@ -48,6 +50,7 @@ def run(args: argparse.Namespace) -> int:
   from sgmg_jax.model import sgmg
   from sgmg_jax.training import evaluate
 
+  arguments.check_positive(args, "clips", "frames", "size")
   if args.out:
     atomic.check_file(args.out)
   compilation_cache.enable()

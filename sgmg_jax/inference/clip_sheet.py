@@ -124,9 +124,4 @@ def _font() -> PIL.ImageFont.FreeTypeFont:
 
 def _fitting(text: str, room: float) -> str:
   """As much of the text as fits, in what Pillow's font can show."""
-  text = text.encode("ascii", "replace").decode()
-  if _font().getlength(text) <= room:
-    return text
-  while text and _font().getlength(f"{text}…") > room:
-    text = text[:-1]
-  return f"{text}…"
+  return render.shorten(text.encode("ascii", "replace").decode(), _font(), room)

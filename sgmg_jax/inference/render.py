@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import bisect
 import colorsys
 import functools
 import unicodedata
@@ -179,7 +180,9 @@ def _legible(text: str) -> str:
 def _wrap(text: str, font: PIL.ImageFont.FreeTypeFont, room: float):
   """Lines of `text` no wider than `room`; the last ends in … when cut."""
   lines = [""]
-  for word in _legible(text).split():
+  # No letter is narrower than a pixel: more than this is never shown.
+  shown = _legible(text)[: _MAX_CAPTION_LINES * int(room)]
+  for word in shown.split():
     longer = f"{lines[-1]} {word}".strip()
     if font.getlength(longer) <= room or not lines[-1]:
       lines[-1] = longer
@@ -188,15 +191,20 @@ def _wrap(text: str, font: PIL.ImageFont.FreeTypeFont, room: float):
   cut = len(lines) > _MAX_CAPTION_LINES
   lines = lines[:_MAX_CAPTION_LINES]
   return [
-    _shorten(text, font, room, cut and index == len(lines) - 1)
+    shorten(text, font, room, cut and index == len(lines) - 1)
     for index, text in enumerate(lines)
   ]
 
 
-def _shorten(text: str, font, room: float, cut: bool) -> str:
-  while text and font.getlength(text + "…" * cut) > room:
-    text, cut = text[:-1], True
-  return text + "…" * cut
+def shorten(text: str, font, room: float, cut: bool = False) -> str:
+  """`text` in `room` pixels, or as much of it as fits in front of "…", which
+  stands where the text is cut already, too."""
+  text, cut = text[: int(room)], cut or len(text) > int(room)
+  if font.getlength(text + "…" * cut) <= room:
+    return text + "…" * cut
+  width = lambda length: font.getlength(f"{text[:length]}…")
+  length = bisect.bisect_right(range(1, len(text)), room, key=width)
+  return f"{text[:length]}…"
 
 
 class ContactSheet:
@@ -263,7 +271,7 @@ class ContactSheet:
     sheet = PIL.Image.new("RGB", size, _BACKGROUND)
     draw = PIL.ImageDraw.Draw(sheet)
     room = sheet_width - 2 * _GAP
-    title = _shorten(_legible(title), font, room, False)
+    title = shorten(_legible(title), font, room)
     draw.text((_GAP, _GAP), title, _TEXT, font)
     columns = [_GAP + i * (width + _GAP) for i in range(count)]
     for x, (time, pictures, _) in zip(columns, chosen):
@@ -274,7 +282,7 @@ class ContactSheet:
       side = line - 10
       swatch = (_GAP, y + 5, _GAP + side, y + 5 + side)
       draw.rectangle(swatch, colour_of(row))
-      text = _shorten(_legible(text), font, room - line, False)
+      text = shorten(_legible(text), font, room - line)
       draw.text((_GAP + line, y + 3), text, _TEXT, font)
       for x, (_, pictures, scores) in zip(columns, chosen):
         sheet.paste(pictures[row + 1], (x, y + line))

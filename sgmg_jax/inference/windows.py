@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import sys
 from collections.abc import Iterable, Iterator
 from typing import TypeVar
 
@@ -19,6 +20,8 @@ def windows(
   """
   if window < 1:
     raise ValueError(f"{window=}, expected at least 1")
+  # More than islice takes is all there is.
+  window = min(window, sys.maxsize)
   frames = iter(frames)
   head = list(itertools.islice(frames, whole_limit + 1))
   if 0 < len(head) <= whole_limit:

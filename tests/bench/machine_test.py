@@ -83,6 +83,8 @@ def test_process_of_its_own(child, monkeypatch):
       "^frames 0: expected 1$",
     ),
     ("os.kill(os.getpid(), 9)", "^child was killed: too little memory"),
+    ("raise MemoryError('9 TiB')", "^out of memory: 9 TiB$"),
+    ("raise RuntimeError('RESOURCE_EXHAUSTED: 9')", "^out of memory: RES.*9$"),
     ("sys.exit(7)", "^child failed with code 7$"),
     ("raise KeyError(1)", "^child failed with code 1$"),
   ],

@@ -47,6 +47,13 @@ def test_chosen_sentences_name_several_objects():
   assert len({e.object_index for e in chosen}) == min(3, len(objects))
 
 
+def test_a_wrong_checkpoint_leaves_no_videos(tmp_path, capsys):
+  out = tmp_path / "demo"
+  assert cli.main(["demo", "--checkpoint", "mine", "--out", str(out)]) == 2
+  assert "no checkpoint 'mine'" in capsys.readouterr().err
+  assert not out.exists()
+
+
 def test_nonsense_is_refused(tmp_path, capsys):
   assert cli.main(["demo", "--clips", "0", "--out", str(tmp_path)]) == 2
   assert "--clips 0" in capsys.readouterr().err

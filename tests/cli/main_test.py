@@ -59,6 +59,28 @@ def test_version_and_unknown_command(capsys):
   assert exit_.value.code == 2
 
 
+@pytest.mark.parametrize(
+  "arguments, message",
+  [
+    ("eval refshapes --checkpoint refshapes-mini --clips 0", "--clips 0: exp"),
+    ("eval refshapes --checkpoint refshapes-mini --out .", ". is a folder"),
+    ("bench kernels --frames 0", "--frames 0: expected >= 1"),
+    ("bench kernels --json .", ". is a folder"),
+    ("bench model --repeats -1", "--repeats -1: expected >= 1"),
+    ("bench data --quality 900", "--quality 900: expected 1 to 100"),
+    ("convert refshapes-mini no/x.pth --size num_heads=8", "leave out --kind"),
+    ("convert refshapes-mini no/x.pth --size 8", "--size 8: expected FIELD=N"),
+    ("convert refshapes-mini no/x.pth --tokenizer a", "knows its kind"),
+  ],
+)
+def test_nonsense_is_one_line(arguments, message, capsys):
+  assert cli.main(arguments.split()) == 2
+  text = capsys.readouterr().err
+  assert text.startswith("sgmg: error: ") and text.count("\n") == 1
+  assert message in text
+  assert not os.path.exists("no")
+
+
 @pytest.fixture
 def command(monkeypatch):
   """Makes `sgmg demo` run something else."""

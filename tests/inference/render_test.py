@@ -51,6 +51,35 @@ def test_display_size(size, shown):
   assert render.display_size(*size) == shown
 
 
+def test_text_is_cut_where_it_no_longer_fits():
+  font = render._font(14)
+  text = "the tall dog on the left"
+  assert render.shorten(text, font, font.getlength(text)) == text
+  for length in (1, 7, 20):
+    shown = f"{text[:length]}…"
+    assert render.shorten(text, font, font.getlength(shown)) == shown
+  assert render.shorten("the", font, 300, cut=True) == "the…"
+  assert render.shorten(text, font, 2) == "…"
+
+
+@pytest.mark.parametrize("text", ["w" * 10**6, "the dog " * 10**5])
+def test_endless_text_is_measured_a_few_times(text, monkeypatch):
+  measured = []
+  font_class = type(render._font(14))
+  getlength = font_class.getlength
+
+  def counted(font, text):
+    measured.append(len(text))
+    return getlength(font, text)
+
+  monkeypatch.setattr(font_class, "getlength", counted)
+  overlay = render.Overlay(90, 160, [text])
+  overlay.render(
+    np.zeros((90, 160, 3), np.uint8), np.zeros((1, 90, 160), bool), [0.5]
+  )
+  assert sum(measured) < 10**6
+
+
 def test_overlay_height_is_the_same_for_every_frame():
   overlay = render.Overlay(60, 80, ["short", "long " * 200, "", "größer 犬"])
   masks = np.zeros((4, 60, 80), bool)

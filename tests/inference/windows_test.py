@@ -17,6 +17,7 @@ from sgmg_jax.inference import windows as windows_lib
     (10, 4, 10, [10]),
     (11, 4, 10, [4, 4, 3]),
     (12, 36, 10, [12]),
+    (3, 10**30, 0, [3]),
   ],
 )
 def test_windows(num_frames, window, whole_limit, lengths):
