@@ -235,7 +235,8 @@ class Pipeline:
           "position": self._position,
           "offset": offset,
           "stride": stride,
-        }
+        },
+        allow_nan=False,
       )
       count = -(-(self._num_left() - offset) // stride)
       data = self._batched(

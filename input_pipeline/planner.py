@@ -180,7 +180,7 @@ class _Plan:
       "buckets": [list(bucket) for bucket in self.buckets],
       "data": [[p.name, p.num_samples, p.repeat] for p in mixture.parts],
       "skip_errors": skip_errors,
-      **json.loads(json.dumps(dict(settings or {}))),
+      **json.loads(json.dumps(dict(settings or {}), allow_nan=False)),
     }
 
   def sample_seed(self, row: Row, attempt: int) -> Seed:

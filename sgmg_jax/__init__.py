@@ -20,3 +20,7 @@ def __getattr__(name: str):
   if name in _LAZY:
     return getattr(_import_module(_LAZY[name]), name)
   raise AttributeError(f"module 'sgmg_jax' has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+  return sorted({*globals(), *_LAZY})

@@ -101,6 +101,12 @@ def test_no_tensorflow_nor_torch(statement):
   subprocess.run([sys.executable, "-c", check], check=True, cwd=ROOT / "tests")
 
 
+def test_dir_lists_what_is_loaded_late():
+  import sgmg_jax
+
+  assert {"load", "Predictor", "SgMg", "UserError"} <= set(dir(sgmg_jax))
+
+
 def test_setup_lists_every_package():
   config = configparser.ConfigParser()
   config.read(ROOT / "setup.cfg")
@@ -128,3 +134,23 @@ def test_the_tree_is_the_package():
     # Relative: a copy of the checkout links to itself.
     assert link.readlink() == pathlib.Path("..") / folder
     assert link.resolve() == ROOT / folder
+
+
+@pytest.mark.parametrize(
+  "path, file", [pytest.param(*m, id=str(m[0])) for m in modules()]
+)
+def test_json_holds_no_nan(path, file):
+  """Most parsers do not read NaN and Infinity, which Python writes."""
+  tree = ast.parse(file.read_text())
+  strict = {
+    node.func
+    for node in ast.walk(tree)
+    if isinstance(node, ast.Call)
+    and any(
+      key.arg == "allow_nan" and getattr(key.value, "value", None) is False
+      for key in node.keywords
+    )
+  }
+  for node in ast.walk(tree):
+    if ast.unparse(node) in ("json.dump", "json.dumps"):
+      assert node in strict, f"{path}:{node.lineno} without allow_nan=False"

@@ -26,7 +26,7 @@ def write(path: str | os.PathLike, content: Any) -> None:
     raise UserError(f"{path}: cannot be written ({e.strerror})") from e
   try:
     with os.fdopen(handle, "w", encoding="utf-8") as file:
-      json.dump(content, file)
+      json.dump(content, file, allow_nan=False)
     # mkstemp makes files that only their owner can read.
     os.chmod(unfinished, 0o644)
     os.replace(unfinished, path)

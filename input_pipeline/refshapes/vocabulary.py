@@ -91,7 +91,8 @@ def save_tokenizer(
   }
   files = {
     "tokenizer.json": tokenizer.to_str(pretty=True),
-    "tokenizer_config.json": json.dumps(config, indent=2) + "\n",
+    "tokenizer_config.json": json.dumps(config, indent=2, allow_nan=False)
+    + "\n",
   }
   for name, text in files.items():
     unfinished = directory / f".{name}.unfinished"

@@ -154,4 +154,6 @@ def _expressions(clip: dataset.Clip, names) -> dict:
 
 def _write_json(path: pathlib.Path, content: dict) -> None:
   path.parent.mkdir(parents=True, exist_ok=True)
-  path.write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")
+  path.write_text(
+    json.dumps(content, indent=1, allow_nan=False) + "\n", encoding="utf-8"
+  )

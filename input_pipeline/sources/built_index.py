@@ -124,7 +124,7 @@ def to_json(index: Index) -> str:
     for stored in index.videos
   ]
   head = {"format": FORMAT, "name": index.name, "split": index.split}
-  head = json.dumps(head).removesuffix("}")
+  head = json.dumps(head, allow_nan=False).removesuffix("}")
   return (
     f'{head},\n"videos": {_lines(videos)},\n'
     f'"expressions": {_lines(expressions)}}}\n'
@@ -132,7 +132,8 @@ def to_json(index: Index) -> str:
 
 
 def _lines(entries: Iterable[Mapping[str, Any]]) -> str:
-  return "[\n" + ",\n".join(map(json.dumps, entries)) + "\n]"
+  lines = (json.dumps(entry, allow_nan=False) for entry in entries)
+  return "[\n" + ",\n".join(lines) + "\n]"
 
 
 def from_json(text: str, what: str) -> Index:

@@ -140,7 +140,7 @@ def _write_data(root: pathlib.Path, setup: Setup) -> float:
     videos[name] = {"expressions": expressions, "frames": frames}
   folder = root / "meta_expressions/train"
   folder.mkdir(parents=True)
-  text = json.dumps({"videos": videos})
+  text = json.dumps({"videos": videos}, allow_nan=False)
   (folder / "meta_expressions.json").write_text(text)
   return float(np.mean(sizes)) / 1000
 

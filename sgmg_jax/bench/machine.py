@@ -85,7 +85,7 @@ def in_process(
   """
   variables = os.environ | dict(environment or {})
   result = subprocess.run(
-    [sys.executable, "-m", module, json.dumps(argument)],
+    [sys.executable, "-m", module, json.dumps(argument, allow_nan=False)],
     env={k: v for k, v in variables.items() if v is not None},
     stdout=subprocess.PIPE,
     text=True,
@@ -111,7 +111,7 @@ def answer(function: Callable[[Any], Any]) -> None:
     function: of the argument; returns what JSON can hold.
   """
   try:
-    print(json.dumps(function(json.loads(sys.argv[1]))))
+    print(json.dumps(function(json.loads(sys.argv[1])), allow_nan=False))
     return
   except errors.UserError as error:
     reason = str(error)
@@ -120,7 +120,7 @@ def answer(function: Callable[[Any], Any]) -> None:
     if isinstance(error, RuntimeError) and "RESOURCE_EXH" not in str(error):
       raise
     reason = f"out of memory: {str(error).partition(chr(10))[0]}"
-  print(json.dumps(reason))
+  print(json.dumps(reason, allow_nan=False))
   sys.exit(_BAD_INPUT)
 
 

@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 
 from sgmg_jax.bench import machine, material
-from sgmg_jax.inference import predictor, render, results
+from sgmg_jax.inference import colours, predictor, results
 from sgmg_jax.inference import video as video_lib
 
 _SENTENCES = ("the red circle", "the square moving left")
@@ -65,7 +65,7 @@ def _figures(setup, model, folder):
   found = segment(frames)
 
   def write_masks(found):
-    colour = render.colour_of(0)
+    colour = colours.colour_of(0)
     for index, mask in enumerate(found.masks[0]):
       results.save_mask(folder / f"{index:05d}.png", mask, colour)
 

@@ -67,7 +67,9 @@ def digest(params: Mapping, variant: variants.Variant, part: str | None) -> str:
   """
   shapes = {k: list(x.shape) for k, x in sorted(_flat(params).items())}
   content = [dataclasses.asdict(variant), part, shapes]
-  return hashlib.sha256(json.dumps(content).encode()).hexdigest()
+  return hashlib.sha256(
+    json.dumps(content, allow_nan=False).encode()
+  ).hexdigest()
 
 
 def check(params: Mapping, expected: Mapping, source: object) -> None:

@@ -131,5 +131,5 @@ def run(args: argparse.Namespace) -> int:
   print(machine.as_text(report))
   if args.json:
     with atomic.output(args.json, overwrite=True) as partial:
-      partial.write_text(json.dumps(report, indent=2) + "\n")
+      partial.write_text(json.dumps(report, indent=2, allow_nan=False) + "\n")
   return 0

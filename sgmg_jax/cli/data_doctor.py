@@ -92,7 +92,9 @@ def run(args: argparse.Namespace) -> int:
   if args.report:
     _write(args.report, page.render(report, args.examples))
   if args.json:
-    content = json.dumps(table.to_json(report), indent=1, ensure_ascii=False)
+    content = json.dumps(
+      table.to_json(report), indent=1, ensure_ascii=False, allow_nan=False
+    )
     _write(args.json, content + "\n")
   return 1 if report.all_findings().number("error") else 0
 

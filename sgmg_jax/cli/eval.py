@@ -75,5 +75,7 @@ def run(args: argparse.Namespace) -> int:
     print(f"{name:20} {value:8.2f}")
   if args.out:
     with atomic.output(args.out, overwrite=True) as path:
-      pathlib.Path(path).write_text(json.dumps(results, indent=2) + "\n")
+      pathlib.Path(path).write_text(
+        json.dumps(results, indent=2, allow_nan=False) + "\n"
+      )
   return 0

@@ -11,7 +11,7 @@ import PIL.Image
 import PIL.ImageDraw
 import PIL.ImageFont
 
-from sgmg_jax.inference import render
+from sgmg_jax.inference import colours, render
 
 _BACKGROUND: Final = (24, 24, 27)
 _TEXT: Final = (235, 235, 235)
@@ -110,7 +110,10 @@ def _draw_truth(
   small = PIL.Image.fromarray(mask.astype(np.uint8)).resize(
     frame.size, PIL.Image.Resampling.NEAREST
   )
-  render.draw_mask(frame, np.asarray(small, bool), render.colour_of(0))
+  small = np.asarray(small, bool)
+  colour = colours.Colours(1)
+  colour.update(np.asarray(frame), small[None])
+  render.draw_mask(frame, small, colour[0])
   if box[2] > box[0] and box[3] > box[1]:
     PIL.ImageDraw.Draw(frame).rectangle(
       [round(float(value)) for value in box], outline=_BOX

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import logging
 import os
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any, Final
@@ -17,6 +18,7 @@ from sgmg_jax.checkpoints import native
 from sgmg_jax.checkpoints import tokenizer as tokenizer_lib
 from sgmg_jax.inference import (
   compilation_cache,
+  memory,
   postprocess,
   preprocess,
   programs,
@@ -25,9 +27,8 @@ from sgmg_jax.inference import (
 from sgmg_jax.inference import video as video_lib
 from sgmg_jax.inference import windows as windows_lib
 
-# A clip runs in one pass up to this many padded pixels (48 frames at 360x640),
-# frames, and bytes of decoded frames; longer ones run in windows.
-_WHOLE_PIXELS: Final = 48 * 368 * 640
+# A clip runs in one pass up to this many frames and bytes of decoded frames,
+# as far as `memory` allows; longer ones run in windows.
 _WHOLE_FRAMES: Final = 128
 _WHOLE_BYTES: Final = 2**30
 
@@ -90,9 +91,8 @@ class Predictor:
     self._params = jax.device_put(
       jax.tree.map(lambda x: np.asarray(x, np.float32), checkpoint.params)
     )
-    self._programs = programs.compiled(
-      checkpoint.variant, jnp.dtype(dtype).name
-    )
+    self._dtype = jnp.dtype(dtype).name
+    self._programs = programs.compiled(checkpoint.variant, self._dtype)
     rules = card_lib.preprocess_of(checkpoint.card, self.name)
     # Whatever comes is taken for a video, a single picture too.
     self._sides = rules["video"]
@@ -113,7 +113,9 @@ class Predictor:
       video: any source that `video.open_video` takes.
       expressions: E sentences, one object each.
       window: frames that the model sees at once; None: the whole clip where
-        it fits into memory, else the checkpoint's window.
+        it fits into memory (`memory.pass_bytes` against `memory.free_bytes`;
+        at most 128 frames and 1 GiB decoded), else the checkpoint's window.
+        Which it was is logged.
       threshold: probability that a mask pixel exceeds.
       progress: called with 0 once all input is checked, then with the frames
         done since the last call; each sentence counts for a part of a frame.
@@ -198,7 +200,21 @@ class Predictor:
     *,
     threshold: float = 0.5,
   ) -> results.Segmentation:
-    """As `segment`, with the same numbers, on an encoded video."""
+    """As `segment`, with the same numbers, on an encoded video.
+
+    Args:
+      encoded: what `encode` returned.
+      expressions: E sentences, one object each.
+      threshold: probability that a mask pixel exceeds.
+
+    Raises:
+      UserError: `encoded` is something else, or as `segment`.
+    """
+    if not isinstance(encoded, EncodedVideo):
+      raise errors.UserError(
+        f"query of {type(encoded).__name__}: expected what encode returned, as "
+        "in query(encode(video), sentences); or segment(video, sentences)"
+      )
     expressions = _as_list(expressions)
     texts = self._encode_texts(expressions)
     _check_threshold(threshold)
@@ -254,15 +270,38 @@ class Predictor:
     """Yields (timed original frames, resized frames) of each window."""
     whole_limit = 0
     if whole and window is None:
-      whole_limit = _whole_limit(geometry)
+      whole_limit = self._whole_limit(geometry)
     pairs = (
       (frame, preprocess.resize_frame(frame.pixels, geometry))
       for frame in reader.timed()
     )
     window = self._window if window is None else window
+    if reader.num_frames:
+      self._warn_of_memory(geometry, min(window, reader.num_frames))
     for clip in windows_lib.windows(pairs, window, whole_limit):
       frames, resized = map(list, zip(*clip))
       yield frames, resized
+
+  def _whole_limit(self, geometry: preprocess.Geometry) -> int:
+    """Most frames of this size that run in one pass."""
+    frame_bytes = 3 * geometry.original[0] * geometry.original[1]
+    limit = min(_WHOLE_FRAMES, _WHOLE_BYTES // frame_bytes)
+    return memory.most_frames(self.variant, geometry.padded, limit, self._dtype)
+
+  def _warn_of_memory(self, geometry, num_frames: int) -> None:
+    need = memory.pass_bytes(
+      self.variant, geometry.padded, num_frames, self._dtype
+    )
+    free = memory.free_bytes()
+    if need > free:
+      logging.warning(
+        "%d frames of %dx%d at once need about %.1f GB of memory, %.1f GB are "
+        "free: a smaller window needs less",
+        num_frames,
+        *geometry.size[::-1],
+        need / 1e9,
+        free / 1e9,
+      )
 
   def _geometry(self, reader: video_lib.VideoReader) -> preprocess.Geometry:
     geometry = preprocess.plan_geometry(*reader.shown_size, **self._sides)
@@ -295,11 +334,18 @@ class Predictor:
 
   def _query(self, features, text, length, geometry, threshold):
     """Masks, scores and boxes of one expression in one window."""
-    logits, scores, boxes = self._programs.query(self._params, features, text)
-    masks = programs.threshold_masks(logits, geometry, threshold)
-    boxes = np.asarray(boxes)[:length]
+    logits, scores, boxes = (
+      np.asarray(x)[:length]
+      for x in self._programs.query(self._params, features, text)
+    )
+    masks, finite = postprocess.threshold_masks(logits, geometry, threshold)
+    if not (finite and np.isfinite(scores).all() and np.isfinite(boxes).all()):
+      raise errors.UserError(
+        f"checkpoint {self.name}: its scores or mask logits are not finite "
+        f"({self._dtype}): expected finite weights that do not overflow"
+      )
     boxes = postprocess.boxes_in_pixels(boxes, geometry.original)
-    return np.asarray(masks)[:length], np.asarray(scores)[:length], boxes
+    return masks, scores, boxes
 
   def _collect(self, reader, expressions, threshold, steps):
     steps = list(steps)
@@ -330,17 +376,6 @@ def _stack(outputs: Iterable[tuple]) -> tuple[np.ndarray, ...]:
 def _token_bucket(num_tokens: int) -> int:
   """16, 32, 64, …: few lengths, few compilations."""
   return max(16, 1 << (int(num_tokens) - 1).bit_length())
-
-
-def _whole_limit(geometry: preprocess.Geometry) -> int:
-  """Most frames of this size that run in one pass."""
-  pixels = geometry.padded[0] * geometry.padded[1]
-  frame_bytes = 3 * geometry.original[0] * geometry.original[1]
-  limit = min(
-    _WHOLE_FRAMES, _WHOLE_PIXELS // pixels, _WHOLE_BYTES // frame_bytes
-  )
-  # Above 8 frames clips are padded to multiples of 8.
-  return limit if limit <= 8 else limit // 8 * 8
 
 
 def _check_threshold(threshold: float) -> None:

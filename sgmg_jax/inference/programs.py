@@ -2,16 +2,68 @@
 
 from __future__ import annotations
 
+import collections
 import dataclasses
 import functools
+import threading
 from collections.abc import Callable
+from typing import Any, Final
 
 import jax
 import jax.numpy as jnp
 
 from sgmg_jax import types
-from sgmg_jax.inference import postprocess, preprocess
+from sgmg_jax.inference import preprocess
 from sgmg_jax.model import sgmg, variants
+
+# Shapes that each step stays compiled for, some megabytes each.
+MAX_SHAPES: Final = 16
+
+
+class BoundedJit:
+  """`jax.jit` that forgets the shapes that were used longest ago.
+
+  The first argument, the parameters, always has the same shapes.
+
+  Args:
+    function: what to compile.
+    most: programs that are kept.
+  """
+
+  def __init__(self, function: Callable, most: int = MAX_SHAPES):
+    self._function = function
+    self._most = most
+    self._programs: collections.OrderedDict[Any, Callable] = (
+      collections.OrderedDict()
+    )
+    self._lock = threading.Lock()
+
+  def __call__(self, params, *args):
+    return self._program(args)(params, *args)
+
+  def __len__(self) -> int:
+    """Programs that are kept."""
+    return len(self._programs)
+
+  def _copy(self) -> Callable:
+    """A function of its own: what JAX keeps of a program goes with it."""
+
+    @functools.wraps(self._function)
+    def copy(*args):
+      return self._function(*args)
+
+    return copy
+
+  def _program(self, args) -> Callable:
+    leaves, tree = jax.tree.flatten(args)
+    key = tree, tuple((x.shape, x.dtype) for x in leaves)
+    with self._lock:
+      if key not in self._programs:
+        self._programs[key] = jax.jit(self._copy())
+      self._programs.move_to_end(key)
+      while len(self._programs) > self._most:
+        self._programs.popitem(last=False)
+      return self._programs[key]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -24,15 +76,16 @@ class Programs:
     encode_text: (params, tokens int32[1, L], token_valid bool[1, L]) ->
       `types.TextFeatures`.
     query: (params, video, text) -> mask logits float32[T, H, W], scores
-      float32[T] and boxes float32[T, 4] of the clip's best query.
+      float32[T] (NaN where the logit is not finite) and boxes float32[T, 4]
+      of the clip's best query.
   """
 
-  encode_video: Callable
-  encode_text: Callable
-  query: Callable
+  encode_video: BoundedJit
+  encode_text: BoundedJit
+  query: BoundedJit
 
 
-@functools.cache
+@functools.lru_cache(maxsize=4)
 def compiled(variant: variants.Variant, dtype: str = "float32") -> Programs:
   """The steps of one model, the same object for the same arguments."""
   model = sgmg.SgMg(variant=variant, dtype=jnp.dtype(dtype))
@@ -56,17 +109,15 @@ def compiled(variant: variants.Variant, dtype: str = "float32") -> Programs:
   def query(params, video, text):
     return model.apply({"params": params}, video, text, method=_segment)
 
-  return Programs(jax.jit(encode_video), jax.jit(encode_text), jax.jit(query))
+  return Programs(*map(BoundedJit, (encode_video, encode_text, query)))
 
 
 def _segment(model: sgmg.SgMg, video, text):
   """Mask logits [T, H, W], scores [T] and boxes [T, 4] of the best query."""
   decoded = model.transform(model.fuse(video, text), video, text)
   masks, query = model.segment(decoded, video)
-  scores = types.take_query(decoded.logits[-1], query, axis=2)
-  boxes = types.take_query(decoded.boxes[-1], query, axis=2)
-  return masks[0], jax.nn.sigmoid(scores[0]), boxes[0]
-
-
-# `postprocess.threshold_masks` for static geometry and threshold.
-threshold_masks = jax.jit(postprocess.threshold_masks, static_argnums=(1, 2))
+  logits = types.take_query(decoded.logits[-1], query, axis=2)[0]
+  boxes = types.take_query(decoded.boxes[-1], query, axis=2)[0]
+  # The sigmoid would hide infinity.
+  scores = jnp.where(jnp.isfinite(logits), jax.nn.sigmoid(logits), jnp.nan)
+  return masks[0], scores, boxes

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import bisect
-import colorsys
 import functools
 import unicodedata
 from collections.abc import Sequence
@@ -14,19 +13,8 @@ import PIL.Image
 import PIL.ImageDraw
 import PIL.ImageFont
 
-Colour = tuple[int, int, int]
+from sgmg_jax.inference import colours as colours_lib
 
-# Bright, and told apart by most colour-blind people when neighbours.
-_PALETTE: Final = (
-  (255, 89, 64),
-  (51, 153, 255),
-  (255, 202, 40),
-  (38, 198, 108),
-  (213, 84, 232),
-  (0, 214, 214),
-  (255, 140, 0),
-  (150, 117, 255),
-)
 _BACKGROUND: Final = (24, 24, 27)
 _TEXT: Final = (235, 235, 235)
 _MUTED: Final = (150, 150, 155)
@@ -40,15 +28,6 @@ _MAX_CAPTION_LINES: Final = 3
 # Long side of the pictures in a contact sheet, and the space between them.
 _THUMBNAIL: Final = 240
 _GAP: Final = 6
-
-
-def colour_of(index: int) -> Colour:
-  """Colour of expression `index`; never repeats."""
-  if index < len(_PALETTE):
-    return _PALETTE[index]
-  # Golden-ratio steps keep any number of hues apart.
-  hue = (0.07 + 0.618034 * index) % 1.0
-  return tuple(round(255 * c) for c in colorsys.hsv_to_rgb(hue, 0.75, 1.0))
 
 
 @functools.cache
@@ -71,7 +50,7 @@ def _resized_mask(mask: np.ndarray, size: tuple[int, int]) -> np.ndarray:
 
 
 def draw_mask(
-  picture: PIL.Image.Image, mask: np.ndarray, colour: Colour
+  picture: PIL.Image.Image, mask: np.ndarray, colour: colours_lib.Colour
 ) -> None:
   """Tints `mask` (bool[H, W]) in a picture of its size, in place.
 
@@ -123,7 +102,14 @@ class Overlay:
   The panel keeps off the picture and has the same height in every frame.
   """
 
-  def __init__(self, height: int, width: int, expressions: Sequence[str]):
+  def __init__(
+    self,
+    height: int,
+    width: int,
+    expressions: Sequence[str],
+    colours: colours_lib.Colours | None = None,
+  ):
+    self._colours = colours or colours_lib.Colours(len(expressions))
     self.size = display_size(height, width)
     self._font = _font(max(15, round(self.size[1] / 48)))
     line = sum(self._font.getmetrics()) + 4
@@ -139,9 +125,8 @@ class Overlay:
       y += line * len(lines)
     panel = PIL.Image.new("RGB", (self.size[1], y + margin), _BACKGROUND)
     draw = PIL.ImageDraw.Draw(panel)
-    for index, (y, lines) in enumerate(zip(self._baselines, wrapped)):
-      swatch = (margin, y + 3, margin + line - 8, y + line - 5)
-      draw.rectangle(swatch, fill=colour_of(index))
+    self._swatch = (margin, 3, margin + line - 8, line - 5)
+    for y, lines in zip(self._baselines, wrapped):
       for row, text in enumerate(lines):
         draw.text((text_x, y + row * line), text, _TEXT, self._font)
     self._panel = panel
@@ -159,12 +144,17 @@ class Overlay:
     Returns:
       uint8[H', W', 3], the enlarged frame above the captions.
     """
+    self._colours.update(frame, masks)
     picture = _resized_frame(frame, self.size)
     for index, mask in enumerate(masks):
-      draw_mask(picture, _resized_mask(mask, self.size), colour_of(index))
+      small = _resized_mask(mask, self.size)
+      draw_mask(picture, small, self._colours[index])
     panel = self._panel.copy()
     draw = PIL.ImageDraw.Draw(panel)
-    for y, score in zip(self._baselines, scores):
+    left, top, right, bottom = self._swatch
+    for index, (y, score) in enumerate(zip(self._baselines, scores)):
+      swatch = (left, y + top, right, y + bottom)
+      draw.rectangle(swatch, fill=self._colours[index])
       draw.text((self._score_x, y), f"{score:.2f}", _MUTED, self._font)
     return np.concatenate([np.asarray(picture), np.asarray(panel)])
 
@@ -219,8 +209,10 @@ class ContactSheet:
     height: int,
     width: int,
     expressions: Sequence[str],
+    colours: colours_lib.Colours | None = None,
     columns: int = 5,
   ):
+    self._colours = colours or colours_lib.Colours(len(expressions))
     # Very long or narrow frames keep at least 40 pixels on the short side.
     scale = _THUMBNAIL / max(height, width)
     self._size = tuple(max(40, round(s * scale)) for s in (height, width))
@@ -243,13 +235,14 @@ class ContactSheet:
     index, self._index = self._index, self._index + 1
     if index % self._stride:
       return
+    self._colours.update(frame, masks)
     # The frame is reduced first: thumbnails cost little in long videos.
     plain = _resized_frame(frame, self._size)
     pictures = [plain]
     for expression, mask in enumerate(masks):
       picture = plain.copy()
       small = _resized_mask(mask, self._size)
-      draw_mask(picture, small, colour_of(expression))
+      draw_mask(picture, small, self._colours[expression])
       pictures.append(picture)
     self._kept.append((time, pictures, scores))
     if len(self._kept) > 4 * self._columns:
@@ -281,7 +274,7 @@ class ContactSheet:
       y = line + (row + 1) * row_height
       side = line - 10
       swatch = (_GAP, y + 5, _GAP + side, y + 5 + side)
-      draw.rectangle(swatch, colour_of(row))
+      draw.rectangle(swatch, self._colours[row])
       text = shorten(_legible(text), font, room - line)
       draw.text((_GAP + line, y + 3), text, _TEXT, font)
       for x, (_, pictures, scores) in zip(columns, chosen):

@@ -42,7 +42,7 @@ from pycocotools import mask as coco_mask
 
 from sgmg_jax import errors
 from sgmg_jax.checkpoints import atomic
-from sgmg_jax.inference import render, video_writer
+from sgmg_jax.inference import colours, display, render, video_writer
 from sgmg_jax.inference import video as video_lib
 from sgmg_jax.input_pipeline import run_lengths
 
@@ -98,6 +98,14 @@ class Segmentation:
   threshold: float
   times: list[float] = dataclasses.field(repr=False)
   numbers: list[int] = dataclasses.field(repr=False)
+
+  def show(self) -> None:
+    """Shows a few frames: in the notebook, or else in the system's viewer."""
+    display.show(display.contact_sheet(self))
+
+  def _repr_html_(self) -> str:
+    sheet = display.contact_sheet(self)
+    return display.page(sheet, self.expressions, self.scores.mean(1))
 
   def save(
     self,
@@ -184,8 +192,11 @@ class ResultWriter:
       f"masks/{index:02d}{_slug(text)}"
       for index, text in enumerate(expressions)
     ]
-    self._overlay = render.Overlay(*video.shown_size, expressions)
-    self._sheet = render.ContactSheet(*video.shown_size, expressions)
+    # One choice for the masks' palettes and all pictures.
+    self._colours = colours.Colours(len(self._expressions))
+    look = *video.shown_size, expressions, self._colours
+    self._overlay = render.Overlay(*look)
+    self._sheet = render.ContactSheet(*look)
     self._times: list[float] = []
     self._score_sums = np.zeros(len(self._expressions))
     self._failed = True  # until the context ends well
@@ -223,9 +234,10 @@ class ResultWriter:
     for index, (frame, time, number) in enumerate(timed):
       name = self._video.frame_name(number)
       now, scores = masks[:, index], window.scores[:, index]
+      self._colours.update(frame, now)
       for expression, mask in enumerate(now):
         path = self._folder / self._folders[expression] / f"{name}.png"
-        save_mask(path, mask, render.colour_of(expression))
+        save_mask(path, mask, self._colours[expression])
         entry = {
           "frame": name,
           "score": round(float(scores[expression]), 4),
@@ -233,7 +245,9 @@ class ResultWriter:
           "rle": encode_rle(mask),
         }
         separator = ",\n" if self._times else ""
-        self._lines[expression].write(separator + json.dumps(entry))
+        self._lines[expression].write(
+          separator + json.dumps(entry, allow_nan=False)
+        )
       self._mp4.write(self._overlay.render(frame, now, scores), time)
       self._sheet.add(frame, now, scores, time)
       self._score_sums += scores
@@ -267,10 +281,12 @@ class ResultWriter:
     scores = self.summary().scores
     header = {"format": FORMAT, "video": video, **self._header}
     with open(folder / "results.json", "w") as out:
-      out.write(json.dumps(header)[:-1] + ', "expressions": [')
+      out.write(json.dumps(header, allow_nan=False)[:-1] + ', "expressions": [')
       for index, text in enumerate(self._expressions):
         entry = {"text": text, "masks": self._folders[index]}
-        out.write("," * (index > 0) + "\n" + json.dumps(entry)[:-1])
+        out.write(
+          "," * (index > 0) + "\n" + json.dumps(entry, allow_nan=False)[:-1]
+        )
         out.write(', "frames": [\n')
         path = folder / f"{index}.lines"
         with open(path) as lines:

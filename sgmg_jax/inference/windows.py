@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import logging
 import sys
 from collections.abc import Iterable, Iterator
 from typing import TypeVar
@@ -15,8 +16,9 @@ def windows(
 ) -> Iterator[list[T]]:
   """Consecutive windows of `window` frames; the last may be shorter.
 
-  A stream that ends within `whole_limit` frames comes as one window. At most
-  max(window, whole_limit + 1) frames are held at a time.
+  A stream that ends within `whole_limit` frames comes as one window; the log
+  says which it was. At most max(window, whole_limit + 1) frames are held at a
+  time.
   """
   if window < 1:
     raise ValueError(f"{window=}, expected at least 1")
@@ -25,8 +27,10 @@ def windows(
   frames = iter(frames)
   head = list(itertools.islice(frames, whole_limit + 1))
   if 0 < len(head) <= whole_limit:
+    logging.info("one pass of %d frames", len(head))
     yield head
     return
+  logging.info("windows of %d frames", window)
   # Consumed from the front, so that the buffer goes as its frames do.
   head.reverse()
   buffered = (head.pop() for _ in range(len(head)))

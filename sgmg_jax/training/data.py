@@ -83,7 +83,9 @@ class RefShapesData:
     self.has_cells = bool(spec.cell_strides)
     self.has_roles = spec.role_labels
     # As JSON gives it back. Batches depend on the step beside this.
-    self.position = json.loads(json.dumps(dataclasses.asdict(spec)))
+    self.position = json.loads(
+      json.dumps(dataclasses.asdict(spec), allow_nan=False)
+    )
 
   def restore(self, position, step):
     changed = [k for k, v in self.position.items() if position.get(k) != v]

@@ -41,14 +41,18 @@ class MetricWriter:
     self._path = folder / "metrics.jsonl"
     kept = [m for m in read_metrics(self._path) if m["step"] <= resume_step]
     temporary = self._path.with_suffix(".tmp")
-    temporary.write_text("".join(json.dumps(m) + "\n" for m in kept))
+    temporary.write_text(
+      "".join(json.dumps(m, allow_nan=False) + "\n" for m in kept)
+    )
     temporary.replace(self._path)
     self._lines = self._path.open("a")
     self._events = event_file_writer.EventFileWriter(str(folder))
 
   def write_scalars(self, step: int, scalars: Mapping[str, float]) -> None:
     values = {name: float(value) for name, value in scalars.items()}
-    self._lines.write(json.dumps({"step": step, **values}) + "\n")
+    self._lines.write(
+      json.dumps({"step": step, **values}, allow_nan=False) + "\n"
+    )
     self._lines.flush()
     summary = summary_pb2.Summary(
       value=[

@@ -173,7 +173,9 @@ def run(
   schedule = make_schedule(phases, **config.schedule)
   ends = list(itertools.accumulate(phase.steps for phase in phases))
   position = json.loads(
-    json.dumps(dict(config.data, seed=config.seed, phases=phases))
+    json.dumps(
+      dict(config.data, seed=config.seed, phases=phases), allow_nan=False
+    )
   )
 
   # State: a checkpoint of this run if there is one, else a fresh start.

@@ -1,8 +1,8 @@
 """Masks at the original size against the official procedure's numbers."""
 
+import os
 import pathlib
 
-import jax
 import numpy as np
 import pytest
 
@@ -28,19 +28,22 @@ def case():
 
 def test_upsampled_logits(case):
   geometry = case["geometry"]
-  got = jax.jit(postprocess.upsample_logits, static_argnums=(1, 2))(
+  got = postprocess.upsample_logits(
     case["logits"], geometry.size, geometry.original
   )
   np.testing.assert_allclose(got, case["upsampled"], atol=2e-5)
 
 
 def test_masks_are_exact(case):
-  got = postprocess.threshold_masks(case["logits"], case["geometry"], 0.5)
+  got, finite = postprocess.threshold_masks(
+    case["logits"], case["geometry"], 0.5
+  )
+  assert finite
   np.testing.assert_array_equal(got, case["masks"])
 
 
 def test_threshold_is_a_probability(case):
-  got = postprocess.threshold_masks(case["logits"], case["geometry"], 0.8)
+  got, _ = postprocess.threshold_masks(case["logits"], case["geometry"], 0.8)
   want = 1 / (1 + np.exp(-case["upsampled"])) > 0.8
   assert np.mean(np.asarray(got) != want) < 1e-4
 
@@ -51,6 +54,44 @@ def test_shrinking_does_not_antialias():
   got = postprocess.upsample_logits(logits, (16, 16), (4, 4))
   # Cell centres 1.5, 5.5, ...: each is the mean of two neighbours.
   np.testing.assert_allclose(got[0, 0], [0.5, 0, 0, 0])
+
+
+def test_only_what_is_not_padding_must_be_finite(case):
+  logits = case["logits"].copy()
+  height, width = case["geometry"].size
+  assert (height, width) != logits.shape[-2:]
+  logits[:, height:], logits[:, :, width:] = np.nan, np.inf
+  masks, finite = postprocess.threshold_masks(logits, case["geometry"], 0.5)
+  assert finite
+  np.testing.assert_array_equal(masks, case["masks"])
+  for bad in (np.nan, np.inf, -np.inf):
+    logits[-1, height - 1, width - 1] = bad
+    assert not postprocess.threshold_masks(logits, case["geometry"], 0.5)[1]
+
+
+@pytest.mark.skipif(
+  not os.path.exists("/proc/self/statm"), reason="needs Linux"
+)
+def test_memory_does_not_grow_with_sizes_and_thresholds():
+  """200 calls once left 400 MB of compiled programs behind."""
+
+  def resident_bytes():
+    pages = int(pathlib.Path("/proc/self/statm").read_text().split()[1])
+    return pages * os.sysconf("SC_PAGE_SIZE")
+
+  logits = np.random.RandomState(0).randn(2, 48, 64).astype(np.float32)
+
+  def call(index):
+    size = (100 + index % 50, 120 + index)
+    geometry = preprocess.Geometry(size, (45, 60), (48, 64))
+    threshold = 0.2 + index / 400
+    return postprocess.threshold_masks(logits, geometry, threshold)[0]
+
+  call(0)
+  before = resident_bytes()
+  for index in range(200):
+    assert call(index).shape == (2, 100 + index % 50, 120 + index)
+  assert resident_bytes() - before < 50 * 2**20
 
 
 def test_boxes_are_relative_to_the_unpadded_clip():

@@ -1,5 +1,6 @@
 """The predictor on a random tiny model: one answer by every way of asking."""
 
+import dataclasses
 import itertools
 import pathlib
 
@@ -9,8 +10,9 @@ import pytest
 
 import sgmg_jax
 from sgmg_jax import errors
+from sgmg_jax.checkpoints import native
+from sgmg_jax.inference import memory, preprocess
 from sgmg_jax.inference import predictor as predictor_lib
-from sgmg_jax.inference import preprocess
 from sgmg_jax.inference import video as video_lib
 from sgmg_jax.model import sgmg
 
@@ -131,12 +133,12 @@ def test_one_compilation_serves_other_lengths_and_sentences(
   model.segment(frames[:3], EXPRESSIONS[:1])
   query = model._programs.query
   encode = model._programs.encode_video
-  before = query._cache_size(), encode._cache_size()
+  before = len(query), len(encode)
   model.segment(frames[:4], EXPRESSIONS + ["the small cat"])
   other = sgmg_jax.load(mu_checkpoint)
   other.segment(frames[4:7], ["a large white square on the right"])
   assert other._programs is model._programs
-  assert (query._cache_size(), encode._cache_size()) == before
+  assert (len(query), len(encode)) == before
 
 
 def test_padding_in_time_does_not_change_real_frames(
@@ -158,6 +160,41 @@ def test_any_size_and_a_single_image(model, height, width):
   )
   result = model.segment(image, EXPRESSIONS[:1])
   assert result.masks.shape == (1, 1, height, width)
+
+
+def test_sizes_and_thresholds_leave_nothing_behind(model, frames):
+  """Each once had a program of its own, of 2 MB."""
+  counts = [len(step) for step in vars(model._programs).values()]
+  for index in range(4):
+    # One size for the model, whatever the video's.
+    clip = frames[:4].repeat(index + 1, 1).repeat(index + 1, 2)
+    model.segment(clip, EXPRESSIONS[:1], threshold=0.3 + index / 10)
+  assert [len(step) for step in vars(model._programs).values()] == counts
+
+
+def test_numbers_that_are_not_finite_stop_it(mu_checkpoint, frames):
+  checkpoint = native.load(mu_checkpoint)
+  heads = [k for k in checkpoint.params if k.startswith("class_embed_")]
+  head = dict(checkpoint.params[max(heads)])
+  for bad in (np.nan, np.inf, -np.inf):
+    changed = head | {"bias": np.full_like(head["bias"], bad)}
+    params = {**checkpoint.params, max(heads): changed}
+    broken = predictor_lib.Predictor(
+      dataclasses.replace(checkpoint, params=params)
+    )
+    with pytest.raises(errors.UserError, match="checkpoint mu: .* not finite"):
+      broken.segment(frames[:4], EXPRESSIONS[:1])
+
+
+def test_one_pass_or_windows_is_logged(model, frames, monkeypatch, caplog):
+  caplog.set_level("INFO")
+  model.segment(frames[:8], EXPRESSIONS[:1])
+  assert "one pass of 8 frames" in caplog.text
+  monkeypatch.setattr(memory, "free_bytes", lambda: 0)
+  caplog.clear()
+  model.segment(frames, EXPRESSIONS[:1])
+  assert "windows of 8 frames" in caplog.text
+  assert "8 frames of 153x144 at once need about 0.3 GB" in caplog.text
 
 
 def test_folder_and_memory_agree(model, frames, tmp_path):
@@ -183,6 +220,8 @@ def test_bad_input_is_one_clear_line(model, frames):
   check("window 0", frames, EXPRESSIONS, window=0)
   check("threshold 1.0", frames, EXPRESSIONS, threshold=1.0)
   check("no such file", "missing.mp4", EXPRESSIONS)
+  with pytest.raises(errors.UserError, match=r"query of str: .*segment\(video"):
+    model.query("x.mp4", EXPRESSIONS)
 
 
 def test_over_long_sentence_loses_its_end_with_a_warning(model, caplog):
@@ -200,11 +239,13 @@ def test_pixels_that_are_not_square_are_stretched(model):
   assert geometry.size == model._geometry(square).size
 
 
-def test_whole_clip_limit():
+def test_whole_clip_limit(model, monkeypatch):
   def limit(height, width):
-    geometry = preprocess.plan_geometry(height, width, 360, 640)
-    return predictor_lib._whole_limit(geometry)
+    geometry = preprocess.plan_geometry(height, width, **model._sides)
+    return model._whole_limit(geometry)
 
-  assert limit(720, 1280) == 48
-  assert limit(2160, 3840) == 40  # 1 GiB of decoded frames
-  assert limit(240, 240) == 80
+  monkeypatch.setattr(memory, "free_bytes", lambda: 2**40)
+  assert limit(720, 1280) == 128
+  assert limit(2160, 3840) == 43  # 1 GiB of decoded frames
+  monkeypatch.setattr(memory, "free_bytes", lambda: 2**28)
+  assert limit(720, 1280) == 0

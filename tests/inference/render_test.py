@@ -34,10 +34,6 @@ def test_empty_and_tiny_masks():
   np.testing.assert_array_equal(np.asarray(picture)[59, 79], 255)
 
 
-def test_colours_do_not_repeat():
-  assert len({render.colour_of(index) for index in range(60)}) == 60
-
-
 @pytest.mark.parametrize(
   "size, shown",
   [

@@ -1,5 +1,8 @@
 """Result folders: complete or absent, readable by standard tools."""
 
+import base64
+import dataclasses
+import io
 import json
 import pathlib
 
@@ -10,7 +13,7 @@ import pytest
 from pycocotools import mask as coco_mask
 
 from sgmg_jax import errors
-from sgmg_jax.inference import results
+from sgmg_jax.inference import display, results
 from sgmg_jax.inference import video as video_lib
 
 CASES = pathlib.Path(__file__).parents[1] / "video_cases"
@@ -211,3 +214,42 @@ def test_pixels_that_are_not_square(tmp_path):
   white = np.all(frame[:160] > 200, 2).nonzero()
   # The mask's outline, twice as far from the left as in the stored frame.
   assert abs(white[1].min() - 40) <= 2 and abs(white[1].max() - 219) <= 2
+
+
+def test_a_notebook_shows_the_contact_sheet(segmentation):
+  page = segmentation._repr_html_()
+  start = page.index("base64,") + len("base64,")
+  data = base64.b64decode(page[start : page.index('"', start)])
+  with PIL.Image.open(io.BytesIO(data)) as sheet:
+    assert sheet.format == "JPEG" and sheet.width > 5 * 200
+  # Noise, the worst of pictures.
+  assert len(page) < 600_000
+  score = segmentation.scores[0].mean()
+  assert f"<td>{score:.2f}</td><td>a red ball!</td>" in page
+  assert "<td>犬</td>" in page
+
+
+def test_sentences_are_escaped(segmentation):
+  shown = dataclasses.replace(
+    segmentation, expressions=("<script>", "a & b", "c")
+  )
+  page = shown._repr_html_()
+  assert "&lt;script&gt;" in page and "<script>" not in page
+
+
+def test_frames_that_are_gone_are_grey(segmentation, frames):
+  reader = video_lib.open_video(iter(frames))
+  streamed = dataclasses.replace(segmentation, video=reader)
+  sheet = np.asarray(display.contact_sheet(streamed))
+  assert np.all(sheet == 110, -1).mean() > 0.2
+  assert np.any(sheet != np.asarray(display.contact_sheet(segmentation)))
+
+
+def test_show_opens_the_viewer(segmentation, monkeypatch):
+  shown = []
+  record = lambda picture: shown.append(picture)
+  monkeypatch.setattr(PIL.Image.Image, "show", record)
+  segmentation.show()
+  assert [picture.size for picture in shown] == [
+    display.contact_sheet(segmentation).size
+  ]
