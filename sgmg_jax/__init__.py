@@ -1,4 +1,4 @@
-"""Referring video object segmentation in JAX: SgMg and Fast SgMg."""
+"""Referring video object segmentation in JAX: SgMg."""
 
 from importlib import import_module as _import_module
 

@@ -1,6 +1,6 @@
 """The training losses: seven terms per decoder layer, and their weighted sum.
 
-SgMg (ICCV 2023), section 3.5. The last layer's losses have plain names; those
+SgMg (ICCV 2023), section 3.6. The last layer's losses have plain names; those
 of an earlier layer i end in `_i`.
 """
 

@@ -3,7 +3,7 @@
 One query is chosen per clip, for all its frames and per decoder layer, by the
 smallest weighted sum of five terms. With one object per clip the optimal
 assignment is an argmin; `assign` solves the general case.
-SgMg (ICCV 2023), section 3.5.
+SgMg (ICCV 2023), section 3.6.
 """
 
 from __future__ import annotations

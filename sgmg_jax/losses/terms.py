@@ -1,7 +1,7 @@
 """The five terms of matching and loss: pure functions, per example.
 
 Letters: T frames, H W pixels. A leading `...` is any batch. Everything is
-computed in float32 whatever comes in. SgMg (ICCV 2023), section 3.5; the exact
+computed in float32 whatever comes in. SgMg (ICCV 2023), section 3.6; the exact
 constants are the released model's.
 """
 

@@ -116,7 +116,7 @@ def filter_spectrum(x, strength, gaussian, conv1, conv2):
 
 
 class SpectrumAugmentation(nn.Module):
-  """x plus its adaptively filtered self, SgMg equations 3 to 5."""
+  """x plus its adaptively filtered self, SgMg equation 1."""
 
   @nn.compact
   def __call__(self, x, gaussian):
