@@ -187,7 +187,8 @@ def _opened(path: str | os.PathLike) -> Iterator[tuple]:
   Raises:
     UserError: no file, not a readable video, or a PyAV that is too old.
   """
-  if int(av.__version__.split(".")[0]) < MIN_PYAV:
+  version = int(av.__version__.split(".")[0])
+  if version < MIN_PYAV:
     raise errors.UserError(
       f"PyAV {av.__version__} misreads videos: expected {MIN_PYAV} or later "
       f'(pip install "av>={MIN_PYAV}")'
@@ -196,7 +197,11 @@ def _opened(path: str | os.PathLike) -> Iterator[tuple]:
     if not stat.S_ISREG(os.stat(path).st_mode):
       raise errors.UserError(f"video {path}: not a file")
     # FFmpeg takes what stands before a colon in a relative name for a protocol.
-    container = av.open(os.path.abspath(path), metadata_errors="ignore")
+    container = av.open(
+      os.path.abspath(path),
+      # Damaged titles stop earlier versions.
+      **({"metadata_errors": "ignore"} if version < 19 else {}),
+    )
   except (av.FFmpegError, OSError) as error:
     raise errors.UserError(
       f"video {path}: not a readable video ({error.strerror})"

@@ -2,6 +2,7 @@
 
 import json
 import os
+import pathlib
 import subprocess
 import sys
 
@@ -73,6 +74,16 @@ def test_a_linked_folder_gets_the_results(command, tmp_path):
   assert (tmp_path / "disk" / "results.json").exists()
   assert _run(command, "--quiet", "--overwrite") == 0
   assert (tmp_path / "out").is_symlink()
+
+
+def test_damage_ends_the_run_on_request(command, tmp_path, capsys):
+  cases = pathlib.Path(__file__).parents[1] / "video_cases"
+  command["video"] = str(cases / "one_bad_packet.mp4")
+  assert _run(command, "--on_error", "error", "--quiet") == 2
+  error = capsys.readouterr().err
+  assert error.startswith("sgmg: error: ") and error.count("\n") == 1
+  assert "one_bad_packet.mp4: damaged after" in error
+  assert not (tmp_path / "out").exists()
 
 
 def test_options_reach_the_predictor(command, tmp_path, capsys):
