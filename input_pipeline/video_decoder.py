@@ -13,14 +13,14 @@ import fractions
 import heapq
 import logging
 import os
-import stat
 from collections.abc import Iterator
 from typing import Final, Literal, NamedTuple
 
 import av
 import numpy as np
 
-from sgmg_jax import errors
+from sgmg_jax import errors, regular_file
+from sgmg_jax.input_pipeline.still_image import MAX_PIXELS
 
 OnError = Literal["error", "skip"]
 
@@ -28,8 +28,6 @@ OnError = Literal["error", "skip"]
 MIN_PYAV: Final = 17
 # Wider or narrower pixels are damage.
 _MAX_PIXEL_ASPECT: Final = 10.0
-# As of pictures; a damaged header may claim any size.
-MAX_PIXELS: Final = 89_478_485
 # Containers whose packets carry no times of presentation.
 _UNTIMED: Final = ("avi",)
 
@@ -194,8 +192,7 @@ def _opened(path: str | os.PathLike) -> Iterator[tuple]:
       f'(pip install "av>={MIN_PYAV}")'
     )
   try:
-    if not stat.S_ISREG(os.stat(path).st_mode):
-      raise errors.UserError(f"video {path}: not a file")
+    regular_file.check(path)
     # FFmpeg takes what stands before a colon in a relative name for a protocol.
     container = av.open(
       os.path.abspath(path),

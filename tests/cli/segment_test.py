@@ -148,7 +148,7 @@ def test_damage_in_the_middle_leaves_nothing(command, tmp_path, capsys):
   data = (folder / "5.png").read_bytes()
   (folder / "5.png").write_bytes(data[: len(data) // 2])
   assert _run(command | {"video": str(folder)}, "--window", "4") == 2
-  assert "5.png: it is damaged" in capsys.readouterr().err
+  assert "5.png: damaged" in capsys.readouterr().err
   assert [path.name for path in tmp_path.iterdir()] == ["frames"]
 
 
