@@ -6,14 +6,17 @@ that no reader ever holds more than one decoded frame.
 
 from __future__ import annotations
 
+import dataclasses
 import itertools
 import os
 import pathlib
 import stat
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Any, Final, Literal
 
+import jax
 import numpy as np
+import PIL.Image
 
 from sgmg_jax import errors
 from sgmg_jax.inference import image_folder, video_file
@@ -24,10 +27,13 @@ from sgmg_jax.inference.video_reader import (
   VideoReader,
   evenly_timed,
 )
+from sgmg_jax.input_pipeline import still_image
 
 # Of the overlay; beyond them no player keeps up.
 MIN_FPS: Final = 0.001
 MAX_FPS: Final = 1000
+# Formats in which several pictures are frames.
+_ANIMATED: Final = ("GIF", "PNG", "WEBP")
 
 
 def open_video(
@@ -39,8 +45,9 @@ def open_video(
 
   Args:
     source: path of a video (anything FFmpeg reads, gif included), of an image
-      or of a folder of images; a uint8[T, H, W, 3] RGB array; an iterable of
-      uint8[H, W, 3] RGB frames; or a `VideoReader`, returned as it is.
+      or of a folder of images; a uint8[T, H, W, 3] RGB array of NumPy or JAX;
+      a Pillow image; an iterable of Pillow images or uint8[H, W, 3] RGB arrays;
+      or a `VideoReader`, returned as it is.
     fps: frames per second; None takes the file's own time stamps, or
       `DEFAULT_FPS`.
     on_error: what a damaged frame of a video file does: "skip" leaves it out,
@@ -61,13 +68,16 @@ def open_video(
     return source.at_rate(fps) if fps else source
   if isinstance(source, str | os.PathLike):
     return _open_path(source, fps, on_error)
-  if isinstance(source, np.ndarray):
-    return _open_array(source, fps)
+  if isinstance(source, np.ndarray | jax.Array):
+    return _open_array(np.asarray(source), fps)
+  if isinstance(source, PIL.Image.Image):
+    frame = _as_frame(source, 0)
+    return dataclasses.replace(_open_array(frame[None], fps), name="image")
   if isinstance(source, Iterable):
     return _open_iterator(source, fps)
   raise errors.UserError(
     f"video of type {type(source).__name__}: expected a path, a "
-    "uint8[T, H, W, 3] array or an iterable of frames"
+    "uint8[T, H, W, 3] array, a Pillow image or an iterable of frames"
   )
 
 
@@ -130,14 +140,17 @@ def _open_iterator(source: Iterable[Frame], fps: float | None) -> VideoReader:
   first = next(iterator, None)
   if first is None:
     raise errors.UserError("video iterator: it has no frames")
-  expected = np.shape(first)
-  _check_frame(first, 0, expected)
+  expected = _as_frame(first, 0).shape
   frames = itertools.chain([first], iterator)
   fps = fps or DEFAULT_FPS
+  # A list can be read again, an iterator cannot.
+  rereadable = isinstance(source, Sequence)
   started = False
 
   def open_frames() -> Iterator[TimedFrame]:
     nonlocal started
+    if rereadable:
+      return evenly_timed(_checked(source, expected), fps)
     if started:
       raise errors.UserError("video iterator: its frames were already read")
     started = True
@@ -148,38 +161,44 @@ def _open_iterator(source: Iterable[Frame], fps: float | None) -> VideoReader:
     height=expected[0],
     width=expected[1],
     fps=fps,
-    num_frames=None,
-    rereadable=False,
+    num_frames=len(source) if rereadable else None,
+    rereadable=rereadable,
     open_frames=open_frames,
   )
 
 
-def _checked(frames: Iterable[Frame], expected: tuple) -> Iterator[Frame]:
-  for index, frame in enumerate(frames):
-    yield _check_frame(frame, index, expected)
+def _checked(frames: Iterable[Any], expected: tuple) -> Iterator[Frame]:
+  for index, given in enumerate(frames):
+    frame = _as_frame(given, index)
+    if frame.shape != expected:
+      raise errors.UserError(
+        f"frame {index} of the video is {list(frame.shape)}: "
+        f"expected {list(expected)} like the first"
+      )
+    yield frame
 
 
-def _check_frame(frame: Any, index: int, expected: tuple) -> Frame:
-  is_frame = (
-    isinstance(frame, np.ndarray)
-    and frame.dtype == np.uint8
-    and frame.ndim == 3
-    and frame.shape[-1] == 3
-    and 0 not in frame.shape
+def _as_frame(given: Any, index: int) -> Frame:
+  """A Pillow image or an array as uint8[H, W, 3]."""
+  if isinstance(given, PIL.Image.Image):
+    if given.format in _ANIMATED and getattr(given, "n_frames", 1) > 1:
+      raise errors.UserError(
+        f"frame {index} of the video is an animation of {given.n_frames} "
+        "frames: expected a still image, or the animation's path"
+      )
+    try:
+      return np.asarray(still_image.to_rgb(given))
+    except (still_image.Unreadable, OSError, SyntaxError) as error:
+      raise errors.UserError(f"frame {index} of the video: {error}") from error
+  if not isinstance(given, np.ndarray | jax.Array):
+    got = type(given).__name__
+  elif given.dtype != np.uint8 or given.ndim != 3 or given.shape[-1] != 3:
+    got = f"{given.dtype}{list(given.shape)}"
+  elif 0 in given.shape:
+    got = "empty"
+  else:
+    return np.asarray(given)
+  raise errors.UserError(
+    f"frame {index} of the video is {got}: "
+    "expected a uint8[H, W, 3] array, RGB, or a Pillow image"
   )
-  if not is_frame:
-    got = (
-      f"{frame.dtype}{list(frame.shape)}"
-      if isinstance(frame, np.ndarray)
-      else type(frame).__name__
-    )
-    raise errors.UserError(
-      f"frame {index} of the video iterator is {got}: "
-      "expected a uint8[H, W, 3] array, RGB"
-    )
-  if frame.shape != expected:
-    raise errors.UserError(
-      f"frame {index} of the video iterator is {list(frame.shape)}: "
-      f"expected {list(expected)} like the first"
-    )
-  return frame
