@@ -1,4 +1,4 @@
-"""What config files share."""
+"""Parts that config files share."""
 
 from ml_collections import ConfigDict
 

@@ -1,4 +1,4 @@
-"""A batch of clips before tokenizing, and how examples become one."""
+"""Batches of clips before tokenizing, made of examples."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Which clips a data set gives, and which frames make up each.
+"""Samplers: the clips of a data set and the frames of each.
 
 A sampler lists the samples of a source and chooses the frames of one. The
 choice is a pure function of explicit draws, below a method that makes them.

@@ -1,4 +1,4 @@
-"""What a pipeline is made of, as plain values that travel as JSON."""
+"""The settings of a pipeline, as plain values that travel as JSON."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""From a row of the plan to arrays: numpy, safe to call from many threads.
+"""Load rows of the plan as numpy arrays, safely from many threads.
 
 What a row gives depends on the plan and the row alone, so neither the number
 of threads nor that of processes changes it.

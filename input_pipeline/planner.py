@@ -1,4 +1,4 @@
-"""Which samples make up which batch: the order of everything, no decoding.
+"""The plan of an epoch: the samples of each batch, in order, undecoded.
 
 A plan is a function of its arguments alone, so every process makes the whole
 plan and takes its own rows of each batch: none needs to ask another.

@@ -1,4 +1,4 @@
-"""How each data set is sampled and transformed, in training and evaluation.
+"""Sampling and transforms of each data set, in training and evaluation.
 
 The official SgMg pipelines. Where they are plainly wrong (sentences swapped
 inside words, grey levels that wrap round, boxes one pixel off) the default is

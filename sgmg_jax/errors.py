@@ -1,4 +1,4 @@
-"""The one exception that means "what you gave us is wrong"."""
+"""The exception for bad input, which is shown to users in one line."""
 
 
 class UserError(ValueError):

@@ -1,4 +1,4 @@
-"""What becomes of a split: one record for each frame, in the index's order."""
+"""Encode a split as one record per frame, in index order."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The builders: what each data set is called, where users get it, its splits.
+"""The builders: names of data sets, where users get them, their splits.
 
 Raw folders are those that the readers in `sources/` describe.
 """

@@ -1,4 +1,4 @@
-"""Equal frames within a data set, and what training and evaluation share."""
+"""Equal frames within a data set, and between training and evaluation."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What the doctor can find, and the list it is written into."""
+"""The kinds of findings of the doctor, and the list of those found."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What the reader of a layout hands to the examination.
+"""The plan of an examination, made by the reader of a layout.
 
 Everything that small files tell is found while the plan is made. What needs
 frames, masks or videos is a list of tasks, one for each video, which share

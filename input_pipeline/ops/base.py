@@ -1,4 +1,4 @@
-"""What an op is: a transform of one example, dict -> dict.
+"""The interface of an op: a transform of one example, dict -> dict.
 
 An example has these keys:
   frames      uint8[T, H, W, 3], RGB; or T Pillow images where the first op

@@ -1,4 +1,4 @@
-"""Ops on sentences, and what a mirrored scene does to them."""
+"""Ops on sentences, and the sentence of a mirrored scene."""
 
 from __future__ import annotations
 

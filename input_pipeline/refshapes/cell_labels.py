@@ -1,4 +1,4 @@
-"""What each cell of a feature map shows: the looks of an object, what it does.
+"""Labels of feature-map cells: looks and motion of the object shown.
 
 Labels for training what encodes a video without sentences. A cell shows the
 object that its central pixel shows.

@@ -1,4 +1,4 @@
-"""What can be seen in a clip: the numbers that sentences are judged by."""
+"""Facts of a clip: the numbers that sentences are judged by."""
 
 from __future__ import annotations
 

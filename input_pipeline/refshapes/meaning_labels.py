@@ -1,4 +1,4 @@
-"""What a sentence says, as labels: one for every predicate there can be.
+"""Labels of a sentence's meaning: one per predicate of the grammar.
 
 Labels for training a text encoder without clips. The vocabulary follows from
 the lexicon and the looks of objects, so it is the same in every run and knows

@@ -1,4 +1,4 @@
-"""What each cell of a feature map is to a sentence: the labels of `ROLES`.
+"""Labels of feature-map cells: the role of the object in a sentence.
 
 Labels for training what follows once words are fused into the maps. A cell
 shows the object that its central pixel shows.

@@ -1,4 +1,4 @@
-"""What happens in a RefShapes clip: objects, their looks and their paths.
+"""Scenes of RefShapes clips: objects, their looks and their paths.
 
 A scene is independent of resolution and frame rate. Lengths are in units of
 the frame's short side (y points down), time runs over [0, 1], and everything

@@ -1,4 +1,4 @@
-"""What every data set offers the pipeline: expressions, frames and masks.
+"""The interface of a data set: expressions, frames and masks.
 
 A source gives random access in plain numpy and is safe to read from several
 threads. It knows nothing of sampling, transforms or batches. The raw readers

@@ -1,4 +1,4 @@
-"""What lies beside the records of a built split: its videos and sentences.
+"""The index of a built split: its videos and sentences, beside the records.
 
 A built set is a folder of TensorFlow Datasets with one record for each frame,
 in the order of this index, and the index of each split as a JSON file. Opening

@@ -1,4 +1,4 @@
-"""Multi-scale deformable attention sampling: one function, chosen form.
+"""Multi-scale deformable attention sampling, dispatched by platform.
 
 `deformable_attention` is the sampling core of Deformable DETR (Zhu et al.,
 2021, equation 3): every query reads a few bilinearly interpolated points of
@@ -7,9 +7,9 @@ outside.
 
 An implementation is a module with `why_not(problem)`, `forward` and
 `backward`, see `xla`, and with `why_not_here()` if more than the problem
-matters; `choice` picks one for each platform. Round it lie, from the outside,
-the gradient rule, then vmap and sharding (`parallel`), then the choice by
-platform inside the program.
+matters; `choice` picks one for each platform. Layers, outermost first: custom
+VJP, vmap and sharding rules (`parallel`), dispatch by platform inside the
+program.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Which implementation a problem gets on which platform, and why.
+"""The choice of an implementation by problem and platform, with reasons.
 
 The choice is a function of the problem and of what is lowered for: the same
 program may be compiled for another machine than the one that traces it.

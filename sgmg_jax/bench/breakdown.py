@@ -22,12 +22,11 @@ def measure(setup: model.Setup) -> dict[str, Any]:
   """The table of all parts.
 
   Returns:
-    "matmul_gflops" and "copy_gb_per_second" (read and written) of this
-    machine, "seconds" and "gflop" of all parts, and "parts": {part: {"ms"
-    (median), "share" (of all parts), "gflop" (of matrix products and
-    convolutions), "mb" (read and written at least), "bound_ms" (what the
-    machine would take for the one or the other, whichever is longer),
-    "efficiency" (that over "ms"), "compile_seconds"}}.
+    "matmul_gflops" per second of this machine, "seconds" and "gflop" of all
+    parts, and "parts": {part: {"ms" (median), "share" (of all parts), "gflop"
+    (of matrix products and convolutions), "efficiency" (the time these take
+    at the machine's rate, over "ms"), "lost_ms" (the rest of "ms"), "temp_mib"
+    (temporary memory), "compile_seconds"}}.
   """
   parts = _Parts(setup)
   _run_all(setup, parts)

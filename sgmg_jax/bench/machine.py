@@ -1,4 +1,4 @@
-"""What all benchmarks share: the machine, processes of their own, reports."""
+"""Parts that benchmarks share: the machine, child processes, reports."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What benchmarks of the whole model run on: sizes, a video, a checkpoint."""
+"""Inputs of model benchmarks: sizes, a video, a checkpoint."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Speed from a video file to mask files: what a user waits for.
+"""Speed from a video file to mask files, as a user waits for it.
 
 A rendered mp4 of 360x640 is decoded, segmented and written, with random
 weights, which cost what trained ones do. Compilation is not counted; see

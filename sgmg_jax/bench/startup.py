@@ -1,4 +1,4 @@
-"""Seconds until `sgmg segment` has its first mask, and where they go.
+"""Seconds until the first mask of `sgmg segment`, by stage.
 
 The real command runs in fresh processes: first with an empty compilation
 cache, then with what the first has left there. Its phases are timed from

@@ -1,4 +1,4 @@
-"""Published weights to parameters of this model.
+"""Convert published weights to parameters of this model.
 
 Four kinds of sources:
 

@@ -1,4 +1,4 @@
-"""`sgmg data build`: a data set's files to records that are fast to read."""
+"""`sgmg data build`: store a data set as records that are fast to read."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""`sgmg data doctor`: finds what is wrong with data before training does."""
+"""`sgmg data doctor`: find what is wrong with data before training does."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""`sgmg data show`: what a model sees of a data set in training."""
+"""`sgmg data show`: draw the clips that a model sees in training."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""`sgmg eval`: how well a checkpoint does on a benchmark."""
+"""`sgmg eval`: measure a checkpoint on a benchmark."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""`sgmg train`: one command trains, and the same command goes on."""
+"""`sgmg train`: start a training; the same command resumes it."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a benchmark reports of values: mean, recall, decay, and intervals."""
+"""Statistics of a benchmark's values: mean, recall, decay, intervals."""
 
 from __future__ import annotations
 

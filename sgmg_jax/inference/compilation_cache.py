@@ -1,4 +1,4 @@
-"""Compiled programs survive the process: a second run starts at once."""
+"""JAX's compilation cache on disk, so that a second run starts at once."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""How much memory a pass of the model needs, and how much there is."""
+"""Estimate the memory that a pass of the model needs, and what is free."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Model output to masks and boxes at the video's own size.
+"""Turn model output into masks and boxes at the video's own size.
 
 The official procedure for Ref-YouTube-VOS: one query for the whole clip, the
 padding cut off, mask logits up-sampled bilinearly (half-pixel centres, no

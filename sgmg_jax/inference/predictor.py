@@ -1,4 +1,4 @@
-"""From a video and sentences to masks: what users call."""
+"""Predictor: segments videos by sentences, the interface for users."""
 
 from __future__ import annotations
 

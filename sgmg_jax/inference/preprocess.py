@@ -1,4 +1,4 @@
-"""Frames to model input: resize, normalise, pad, and the shape buckets.
+"""Turn frames into model input: resize, normalise, pad to shape buckets.
 
 Follows the official inference preprocessing of SgMg: the short side becomes
 360 (the long side has no limit in videos, 640 in pictures), 8-bit bilinear

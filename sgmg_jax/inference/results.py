@@ -1,4 +1,4 @@
-"""What a segmentation holds, and how it becomes files.
+"""Results of a segmentation, in memory and as files.
 
 A result folder:
 

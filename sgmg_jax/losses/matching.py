@@ -1,4 +1,4 @@
-"""Matching: which instance query of a clip is compared with the object.
+"""Matching: assign an instance query to each object of a clip.
 
 One query is chosen per clip, for all its frames and per decoder layer, by the
 smallest weighted sum of five terms. With one object per clip the optimal

@@ -1,4 +1,4 @@
-"""What encodes a video names what each cell of its maps shows.
+"""Auxiliary loss: classify the object shown in every feature-map cell.
 
 The paper starts from Video Swin trained on Kinetics (SgMg, ICCV 2023, section
 4.2). A model trained from scratch has nothing of the kind, and sentences and

@@ -1,4 +1,4 @@
-"""From clips made by the input pipeline to batches on the device.
+"""Put clips of the input pipeline on the device as batches.
 
 A run reads either RefShapes clips with several sentences each
 (`RefShapesData`) or any mixture of data sets (`PipelineData`). Both are

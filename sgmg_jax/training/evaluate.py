@@ -1,4 +1,4 @@
-"""J&F on RefShapes: how well masks fit, and whether the model listens.
+"""J&F on RefShapes, also against sentences about other objects.
 
 The control "swapped" scores each object against a sentence about another
 object of the same clip: a model that segments the most striking object

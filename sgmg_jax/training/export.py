@@ -1,4 +1,4 @@
-"""From a training run to a native checkpoint that says how it was made."""
+"""Export a training run as a native checkpoint with its history."""
 
 from __future__ import annotations
 

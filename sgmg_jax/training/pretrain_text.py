@@ -1,4 +1,4 @@
-"""Pre-training of the text encoder on RefShapes: it names what is said.
+"""Pre-training of the text encoder: predict the meaning of sentences.
 
 The paper starts from RoBERTa. A text encoder trained from scratch learns from
 masks alone, and words that masks rarely hang on (the shapes) come to mean all

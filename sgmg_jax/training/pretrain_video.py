@@ -1,4 +1,4 @@
-"""The visual task of pre-training: what encodes a video names what it shows.
+"""Pre-training of the visual side: classify the object in every cell.
 
 Its task is that of `cells`, alone; in a training with sentences it may come
 beside theirs.

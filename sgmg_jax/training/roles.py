@@ -1,4 +1,4 @@
-"""Each cell tells what it is to the sentence: `role_labels.ROLES`.
+"""Auxiliary loss: classify each cell's role in the sentence.
 
 Masks and boxes teach a sentence's meaning through one query, slowly where it
 takes two steps: "the heart left of the star" asks for the star first. Linear

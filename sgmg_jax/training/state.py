@@ -1,4 +1,4 @@
-"""What a training run carries from step to step: arrays, nothing else."""
+"""The train state: every array that one step hands to the next."""
 
 from __future__ import annotations
 

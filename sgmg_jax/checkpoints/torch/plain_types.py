@@ -1,4 +1,4 @@
-"""What a weight file may name, and what each name becomes.
+"""The types that a weight file may name, and their counterparts.
 
 Tensors become `Tensor`, which says where its numbers lie; they are read when
 they are asked for. Plain objects of Python and NumPy become themselves or
