@@ -7,10 +7,10 @@ import errno
 import os
 import pathlib
 import shutil
-import tempfile
 from collections.abc import Iterator
 
 from sgmg_jax import errors
+from sgmg_jax.checkpoints import scratch as scratch_lib
 
 # What only writing meets: the disk is full, over quota, read-only.
 _REFUSALS = {errno.EDQUOT, errno.EFBIG, errno.ENOSPC, errno.EROFS}
@@ -51,15 +51,7 @@ def output(
         path.lstat()
       _make_parents(path, stack)
       # In the same folder: only there is a rename one atomic step.
-      scratch = pathlib.Path(
-        tempfile.mkdtemp(
-          # Short enough for a name of any length.
-          prefix=f".{path.name[:40]}.",
-          suffix=".tmp",
-          dir=path.parent,
-        )
-      )
-      stack.callback(shutil.rmtree, scratch, ignore_errors=True)
+      scratch = stack.enter_context(scratch_lib.folder(path))
       if shutil.disk_usage(scratch).free < num_bytes:
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
     except OSError as error:

@@ -6,6 +6,7 @@ import logging
 import pathlib
 from typing import Any
 
+from sgmg_jax.checkpoints import atomic
 from sgmg_jax.checkpoints import tokenizer as tokenizer_lib
 from sgmg_jax.input_pipeline.refshapes import vocabulary
 from sgmg_jax.model import variants
@@ -54,15 +55,16 @@ def get_tokenizer(
     UserError: no tokenizer in `source`, or one that does not fit the variant.
   """
   if not folder.exists():
-    temporary = folder.with_suffix(".tmp")
-    if source:
-      tokenizer_lib.load_tokenizer(source).save_pretrained(temporary)
-    else:
-      vocabulary.save_tokenizer(
-        vocabulary.train_tokenizer(vocab_clips, vocab_size=variant.vocab_size),
-        temporary,
-      )
-    temporary.rename(folder)
+    with atomic.output(folder) as new:
+      if source:
+        tokenizer_lib.load_tokenizer(source).save_pretrained(new)
+      else:
+        vocabulary.save_tokenizer(
+          vocabulary.train_tokenizer(
+            vocab_clips, vocab_size=variant.vocab_size
+          ),
+          new,
+        )
   tokenizer = tokenizer_lib.load_tokenizer(folder)
   tokenizer_lib.check(tokenizer, variant.vocab_size, variant.pad_token_id)
   return tokenizer
