@@ -9,6 +9,7 @@ from __future__ import annotations
 import itertools
 import multiprocessing
 import os
+import signal
 import threading
 from collections.abc import Callable, Iterator
 from concurrent import futures
@@ -34,7 +35,7 @@ def in_order(
   # A fork would inherit JAX's threads and locks.
   context = multiprocessing.get_context("spawn")
   pool = futures.ProcessPoolExecutor(
-    num_workers, mp_context=context, initializer=die_with_parent
+    num_workers, mp_context=context, initializer=_start_worker
   )
   try:
     ahead = max(prefetch, num_workers)
@@ -44,6 +45,12 @@ def in_order(
       yield pending.pop(0).result()
   finally:
     pool.shutdown(wait=False, cancel_futures=True)
+
+
+def _start_worker() -> None:
+  die_with_parent()
+  # A terminal sends Ctrl-C to all processes; the parent decides.
+  signal.signal(signal.SIGINT, signal.SIG_IGN)
 
 
 def die_with_parent() -> None:

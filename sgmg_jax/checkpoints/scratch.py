@@ -47,7 +47,7 @@ def folder(path: pathlib.Path) -> Iterator[pathlib.Path]:
         "host": platform.node(),
         "output": path.name,
       }
-      json.dump(about, owner)
+      json.dump(about, owner, allow_nan=False)
       owner.flush()
       # File systems without locks: then nobody can tell that we are dead.
       with contextlib.suppress(OSError):

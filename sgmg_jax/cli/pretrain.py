@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import logging
 
 from sgmg_jax.cli import train
 from sgmg_jax.errors import UserError
@@ -43,10 +42,6 @@ def run(args: argparse.Namespace) -> int:
       f"--config {args.config}: it does not say what to pretrain; for `sgmg "
       "train`?"
     )
-  from sgmg_jax.inference import compilation_cache
   from sgmg_jax.training import pretrain
 
-  logging.getLogger("sgmg_jax").setLevel(logging.INFO)
-  compilation_cache.enable()
-  pretrain.pretrain(config, args.workdir)
-  return 0
+  return train.start(pretrain.pretrain, config, args.workdir)

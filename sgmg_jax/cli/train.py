@@ -23,7 +23,9 @@ examples:
         --config.total_steps=20000 --config.schedule.drop_steps="(15000,)"
 
 WORKDIR then holds metrics.jsonl, TensorBoard events, checkpoints/ and model/,
-the checkpoint that `sgmg segment` and `sgmg eval` take.
+the checkpoint that `sgmg segment` and `sgmg eval` take. Ctrl-C and SIGTERM save
+a checkpoint first; a second one does not wait for it. One run at a time may use
+a WORKDIR; on a network file system that keeps no locks, see to that yourself.
 """
 
 
@@ -90,10 +92,26 @@ def run(args: argparse.Namespace) -> int:
   config = load_config(args.config, args.overrides)
   if "pretrain" in config:
     raise UserError(f"--config {args.config}: it is one for `sgmg pretrain`")
-  from sgmg_jax.inference import compilation_cache
   from sgmg_jax.training import loop
+
+  return start(loop.train, config, args.workdir)
+
+
+def start(train, config, workdir: str) -> int:
+  """Calls `train(config, workdir, stop)` and returns the exit code: 1 where
+  numbers stop being finite, 130 and 143 after SIGINT and SIGTERM."""
+  from sgmg_jax.inference import compilation_cache
+  from sgmg_jax.training import interrupt
 
   logging.getLogger("sgmg_jax").setLevel(logging.INFO)
   compilation_cache.enable()
-  loop.train(config, args.workdir)
+  try:
+    with interrupt.watch() as stop:
+      train(config, workdir, stop)
+  except FloatingPointError as error:
+    print(f"sgmg: error: {error}", file=sys.stderr)
+    return 1
+  except interrupt.Interrupted as stopped:
+    print(f"sgmg: {stopped}", file=sys.stderr)
+    return stopped.exit_code
   return 0

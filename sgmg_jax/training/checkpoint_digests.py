@@ -29,7 +29,9 @@ def write(folder: pathlib.Path) -> None:
   found = {}
   for item in ITEMS:
     found |= digests.of_folder(folder, item)
-  workdir.write_text(folder / FILE, json.dumps(found, indent=1) + "\n")
+  workdir.write_text(
+    folder / FILE, json.dumps(found, indent=1, allow_nan=False) + "\n"
+  )
 
 
 def find_damage(folder: pathlib.Path) -> list[str] | None:

@@ -31,17 +31,21 @@ from sgmg_jax.model import sgmg, variants
 from sgmg_jax.training import (
   cells,
   checkpoint,
+  compiled_step,
   data,
   data_parallel,
   evaluate,
   export,
+  interrupt,
   optimizer,
+  parameter_summary,
   roles,
   run_tokenizer,
 )
 from sgmg_jax.training import metrics as metrics_lib
 from sgmg_jax.training import state as state_lib
 from sgmg_jax.training import step as step_lib
+from sgmg_jax.training import workdir as workdir_lib
 
 _logger = logging.getLogger(__name__)
 
@@ -116,54 +120,37 @@ def plan_length(
   return total_steps, optimizer.step_decay(**schedule)
 
 
-class _Compiled:
-  """The jitted step, compiled once for every shape of batch it meets.
-
-  Attributes:
-    seconds: spent compiling since last asked for.
-  """
-
-  def __init__(self, step: Any, num_shapes: int):
-    self._jitted = jax.jit(step, donate_argnums=0)
-    self._programs: dict[tuple[int, ...], Any] = {}
-    self._num_shapes = num_shapes
-    self.seconds = 0.0
-
-  def __call__(self, state, batch):
-    shape = batch.frames.shape
-    if shape not in self._programs:
-      started = time.time()
-      self._programs[shape] = self._jitted.lower(state, batch).compile()
-      took = time.time() - started
-      self.seconds += took
-      _logger.info(
-        "compiled the step for batches of %s (%d of at most %d) in %.1f s",
-        "x".join(map(str, shape)),
-        len(self._programs),
-        self._num_shapes,
-        took,
-      )
-    return self._programs[shape](state, batch)
-
-
-def train(config: ConfigDict, workdir: str | os.PathLike) -> dict[str, float]:
+def train(
+  config: ConfigDict,
+  workdir: str | os.PathLike,
+  stop: interrupt.Stop | None = None,
+) -> dict[str, float]:
   """Trains, evaluates and exports as the config says.
 
   Args:
     config: see `configs/`.
     workdir: folder of the run: `checkpoints/`, `metrics.jsonl`, TensorBoard
-      events, `config.json`, `tokenizer/`, and the exported `model/`.
+      events, `config.json`, `parameters.txt`, `tokenizer/`, and the exported
+      `model/`.
+    stop: how the run is told to save and stop, see `interrupt.watch`.
 
   Returns:
     The last evaluation, see `evaluate.evaluate_refshapes`; empty where the
     data are not RefShapes.
 
   Raises:
-    UserError: the config does not fit the model or the workdir.
-    FloatingPointError: a loss became infinite or NaN.
+    UserError: the config does not fit the model or the workdir, or another
+      run uses that.
+    FloatingPointError: a loss, or what is trained, became infinite or NaN.
+    interrupt.Interrupted: `stop` was requested; the text says what is saved.
   """
-  folder = pathlib.Path(workdir).absolute()
-  folder.mkdir(parents=True, exist_ok=True)
+  with workdir_lib.use(workdir) as folder:
+    return _train(config, folder, stop or interrupt.Stop())
+
+
+def _train(
+  config: ConfigDict, folder: pathlib.Path, stop: interrupt.Stop
+) -> dict[str, float]:
   config_json = config.to_json_best_effort(indent=2)
 
   # Model, tokenizer and data.
@@ -178,7 +165,6 @@ def train(config: ConfigDict, workdir: str | os.PathLike) -> dict[str, float]:
   checkpointer = checkpoint.Checkpointer(folder, keep=config.keep_checkpoints)
   if checkpointer.latest_step is not None:
     source.restore(checkpointer.read_position(), checkpointer.latest_step)
-  (folder / "config.json").write_text(config_json + "\n")
   tokenizer = run_tokenizer.get_tokenizer(
     folder / "tokenizer",
     variant,
@@ -196,9 +182,6 @@ def train(config: ConfigDict, workdir: str | os.PathLike) -> dict[str, float]:
   if source.has_roles:
     key = jax.random.fold_in(jax.random.key(config.seed), 2)
     params = {**params, roles.NAME: roles.init_heads(key, variant.width)}
-  _logger.info(
-    "parameters:\n%s", parameter_overview.get_parameter_overview(params)
-  )
   total_steps, schedule = plan_length(config, source.steps_per_epoch)
   groups = [tuple(group) for group in config.optimizer.groups]
   tx = optimizer.make_optimizer(
@@ -210,6 +193,10 @@ def train(config: ConfigDict, workdir: str | os.PathLike) -> dict[str, float]:
     name=config.optimizer.name,
   )
   trainable = optimizer.trainable_mask(params, groups)
+  _logger.info(
+    "parameters (each in parameters.txt):\n%s",
+    parameter_summary.summarise(params, trainable),
+  )
   state = state_lib.create(params, tx, use_ema=config.ema_decay > 0)
   if checkpointer.latest_step is not None:
     state = checkpointer.restore(state)
@@ -217,7 +204,6 @@ def train(config: ConfigDict, workdir: str | os.PathLike) -> dict[str, float]:
   mesh = data_parallel.make_mesh(source.batch_size)
   state = jax.device_put(state, data_parallel.replicated(mesh))
   first = int(state.step)
-  writer = metrics_lib.MetricWriter(folder, resume_step=first)
 
   # The step; which shapes it meets is known, when it meets them is not.
   batches = source.start(tokenizer, data_parallel.split(mesh))
@@ -231,7 +217,7 @@ def train(config: ConfigDict, workdir: str | os.PathLike) -> dict[str, float]:
     text_dropout=config.frozen_text_dropout or text_trained,
     axis=data_parallel.AXIS,
   )
-  train_step = _Compiled(
+  train_step = compiled_step.CompiledStep(
     data_parallel.shard_step(train_step, mesh), len(source.shapes)
   )
   _logger.info(
@@ -281,42 +267,71 @@ def train(config: ConfigDict, workdir: str | os.PathLike) -> dict[str, float]:
     )
     return results
 
+  # Everything is accepted; before, the folder's files stay as they are.
+  workdir_lib.write_text(folder / "config.json", config_json + "\n")
+  workdir_lib.write_text(
+    folder / "parameters.txt",
+    parameter_overview.get_parameter_overview(params) + "\n",
+  )
+  writer = metrics_lib.MetricWriter(folder, resume_step=first)
   results = {}
   pending = []
   clock = time.time()
+
+  def record(step):
+    """Writes the means of the steps since it was last called, up to `step`."""
+    nonlocal pending, clock
+    fetched, pending = jax.device_get(pending), []
+    means = {k: np.mean([m[k] for m in fetched]) for k in fetched[0]}
+    metrics_lib.raise_on_nan(step - len(fetched) + 1, fetched)
+    rate = len(fetched) / (time.time() - clock - train_step.seconds)
+    means |= {
+      "learning_rate": schedule(step - 1),
+      "steps_per_second": rate,
+      "truncated_sentences": source.truncations.take(),
+    }
+    writer.write_scalars(step, means)
+    _logger.info(
+      "step %d/%d: loss %.3f, %.2f steps/s",
+      step,
+      total_steps,
+      means["total"],
+      rate,
+    )
+    clock, train_step.seconds = time.time(), 0.0
+
+  def save(step, position):
+    # A broken state must not be saved.
+    if pending:
+      record(step)
+    checkpointer.save(state, position)
+
+  def save_to_stop(step, position):
+    if step > first:
+      save(step, position)
+    return checkpointer.describe_last()
+
   try:
     for step in range(first + 1, total_steps + 1):
-      state, metrics = train_step(state, next(batches))
+      with stop.at_rest(
+        functools.partial(save_to_stop, step - 1, source.position)
+      ):
+        batch = next(batches)
+        train_step.prepare(state, batch)
+      state, metrics = train_step(state, batch)
       pending.append(metrics)
       last = step == total_steps
-      save = last or step % config.checkpoint_every == 0
-      # Also before a checkpoint: a broken state must not be saved.
-      if save or step % config.log_every == 0:
-        fetched = jax.device_get(pending)
-        means = {k: np.mean([m[k] for m in fetched]) for k in fetched[0]}
-        metrics_lib.raise_on_nan(step - len(pending) + 1, step, means)
-        seconds = time.time() - clock - train_step.seconds
-        rate = len(pending) / seconds
-        means |= {
-          "learning_rate": schedule(step - 1),
-          "steps_per_second": rate,
-          "truncated_sentences": source.truncations.take(),
-        }
-        writer.write_scalars(step, means)
-        _logger.info(
-          "step %d/%d: loss %.3f, %.2f steps/s",
-          step,
-          total_steps,
-          means["total"],
-          rate,
-        )
-        pending = []
-      if save:
-        checkpointer.save(state, source.position)
+      if last or step % config.checkpoint_every == 0:
+        save(step, source.position)
+      elif step % config.log_every == 0:
+        record(step)
       if last or step % config.eval.every == 0:
-        results = evaluate_and_export(step)
-      if not pending:
-        clock, train_step.seconds = time.time(), 0.0
+        with stop.at_rest(
+          functools.partial(save_to_stop, step, source.position)
+        ):
+          results = evaluate_and_export(step)
+        if not pending:
+          clock = time.time()
     if first >= total_steps:
       _logger.info("nothing left to do: %d steps are done", first)
       results = evaluate_and_export(first)

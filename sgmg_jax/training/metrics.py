@@ -8,13 +8,14 @@ TensorBoard events through TensorBoard's own writer.
 from __future__ import annotations
 
 import json
+import logging
 import math
 import os
 import pathlib
 import sys
 import time
 import types
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 # TensorBoard would load TensorFlow where it is installed, for half a minute
 # and to look for accelerators; the name tells it to do without.
@@ -25,27 +26,41 @@ sys.modules.setdefault(
 from tensorboard.compat.proto import event_pb2, summary_pb2  # noqa: E402
 from tensorboard.summary.writer import event_file_writer  # noqa: E402
 
-from sgmg_jax.errors import UserError  # noqa: E402
+from sgmg_jax.training import workdir as workdir_lib  # noqa: E402
+
+_logger = logging.getLogger(__name__)
 
 
 class MetricWriter:
   """Writes scalars to `metrics.jsonl` and TensorBoard events in a folder.
 
   Lines of steps after `resume_step` are dropped at the start: a run that
-  stopped after its last checkpoint writes those steps again.
+  stopped after its last checkpoint writes those steps again. Lines that cannot
+  be read, such as the last one of a run that was killed, go to
+  `metrics.unreadable`: they stop no run and are not lost.
   """
 
   def __init__(self, workdir: str | os.PathLike, resume_step: int = 0):
     folder = pathlib.Path(workdir)
     folder.mkdir(parents=True, exist_ok=True)
-    self._path = folder / "metrics.jsonl"
-    kept = [m for m in read_metrics(self._path) if m["step"] <= resume_step]
-    temporary = self._path.with_suffix(".tmp")
-    temporary.write_text(
-      "".join(json.dumps(m, allow_nan=False) + "\n" for m in kept)
+    path = folder / "metrics.jsonl"
+    content = path.read_bytes() if path.exists() else b""
+    entries, unreadable = _parse(content)
+    if unreadable:
+      aside = folder / "metrics.unreadable"
+      with aside.open("ab") as file:
+        file.writelines(line + b"\n" for line in unreadable)
+      _logger.warning(
+        "%s: moved %d unreadable lines to %s",
+        path,
+        len(unreadable),
+        aside.name,
+      )
+    kept = [m for m in entries if m["step"] <= resume_step]
+    workdir_lib.write_text(
+      path, "".join(json.dumps(m, allow_nan=False) + "\n" for m in kept)
     )
-    temporary.replace(self._path)
-    self._lines = self._path.open("a")
+    self._lines = path.open("a")
     self._events = event_file_writer.EventFileWriter(str(folder))
 
   def write_scalars(self, step: int, scalars: Mapping[str, float]) -> None:
@@ -70,41 +85,46 @@ class MetricWriter:
 
 
 def read_metrics(path: str | os.PathLike) -> list[dict[str, float]]:
-  """All lines of a `metrics.jsonl`; none if there is no such file.
-
-  Raises:
-    UserError: a line that is not a JSON object with a step.
-  """
+  """The lines of a `metrics.jsonl` that can be read; none without a file."""
   path = pathlib.Path(path)
-  if not path.exists():
-    return []
-  metrics = []
-  lines = path.read_text().splitlines()
-  for number, line in enumerate(lines, 1):
+  return _parse(path.read_bytes())[0] if path.exists() else []
+
+
+def _parse(content: bytes) -> tuple[list[dict[str, float]], list[bytes]]:
+  """Entries, and the lines that are none: JSON objects of numbers, one of them
+  the step."""
+  entries, unreadable = [], []
+  for line in content.splitlines():
     try:
-      entry = json.loads(line)
-      entry["step"]
-    except (ValueError, TypeError, KeyError) as error:
-      # A run that was killed may leave its last line unfinished.
-      if number == len(lines):
-        break
-      raise UserError(
-        f"{path}:{number}: expected a JSON object with a step"
-      ) from error
-    metrics.append(entry)
-  return metrics
+      entry = json.loads(line, parse_constant=_refuse)
+    except (ValueError, RecursionError):  # The first: also not UTF-8.
+      entry = None
+    if (
+      isinstance(entry, dict)
+      and isinstance(entry.get("step"), int)
+      and all(isinstance(value, (int, float)) for value in entry.values())
+    ):
+      entries.append(entry)
+    elif line.strip():
+      unreadable.append(line)
+  return entries, unreadable
 
 
-def raise_on_nan(
-  first_step: int, last_step: int, scalars: Mapping[str, float]
-) -> None:
+def _refuse(constant: str) -> None:
+  raise ValueError(f"{constant} is no JSON")
+
+
+def raise_on_nan(first_step: int, steps: Sequence[Mapping[str, float]]) -> None:
   """Stops the run at the first number that is none.
 
+  Args:
+    first_step: of `steps`.
+    steps: the metrics of consecutive steps.
+
   Raises:
-    FloatingPointError: names the metrics and the steps they are a mean of.
+    FloatingPointError: names the first such step and its metrics.
   """
-  bad = sorted(k for k, v in scalars.items() if not math.isfinite(v))
-  if bad:
-    raise FloatingPointError(
-      f"not finite in steps {first_step}..{last_step}: {', '.join(bad)}"
-    )
+  for step, scalars in enumerate(steps, first_step):
+    bad = sorted(k for k, v in scalars.items() if not math.isfinite(v))
+    if bad:
+      raise FloatingPointError(f"not finite in step {step}: {', '.join(bad)}")

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
+import functools
 import itertools
 import json
 import logging
@@ -27,9 +28,17 @@ from sgmg_jax.checkpoints import card as card_lib
 from sgmg_jax.checkpoints import native
 from sgmg_jax.errors import UserError
 from sgmg_jax.model import variants
-from sgmg_jax.training import checkpoint, data_parallel, export, optimizer
+from sgmg_jax.training import (
+  checkpoint,
+  compiled_step,
+  data_parallel,
+  export,
+  interrupt,
+  optimizer,
+)
 from sgmg_jax.training import metrics as metrics_lib
 from sgmg_jax.training import state as state_lib
+from sgmg_jax.training import workdir as workdir_lib
 
 _logger = logging.getLogger(__name__)
 
@@ -156,6 +165,7 @@ def run(
   variant: variants.Variant,
   config: ConfigDict,
   folder: pathlib.Path,
+  stop: interrupt.Stop,
 ) -> None:
   """Trains a part and exports it; goes on from the last checkpoint.
 
@@ -164,10 +174,12 @@ def run(
     variant: the model's sizes.
     config: see `configs/refshapes_video.py`.
     folder: of the run, exists; see `pretrain.pretrain`.
+    stop: see `pretrain.pretrain`.
 
   Raises:
     UserError: the phases are impossible or the workdir is another run's.
-    FloatingPointError: a loss became infinite or NaN.
+    FloatingPointError: a loss, or what is trained, became infinite or NaN.
+    interrupt.Interrupted: `stop` was requested; the text says what is saved.
   """
   phases = read_phases(config.phases, config.schedule.warmup_steps)
   schedule = make_schedule(phases, **config.schedule)
@@ -194,46 +206,64 @@ def run(
         )
     state = checkpointer.restore(state)
     _logger.info("going on from step %d", int(state.step))
-  config_json = config.to_json_best_effort(indent=2)
-  (folder / "config.json").write_text(config_json + "\n")
-  writer = metrics_lib.MetricWriter(folder, resume_step=int(state.step))
 
   # Phases differ in shape, so each compiles the step when it begins.
   mesh = data_parallel.make_mesh(math.gcd(*(p.batch_size for p in phases)))
   step_fn = make_step(task.objective, tx, seed=config.seed)
-  step_fn = data_parallel.shard_step(step_fn, mesh)
-  step_fn = jax.jit(step_fn, donate_argnums=0)
-  first = int(state.step) + 1
+  step_fn = compiled_step.CompiledStep(
+    data_parallel.shard_step(step_fn, mesh), len(phases)
+  )
+  first = int(state.step)
   state = jax.device_put(state, data_parallel.replicated(mesh))
-  batches = _batches(task, phases, first)
+  batches = _batches(task, phases, first + 1)
+  # Everything is accepted; before, the folder's files stay as they are.
+  config_json = config.to_json_best_effort(indent=2)
+  workdir_lib.write_text(folder / "config.json", config_json + "\n")
+  writer = metrics_lib.MetricWriter(folder, resume_step=first)
   pending, clock = [], time.time()
+
+  def record(step):
+    """Writes the means of the steps since it was last called, up to `step`."""
+    nonlocal pending, clock
+    fetched, pending = jax.device_get(pending), []
+    means = {k: np.mean([m[k] for m in fetched]) for k in fetched[0]}
+    metrics_lib.raise_on_nan(step - len(fetched) + 1, fetched)
+    rate = len(fetched) / (time.time() - clock - step_fn.seconds)
+    means |= {"learning_rate": schedule(step - 1), "steps_per_second": rate}
+    writer.write_scalars(step, means)
+    _logger.info(
+      "step %d/%d: loss %.3f, %.2f steps/s; %s",
+      step,
+      ends[-1],
+      means["total"],
+      rate,
+      task.progress(means),
+    )
+    clock, step_fn.seconds = time.time(), 0.0
+
+  def save(step):
+    # A broken state must not be saved.
+    if pending:
+      record(step)
+    checkpointer.save(state, position)
+
+  def save_to_stop(step):
+    if step > first:
+      save(step)
+    return checkpointer.describe_last()
+
   try:
-    for step, batch in enumerate(batches, first):
-      batch = jax.device_put(batch, data_parallel.split(mesh))
+    for step in range(first + 1, ends[-1] + 1):
+      with stop.at_rest(functools.partial(save_to_stop, step - 1)):
+        batch = jax.device_put(next(batches), data_parallel.split(mesh))
+        step_fn.prepare(state, batch)
       state, metrics = step_fn(state, batch)
       pending.append(metrics)
-      save = step in ends or step % config.checkpoint_every == 0
-      # Also before a checkpoint: a broken state must not be saved. And at the
-      # end of a phase: another has other metrics.
-      if save or step % config.log_every == 0:
-        fetched = jax.device_get(pending)
-        means = {k: np.mean([m[k] for m in fetched]) for k in fetched[0]}
-        metrics_lib.raise_on_nan(step - len(pending) + 1, step, means)
-        # Less in a phase's first steps, which wait for the compiler.
-        rate = len(pending) / (time.time() - clock)
-        means |= {"learning_rate": schedule(step - 1), "steps_per_second": rate}
-        writer.write_scalars(step, means)
-        _logger.info(
-          "step %d/%d: loss %.3f, %.2f steps/s; %s",
-          step,
-          ends[-1],
-          means["total"],
-          rate,
-          task.progress(means),
-        )
-        pending, clock = [], time.time()
-      if save:
-        checkpointer.save(state, position)
+      # Also at the end of a phase: another has other metrics.
+      if step in ends or step % config.checkpoint_every == 0:
+        save(step)
+      elif step % config.log_every == 0:
+        record(step)
   finally:
     batches.close()
     checkpointer.close()
@@ -255,7 +285,8 @@ def _batches(task: Task, phases: Sequence[Phase], first: int) -> Iterator[Any]:
 
 def _export(folder, task, params, variant, config) -> None:
   metrics = metrics_lib.read_metrics(folder / "metrics.jsonl")
-  names = ("total", *(k for k in metrics[-1] if k.startswith("accuracy_")))
+  last = metrics[-1] if metrics else {}
+  names = ("total", *(k for k in last if k.startswith("accuracy_")))
   card = card_lib.make(
     variant,
     name=config.export.name,
@@ -266,7 +297,7 @@ def _export(folder, task, params, variant, config) -> None:
     },
     licence=config.export.licence,
     part=task.part,
-    results=metrics[-1],
+    results=last,
     curve=export.thin(metrics, names),
   )
   arrays = jax.tree.map(np.asarray, params)

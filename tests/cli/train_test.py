@@ -10,7 +10,9 @@ import pytest
 
 from sgmg_jax.cli import config_files, main, train
 from sgmg_jax.errors import UserError
+from sgmg_jax.inference import compilation_cache
 from sgmg_jax.model import variants
+from sgmg_jax.training import interrupt
 
 CONFIG = str(pathlib.Path(__file__).parents[2] / "configs/refshapes.py")
 
@@ -180,3 +182,27 @@ def test_list_shows_each_config_in_a_line(command, capsys):
     shown = set(config_files.names()) - shown
   assert lines.keys() == shown
   assert all(len(line) > 20 for line in lines.values())
+
+
+@pytest.mark.parametrize(
+  ("raised", "code", "line"),
+  [
+    (None, 0, ""),
+    (FloatingPointError("not finite in step 8: loss"), 1, "error: not finite"),
+    (interrupt.Interrupted(15, "SIGTERM: step 3 is saved"), 143, "SIGTERM: s"),
+  ],
+)
+def test_how_a_training_ends_is_said_and_returned(
+  monkeypatch, capsys, raised, code, line
+):
+  monkeypatch.setattr(compilation_cache, "enable", lambda: None)
+
+  def fake(config, workdir, stop):
+    assert (config, workdir) == ("config", "runs/x")
+    if raised:
+      raise raised
+
+  assert train.start(fake, "config", "runs/x") == code
+  stderr = capsys.readouterr().err
+  assert stderr.startswith(f"sgmg: {line}" if line else "")
+  assert stderr.count("\n") == (1 if line else 0)

@@ -1,10 +1,14 @@
 """Fixtures of the training tests."""
 
+import contextlib
 import importlib.util
 import pathlib
+import signal
 
 import pytest
 from ml_collections import ConfigDict
+
+from sgmg_jax.training import interrupt
 
 _OWNER = pathlib.Path(__file__).parents[1] / "input_pipeline/conftest.py"
 
@@ -31,3 +35,24 @@ def assert_reads_all():
       assert whole, name
 
   return check
+
+
+class _StopAfter(interrupt.Stop):
+  def __init__(self, num_rests):
+    super().__init__()
+    self._num_left = num_rests
+
+  @contextlib.contextmanager
+  def at_rest(self, save):
+    with super().at_rest(save):
+      yield
+    self._num_left -= 1
+    if self._num_left == 0:
+      self.request(signal.SIGTERM)
+
+
+@pytest.fixture(scope="session")
+def stop_after():
+  """Makes a `Stop` that is requested, as if by SIGTERM, when a run has rested
+  so many times: in the middle of a step."""
+  return _StopAfter

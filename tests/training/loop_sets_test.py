@@ -65,7 +65,7 @@ def data(miniatures, tmp_path_factory):
 def runs(data, tmp_path_factory):
   """A run of three steps, and one that died after the second."""
   folder = tmp_path_factory.mktemp("runs")
-  logger = logging.getLogger("sgmg_jax.training.loop")
+  logger = logging.getLogger("sgmg_jax.training")
   messages = []
   handler = logging.Handler()
   handler.emit = lambda record: messages.append(record.getMessage())
@@ -92,7 +92,8 @@ def test_resumes_bit_for_bit(runs):
 def test_says_which_shapes_it_compiles(runs):
   messages = "\n".join(runs[2])
   assert "batches of 2 clips in 2 shapes: 160x224, 224x160" in messages
-  assert "of at most 2) in" in messages
+  assert "compiling the step for batches of 2x2x160x224x3 ..." in messages
+  assert "compiled the step (1 of at most 2) in" in messages
 
 
 def test_the_checkpoint_holds_the_position(runs):

@@ -2,7 +2,6 @@
 
 import json
 import pathlib
-import shutil
 
 import jax
 import numpy as np
@@ -14,7 +13,7 @@ from sgmg_jax.checkpoints import native, tokenizer
 from sgmg_jax.cli import train
 from sgmg_jax.errors import UserError
 from sgmg_jax.model import sgmg, variants
-from sgmg_jax.training import loop, metrics
+from sgmg_jax.training import interrupt, loop, metrics
 
 pytestmark = pytest.mark.slow
 
@@ -97,12 +96,18 @@ def straight(tmp_path_factory):
 
 
 @pytest.fixture(scope="module")
-def resumed(straight, tmp_path_factory):
-  """The straight run as it would be had it died after its third step."""
+def resumed(straight, stop_after, tmp_path_factory):
+  """A run told to stop in its third step, and the same command again."""
   folder = tmp_path_factory.mktemp("resumed") / "run"
-  shutil.copytree(straight[0], folder)
-  shutil.rmtree(folder / "checkpoints/4")
-  shutil.rmtree(folder / "model")
+  with pytest.raises(interrupt.Interrupted) as stopped:
+    loop.train(_config(), folder, stop_after(3))
+  assert str(stopped.value) == (
+    f"SIGTERM: step 3 is saved in {folder / 'checkpoints'}; the same command "
+    "goes on from there"
+  )
+  assert stopped.value.exit_code == 143
+  names = sorted(path.name for path in (folder / "checkpoints").iterdir())
+  assert names == ["2", "3"] and not (folder / "model").exists()
   loop.train(_config(), folder)
   return folder
 
@@ -124,6 +129,8 @@ def test_leaves_a_checkpoint_that_says_how_it_was_made(straight):
   assert dtypes == {"float16"}
   saved = json.loads((folder / "config.json").read_text())
   assert saved == card["source"]["config"]
+  table = (folder / "parameters.txt").read_text()
+  assert "text_encoder/text_backbone/embeddings/word_embeddings" in table
 
 
 def test_logs_losses_rates_and_scores(straight):
@@ -143,20 +150,33 @@ def test_stop_and_resume_is_a_straight_run_bit_for_bit(straight, resumed):
   lines = [
     metrics.read_metrics(f / "metrics.jsonl") for f in (straight[0], resumed)
   ]
-  assert [[m["step"] for m in run] for run in lines] == [[2, 4, 4]] * 2
-  last = [[m for m in run if "total" in m][-1] for run in lines]
-  for m in last:
-    del m["steps_per_second"]
-  assert last[0] == last[1]
+  assert [m["step"] for m in lines[0]] == [2, 4, 4]
+  # Stopping writes a line of its own.
+  assert [m["step"] for m in lines[1]] == [2, 3, 4, 4]
+  assert lines[0][-1] == lines[1][-1]
+  del lines[0][0]["steps_per_second"], lines[1][0]["steps_per_second"]
+  assert lines[0][0] == lines[1][0]
 
 
-def test_other_data_in_the_same_folder_is_refused(straight):
-  config = _config()
-  config.data.batch_size = 3
-  before = (straight[0] / "config.json").read_text()
-  with pytest.raises(UserError, match="data.batch_size = 2, not 3"):
-    loop.train(config, straight[0])
-  assert (straight[0] / "config.json").read_text() == before
+@pytest.mark.parametrize(
+  ("change", "message"),
+  [
+    (dict(data=dict(batch_size=3)), "data.batch_size = 2, not 3"),
+    (dict(total_epochs=1), "these data have no epochs"),
+    (dict(ema_decay=0.0), "does not fit this config .*: ema/"),
+  ],
+)
+def test_a_refused_config_changes_nothing(straight, change, message):
+  files = lambda: {
+    path: path.read_bytes()
+    for path in straight[0].glob("*")
+    if path.is_file() and path.name != ".lock"
+  }
+  before = files()
+  assert {"config.json", "parameters.txt"} < {path.name for path in before}
+  with pytest.raises(UserError, match=message):
+    loop.train(_config(**change), straight[0])
+  assert files() == before
 
 
 def test_words_must_have_the_numbers_they_were_trained_with(straight, tmp_path):

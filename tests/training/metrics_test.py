@@ -1,11 +1,8 @@
 """Metric files and the guard against NaN."""
 
-import json
-
 import pytest
 from tensorboard.backend.event_processing import event_file_loader
 
-from sgmg_jax.errors import UserError
 from sgmg_jax.training import metrics
 
 
@@ -39,17 +36,31 @@ def test_resumed_run_writes_its_steps_once(tmp_path):
   assert [(m["step"], m["loss"]) for m in lines] == [(10, 1), (20, 1), (30, 2)]
 
 
-def test_unfinished_last_line_is_dropped_and_others_are_errors(tmp_path):
+def test_lines_that_cannot_be_read_stop_nothing_and_are_kept(tmp_path, caplog):
   path = tmp_path / "metrics.jsonl"
-  path.write_text(json.dumps({"step": 1}) + '\n{"step": 2, "lo')
-  assert metrics.read_metrics(path) == [{"step": 1}]
-  path.write_text('{"ste\n' + json.dumps({"step": 1}) + "\n")
-  with pytest.raises(UserError, match="metrics.jsonl:1"):
-    metrics.read_metrics(path)
+  bad = [b'{"ste', b"\xff\xfe", b"\0\0\0", b"[1]", b'{"loss": 1.0}']
+  bad += [b'{"step": "2"}', b'{"step": 2, "loss": "x"}']
+  bad += [b'{"step": 2, "loss": NaN}', b'{"step": 3, "lo']
+  good = b'{"step": 1, "loss": 0.5}'
+  path.write_bytes(b"\n".join([bad[0], good, b"", *bad[1:]]))
+  assert [m["step"] for m in metrics.read_metrics(path)] == [1]
+  assert metrics.read_metrics(tmp_path / "none.jsonl") == []
+  metrics.MetricWriter(tmp_path, resume_step=5).close()
+  assert path.read_bytes() == good + b"\n"
+  aside = tmp_path / "metrics.unreadable"
+  assert aside.read_bytes() == b"".join(line + b"\n" for line in bad)
+  assert "moved 9 unreadable lines to metrics.unreadable" in caplog.text
+  # A second time adds to what is there.
+  with path.open("ab") as file:
+    file.write(b"more")
+  metrics.MetricWriter(tmp_path, resume_step=5).close()
+  assert aside.read_bytes().endswith(bad[-1] + b"\nmore\n")
 
 
-def test_guard_names_metric_and_steps():
-  metrics.raise_on_nan(1, 5, {"loss": 1.0})
-  for bad in (float("nan"), float("inf")):
-    with pytest.raises(FloatingPointError, match="steps 6..10: loss_ce"):
-      metrics.raise_on_nan(6, 10, {"loss_ce": bad, "loss": 1.0})
+def test_guard_names_metric_and_step():
+  good = {"loss": 1.0, "loss_ce": 2.0}
+  metrics.raise_on_nan(1, [good] * 5)
+  for value in (float("nan"), float("inf")):
+    bad = {"loss_ce": value, "loss": 1.0}
+    with pytest.raises(FloatingPointError, match="in step 8: loss_ce$"):
+      metrics.raise_on_nan(6, [good, good, bad, bad | {"loss": value}])

@@ -2,7 +2,6 @@
 
 import functools
 import pathlib
-import shutil
 
 import jax
 import jax.numpy as jnp
@@ -17,6 +16,7 @@ from sgmg_jax.errors import UserError
 from sgmg_jax.input_pipeline.refshapes import meaning_labels, predicates
 from sgmg_jax.model import sgmg, variants
 from sgmg_jax.training import (
+  interrupt,
   loop,
   metrics,
   pretrain,
@@ -184,11 +184,17 @@ def test_exports_the_tokenizer_it_was_trained_with(straight):
   assert ids[0] == ids[1]
 
 
-def test_stop_and_resume_is_a_straight_run_bit_for_bit(straight, tmp_path):
+def test_stop_and_resume_is_a_straight_run_bit_for_bit(
+  straight, stop_after, tmp_path
+):
   folder = tmp_path / "run"
-  shutil.copytree(straight, folder)
-  shutil.rmtree(folder / "checkpoints/5")
-  shutil.rmtree(folder / "model")
+  with pytest.raises(interrupt.Interrupted, match="^SIGTERM: step 3 is saved"):
+    pretrain.pretrain(_config(), folder, stop_after(3))
+  assert sorted(p.name for p in (folder / "checkpoints").iterdir()) == [
+    "2",
+    "3",
+  ]
+  assert not (folder / "model").exists()
   pretrain.pretrain(_config(), folder)
   one, two = (
     native.start_from(
