@@ -71,9 +71,10 @@ def build(
       )
   builder_class = sets.BUILDERS[name]
   raw_needed = builder_class.MANUAL_DOWNLOAD_INSTRUCTIONS is not None
-  if raw_needed and (manual_dir is None or not epath.Path(manual_dir).is_dir()):
+  if raw_needed and (manual_dir is None or not _holds_files(manual_dir)):
     raise UserError(
-      f"manual_dir {manual_dir}: no such folder, expected the files of {name}; "
+      f"manual_dir {manual_dir}: no such folder, or empty; expected the files "
+      f"of {name}; "
       + " ".join(builder_class.MANUAL_DOWNLOAD_INSTRUCTIONS.split())
     )
   # It reaches for TensorFlow late, in the middle of a large build.
@@ -127,3 +128,8 @@ def build(
       for split, index in builder.indices.items()
     },
   )
+
+
+def _holds_files(folder: str | os.PathLike) -> bool:
+  path = epath.Path(folder)
+  return path.is_dir() and any(path.iterdir())

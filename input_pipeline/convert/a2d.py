@@ -69,7 +69,7 @@ def single_frame_examples(root: str | os.PathLike, split: str) -> list[list]:
   for video, instance, sentence in _sentences(texts / "a2d_annotation.txt"):
     if video not in videos or instance == _DUPLICATE:
       continue
-    if not instance.isdigit():
+    if not instance.isdecimal():
       raise UserError(
         f"{texts / 'a2d_annotation.txt'}: video {video!r}, expression "
         f"{sentence!r}: instance {instance!r}, expected an integer"
@@ -121,7 +121,7 @@ def _annotated_frames(
       "a2d_missed_videos.txt either"
     )
   for path in paths:
-    if not path.stem.isdigit():
+    if not path.stem.isdecimal():
       raise UserError(f"{path}: expected a frame number as its name")
   return [(int(path.stem), a2d_annotation.instance_ids(path)) for path in paths]
 

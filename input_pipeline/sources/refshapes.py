@@ -57,6 +57,17 @@ class RefShapes(base.Source):
         f"refshapes split {split!r}: expected one of {sorted(NUM_CLIPS)}"
       )
     count = NUM_CLIPS[split] if num_clips is None else num_clips
+    numbers = {
+      "num_clips": count,
+      "expressions_per_clip": expressions_per_clip,
+      "num_frames": num_frames,
+      "height": height,
+      "width": width,
+      "cached_clips": cached_clips,
+    }
+    for name, number in numbers.items():
+      if not isinstance(number, int):
+        raise UserError(f"refshapes {name} {number!r}: expected an integer")
     if min(count, expressions_per_clip, num_frames, cached_clips) < 1:
       raise UserError(
         f"refshapes: {count} clips of {num_frames} frames and "

@@ -103,4 +103,4 @@ def _option(text: str) -> tuple[str, int | str]:
   key, equals, value = text.partition("=")
   if not key or not equals:
     raise errors.UserError(f"--option {text}: expected KEY=VALUE")
-  return key, int(value) if value.isdigit() else value
+  return key, int(value) if value.isdecimal() else value

@@ -285,6 +285,17 @@ def test_bad_requests(tmp_path):
     build.build("refer_ytvos", tmp_path / "none", tmp_path / "data")
   with pytest.raises(UserError, match="split 'all'"):
     build.build("own", tmp_path, tmp_path / "data", splits=["all"])
+  (tmp_path / "empty").mkdir()
+  with pytest.raises(UserError, match="empty: no such folder, or empty; exp"):
+    build.build("own", tmp_path / "empty", tmp_path / "data")
+
+
+@pytest.mark.parametrize("value", ["x", "²", "1.5"])
+def test_options_that_are_no_numbers(tmp_path, capsys, value):
+  command = ["data", "build", "refshapes", "--data_dir", str(tmp_path)]
+  assert main.main([*command, "--option", f"num_clips={value}"]) == 2
+  error = capsys.readouterr().err
+  assert f"num_clips {value!r}: expected an integer" in error
 
 
 def test_missing_tensorflow_is_found_first(tmp_path, monkeypatch):
