@@ -11,6 +11,7 @@ import logging
 import os
 import pathlib
 
+from sgmg_jax import regular_file
 from sgmg_jax.errors import UserError
 from sgmg_jax.input_pipeline.convert import json_writer
 from sgmg_jax.input_pipeline.sources import a2d_annotation
@@ -129,6 +130,7 @@ def _annotated_frames(
 def _rows(path: pathlib.Path) -> list[list[str]]:
   """Non-empty rows of a CSV file."""
   try:
+    regular_file.check(path)
     with path.open(encoding="utf-8", newline="") as file:
       return [
         row for row in csv.reader(file) if any(field.strip() for field in row)

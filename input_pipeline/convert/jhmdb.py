@@ -12,6 +12,7 @@ import pathlib
 import numpy as np
 import scipy.io
 
+from sgmg_jax import regular_file
 from sgmg_jax.errors import UserError
 
 FRAMES_PER_VIDEO = 3
@@ -65,6 +66,7 @@ def _queries(root: pathlib.Path) -> list[tuple[str, str]]:
   """(video, query) of every row of the annotation file."""
   path = root / "jhmdb_annotation.txt"
   try:
+    regular_file.check(path)
     with path.open(encoding="utf-8", newline="") as file:
       _, *rows = [row for row in csv.reader(file) if row] or [[]]
   except (OSError, UnicodeDecodeError, csv.Error) as e:

@@ -13,6 +13,7 @@ import pathlib
 import pickle
 from typing import Any
 
+from sgmg_jax import regular_file
 from sgmg_jax.errors import UserError
 from sgmg_jax.input_pipeline.convert import json_writer
 from sgmg_jax.input_pipeline.sources import json_file
@@ -183,7 +184,7 @@ def read_refs(path: str | os.PathLike) -> list[dict]:
       data, or a ref without the fields of one.
   """
   try:
-    with open(path, "rb") as file:
+    with regular_file.open_binary(path) as file:
       refs = _PlainUnpickler(file, path).load()
   except UserError:
     raise

@@ -16,6 +16,7 @@ import pathlib
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from sgmg_jax import regular_file
 from sgmg_jax.errors import UserError
 from sgmg_jax.input_pipeline.convert import json_writer
 from sgmg_jax.input_pipeline.sources import json_file
@@ -165,10 +166,10 @@ def read_raw(root: str | os.PathLike, split: str) -> dict[str, Any]:
   for name, encoding in TEXT_FILES.items():
     path = root / TEXT_FOLDER / name
     try:
-      data = path.read_bytes()
+      data = regular_file.read_bytes(path)
     except OSError as e:
       raise UserError(
-        f"{path}: no such file, expected the sentences of Ref-DAVIS17"
+        f"{path}: {_reason(e)}; expected the sentences of Ref-DAVIS17"
       ) from e
     annotations.append(parse_text(data, encoding, str(path)))
   images = frame_folder(root / "DAVIS" / "JPEGImages")
@@ -191,11 +192,17 @@ def video_names(root: str | os.PathLike, split: str) -> list[str]:
   """
   path = pathlib.Path(root) / "DAVIS/ImageSets/2017" / VIDEO_LISTS[split]
   try:
-    return path.read_text("utf-8").split()
-  except OSError as e:
+    return regular_file.read_bytes(path).decode().split()
+  except (OSError, UnicodeDecodeError) as e:
     raise UserError(
-      f"{path}: no such file, expected the names of the videos of {split}"
+      f"{path}: {_reason(e)}; expected the names of the videos of {split}"
     ) from e
+
+
+def _reason(error: OSError | UnicodeDecodeError) -> str:
+  if isinstance(error, FileNotFoundError):
+    return "no such file"
+  return getattr(error, "strerror", None) or str(error)
 
 
 def frame_folder(folder: pathlib.Path) -> pathlib.Path:

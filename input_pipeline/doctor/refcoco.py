@@ -21,6 +21,7 @@ from typing import Any, Final
 import numpy as np
 import pycocotools.mask
 
+from sgmg_jax import regular_file
 from sgmg_jax.errors import UserError
 from sgmg_jax.input_pipeline.convert import refcoco as convert
 from sgmg_jax.input_pipeline.doctor import files, frames, plan
@@ -124,7 +125,7 @@ def _read_refs(path, log) -> list[dict] | None:
 def _calls(path: pathlib.Path) -> bool:
   """Whether a pickle asks for more than plain data; nothing is executed."""
   try:
-    with path.open("rb") as file:
+    with regular_file.open_binary(path) as file:
       return any(op.name in _CALLS for op, _, _ in pickletools.genops(file))
   except (ValueError, OSError):
     return False

@@ -21,6 +21,7 @@ from collections import Counter, defaultdict
 from collections.abc import Mapping
 from typing import Final
 
+from sgmg_jax import regular_file
 from sgmg_jax.input_pipeline.convert import refer_davis as convert
 from sgmg_jax.input_pipeline.doctor import (
   expression_file,
@@ -120,9 +121,12 @@ def _read_texts(folder: pathlib.Path, log: findings.Findings) -> Lines:
   for name, encoding in convert.TEXT_FILES.items():
     path = folder / name
     try:
-      lines = path.read_bytes().decode(encoding).splitlines()
+      lines = regular_file.read_bytes(path).decode(encoding).splitlines()
     except FileNotFoundError:
       log.add("file-missing", "no such file", file=path)
+      continue
+    except OSError as e:
+      log.add("malformed", f"cannot be read ({e.strerror})", file=path)
       continue
     except UnicodeDecodeError as e:
       log.add("malformed", f"not {encoding}: {e}", file=path)
