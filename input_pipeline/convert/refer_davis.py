@@ -169,7 +169,7 @@ def read_raw(root: str | os.PathLike, split: str) -> dict[str, Any]:
       data = regular_file.read_bytes(path)
     except OSError as e:
       raise UserError(
-        f"{path}: {_reason(e)}; expected the sentences of Ref-DAVIS17"
+        f"{path}: {_reason(e)}, expected the sentences of Ref-DAVIS17"
       ) from e
     annotations.append(parse_text(data, encoding, str(path)))
   images = frame_folder(root / "DAVIS" / "JPEGImages")
@@ -195,7 +195,7 @@ def video_names(root: str | os.PathLike, split: str) -> list[str]:
     return regular_file.read_bytes(path).decode().split()
   except (OSError, UnicodeDecodeError) as e:
     raise UserError(
-      f"{path}: {_reason(e)}; expected the names of the videos of {split}"
+      f"{path}: {_reason(e)}, expected the names of the videos of {split}"
     ) from e
 
 
