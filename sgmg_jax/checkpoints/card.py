@@ -8,9 +8,11 @@ import pathlib
 from typing import Any
 
 from sgmg_jax import errors
+from sgmg_jax.checkpoints import json_object
 from sgmg_jax.model import variants
 
 FORMAT = 1
+_FIELDS = {"name": str, "variant": dict, "source": dict, "licence": str}
 FILE = "card.json"
 # Sides that frames are resized to in each task, as in the released
 # evaluations (None: the long side has no limit), and the frames of a window.
@@ -87,20 +89,29 @@ def read(directory: pathlib.Path) -> dict[str, Any]:
   """The card of a checkpoint directory.
 
   Raises:
-    UserError: absent, no JSON, or of another format.
+    UserError: absent, no JSON, of another format, or without a field that all
+      cards have.
   """
   path = directory / FILE
-  try:
-    card = json.loads(path.read_text(encoding="utf-8"))
-  except FileNotFoundError:
+  if not path.is_file():
     raise errors.UserError(
       f"{directory} is no native checkpoint: it has no {FILE}"
-    ) from None
-  except (OSError, ValueError) as error:
-    raise errors.UserError(f"{path} is damaged: {error}") from error
-  if not isinstance(card, dict) or card.get("format") != FORMAT:
-    version = card.get("format") if isinstance(card, dict) else None
-    raise errors.UserError(f"{path} has format {version!r}, expected {FORMAT}")
+    )
+  card = json_object.read(path)
+  if card.get("format") != FORMAT:
+    raise errors.UserError(
+      f"{path} has format {card.get('format')!r}, expected {FORMAT}"
+    )
+  for field, kind in _FIELDS.items():
+    if not isinstance(card.get(field), kind):
+      raise errors.UserError(
+        f"{path} is damaged: field {field} is missing or no {kind.__name__}"
+      )
+  part = card.get("part")
+  if part is not None and (not isinstance(part, str) or part not in PARTS):
+    raise errors.UserError(
+      f"{path}: card names part {part!r}, expected one of {', '.join(PARTS)}"
+    )
   return card
 
 
@@ -116,10 +127,7 @@ def variant_of(card: dict[str, Any], where: object) -> variants.Variant:
   Raises:
     UserError: unknown size, or a value of the wrong type.
   """
-  sizes = card.get("variant")
-  if not isinstance(sizes, dict):
-    raise errors.UserError(f"{where}: card field variant is missing")
-  return variants.replace(variants.Variant(), sizes, f"{where}: card")
+  return variants.replace(variants.Variant(), card["variant"], f"{where}: card")
 
 
 def preprocess_of(card: dict[str, Any], where: object) -> dict[str, Any]:

@@ -14,7 +14,6 @@ et al., 2022, section 3.3) does.
 from __future__ import annotations
 
 import dataclasses
-import json
 import pathlib
 import re
 from collections.abc import Mapping
@@ -25,7 +24,14 @@ import jax.numpy as jnp
 import numpy as np
 
 from sgmg_jax import errors
-from sgmg_jax.checkpoints import abstract, infer, names, torch_file
+from sgmg_jax.checkpoints import (
+  abstract,
+  infer,
+  json_object,
+  names,
+  precision,
+  torch_file,
+)
 from sgmg_jax.checkpoints import card as card_lib
 from sgmg_jax.model import variants, window_attention
 
@@ -59,8 +65,8 @@ def read(
     **sizes: `Variant` fields that the shapes of a whole model do not tell.
 
   Raises:
-    UserError: not readable, of no known kind, or entries missing,
-      unexpected or mis-shaped (lists every one).
+    UserError: not readable, of no known kind, or entries missing, unexpected,
+      mis-shaped, NaN or infinite (lists every one).
   """
   source = pathlib.Path(source)
   notes = ()
@@ -80,11 +86,12 @@ def read(
       raise errors.UserError(f"{source} is a file, expected a RoBERTa folder")
     part = "text_encoder"
     params, variant, notes = from_roberta(
-      state_dict, _roberta_config(source), source
+      state_dict, json_object.read(source / "config.json"), source
     )
   else:
     inflate = from_kinetics if kind == "kinetics" else from_swin2d
     part, (params, variant) = "backbone", inflate(state_dict, source)
+  precision.check(params, source, names.torch_key)
   for module in reversed(abstract.PATHS.get(part, ())):
     params = {module: params}
   card = card_lib.make(
@@ -191,6 +198,11 @@ def from_roberta(
   notes = ()
   if not any(key.startswith("pooler.") for key in body):
     width, scale = variant.text_width, config.get("initializer_range", 0.02)
+    if type(scale) not in (int, float) or not 0 <= scale <= 1:
+      raise errors.UserError(
+        f"config of {source}: initializer_range is {scale!r}, expected a "
+        "number from 0 to 1"
+      )
     normal = np.random.default_rng(0).normal(0, scale, (width, width))
     body["pooler.dense.weight"] = normal.astype(np.float32)
     body["pooler.dense.bias"] = np.zeros(width, np.float32)
@@ -261,17 +273,6 @@ def _roberta_weights(folder: pathlib.Path) -> pathlib.Path:
   raise errors.UserError(
     f"no RoBERTa weights in {folder}: expected {' or '.join(_WEIGHTS)}"
   )
-
-
-def _roberta_config(folder: pathlib.Path) -> dict[str, Any]:
-  path = folder / "config.json"
-  try:
-    config = json.loads(path.read_text(encoding="utf-8"))
-  except (OSError, ValueError) as error:
-    raise errors.UserError(f"{path} cannot be read: {error}") from error
-  if not isinstance(config, dict):
-    raise errors.UserError(f"{path} holds no JSON object")
-  return config
 
 
 def _roberta_variant(config: Mapping, source: object) -> variants.Variant:

@@ -1,7 +1,7 @@
 """Native checkpoints: directories that need nothing else to run a model.
 
   params/     Orbax PyTree of the parameters
-  card.json   sizes, preprocessing, source, licence
+  card.json   sizes, preprocessing, source, licence, SHA-256 of the other files
   tokenizer/  files of a fast tokenizer
 
 A checkpoint whose card names a `part` holds only that part's parameters; it
@@ -10,9 +10,13 @@ starts a training and is no model.
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
+import math
 import os
 import pathlib
+from collections.abc import Iterator
+from concurrent import futures
 from typing import Any
 
 import jax
@@ -20,17 +24,18 @@ import numpy as np
 import orbax.checkpoint as ocp
 
 from sgmg_jax import errors
-from sgmg_jax.checkpoints import (
-  abstract,
-  atomic,
-)
+from sgmg_jax.checkpoints import abstract, atomic, digests, precision
 from sgmg_jax.checkpoints import card as card_lib
-from sgmg_jax.checkpoints import (
-  tokenizer as tokenizer_lib,
-)
+from sgmg_jax.checkpoints import tokenizer as tokenizer_lib
 from sgmg_jax.model import variants
 
 Params = Any
+
+# The folders whose files the card lists.
+_FOLDERS = ("params", "tokenizer")
+# Arrays compress, by less than this unless a file was made to fill memory.
+_MAX_COMPRESSION = 100
+_SMALL_BYTES = 2**28
 
 PRETRAINED = pathlib.Path(__file__).parents[1] / "pretrained"
 
@@ -69,13 +74,15 @@ def save(
     overwrite: replace a checkpoint that is there.
 
   Raises:
-    UserError: the directory exists or holds other files too, or the parameters
-      or the tokenizer do not fit the card's variant.
+    UserError: the directory exists or holds other files too, the parameters
+      or the tokenizer do not fit the card's variant, or parameters are NaN or
+      infinite.
   """
   variant = card_lib.variant_of(card, directory)
   _check(params, variant, card, directory)
   _check_tokenizer(tokenizer, variant, card, directory)
   arrays = jax.tree.map(np.asarray, params)
+  precision.check(arrays, directory)
   if overwrite:
     _check_overwritten(pathlib.Path(directory).expanduser())
   # Orbax meets a full disk with pages of tracebacks.
@@ -89,10 +96,14 @@ def save(
     marker = new / "params" / "commit_success.txt"
     if marker.exists():
       marker.write_text("Checkpoint commit was successful\n")
-    shapes = abstract.digest(params, variant, card.get("part"))
-    card_lib.write(new, {**card, "files": _file_sizes(new), "shapes": shapes})
     if tokenizer is not None:
       tokenizer.save_pretrained(new / "tokenizer")
+    facts = {
+      "files": _file_sizes(new),
+      "sha256": _digests(new),
+      "shapes": abstract.digest(params, variant, card.get("part")),
+    }
+    card_lib.write(new, {**card, **facts})
 
 
 def _check_overwritten(directory: pathlib.Path) -> None:
@@ -152,10 +163,16 @@ def _load(name_or_path: str | os.PathLike) -> Checkpoint:
   directory = _locate(name_or_path)
   card = card_lib.read(directory)
   variant = card_lib.variant_of(card, directory)
-  params = _restore(directory, card)
-  shapes = abstract.digest(params, variant, card.get("part"))
-  if card.get("shapes") != shapes:
-    _check(params, variant, card, directory)
+  _check_sizes(directory, card)
+  with futures.ThreadPoolExecutor(1) as pool:
+    # Beside restoring, which takes longer.
+    found = pool.submit(_digests, directory)
+    try:
+      params = _restore(directory, card, variant)
+    except errors.UserError:
+      _check_digests(directory, card, found.result())  # names the file
+      raise
+    _check_digests(directory, card, found.result())
   folder = directory / "tokenizer"
   tokenizer = None
   if folder.is_dir():
@@ -182,8 +199,7 @@ def _locate(name_or_path: str | os.PathLike) -> pathlib.Path:
   )
 
 
-def _restore(directory: pathlib.Path, card: dict[str, Any]) -> Params:
-  path = directory / "params"
+def _check_sizes(directory: pathlib.Path, card: dict[str, Any]) -> None:
   have, want = _file_sizes(directory), card.get("files")
   if not isinstance(want, dict) or not want:
     raise errors.UserError(f"{directory} is damaged: card lists no files")
@@ -193,15 +209,72 @@ def _restore(directory: pathlib.Path, card: dict[str, Any]) -> Params:
     raise errors.UserError(
       f"{directory} is damaged: missing or incomplete {', '.join(broken)}"
     )
-  checkpointer = _orbax()
-  # Orbax and the storage below it raise many kinds of errors for one cause.
+
+
+def _check_digests(
+  directory: pathlib.Path, card: dict[str, Any], found: dict[str, str]
+) -> None:
+  """Raises a UserError unless the files are those that the card lists; cards
+  of older checkpoints list none."""
+  expected = card.get("sha256")
+  if expected is None:
+    return
+  if not isinstance(expected, dict):
+    raise errors.UserError(f"{directory}: card field sha256 is no object")
+  problems = digests.differences(expected, found)
+  # Systems leave hidden files in folders that people open.
+  problems += [
+    f"{name} is not part of it"
+    for name in found
+    if name not in expected and not name.rpartition("/")[2].startswith(".")
+  ]
+  if problems:
+    raise errors.UserError(f"{directory} is damaged: {', '.join(problems)}")
+
+
+def _digests(directory: pathlib.Path) -> dict[str, str]:
   try:
+    parts = [digests.of_folder(directory, name) for name in _FOLDERS]
+  except OSError as error:
+    raise errors.UserError(
+      f"{directory} cannot be read: {error.strerror or error}"
+    ) from error
+  return {name: digest for part in parts for name, digest in part.items()}
+
+
+def _restore(
+  directory: pathlib.Path, card: dict[str, Any], variant: variants.Variant
+) -> Params:
+  path = directory / "params"
+  checkpointer = _orbax()
+  with _damage(path):
     tree = checkpointer.metadata(path).item_metadata.tree
+    shapes = abstract.digest(tree, variant, card.get("part"))
+    needed = sum(
+      math.prod(leaf.shape) * np.dtype(leaf.dtype).itemsize
+      for leaf in jax.tree.leaves(tree)
+    )
+  # Before anything is allocated: shapes, and the memory that they take.
+  if card.get("shapes") != shapes:
+    _check(tree, variant, card, directory)
+  held = sum(_file_sizes(directory).values())
+  if needed > _SMALL_BYTES + _MAX_COMPRESSION * held:
+    raise errors.UserError(
+      f"{path} is damaged: {needed:,} bytes of arrays in {held:,} of files"
+    )
+  with _damage(path):
     to_numpy = lambda _: ocp.RestoreArgs(restore_type=np.ndarray)
     return checkpointer.restore(
       path,
       args=ocp.args.PyTreeRestore(restore_args=jax.tree.map(to_numpy, tree)),
     )
+
+
+@contextlib.contextmanager
+def _damage(path: pathlib.Path) -> Iterator[None]:
+  # Orbax and the storage below it raise many kinds of errors for one cause.
+  try:
+    yield
   except Exception as error:
     reason = str(error).strip().partition("\n")[0][:120]
     raise errors.UserError(
@@ -234,15 +307,10 @@ def _check(params, variant, card, source) -> None:
   part = card.get("part")
   if part is None:
     expected = abstract.model(variant)
-  elif part in abstract.PATHS:
+  else:
     expected = abstract.part(part, variant)
     for name in reversed(abstract.PATHS[part]):
       expected = {name: expected}
-  else:
-    raise errors.UserError(
-      f"{source}: card names part {part!r}, expected one of "
-      f"{', '.join(abstract.PATHS)}"
-    )
   abstract.check(params, expected, source)
 
 

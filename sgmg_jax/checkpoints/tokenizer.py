@@ -6,18 +6,20 @@ a padding token will do.
 
 from __future__ import annotations
 
+import contextlib
 import json
 import logging
 import os
 import pathlib
 import urllib.error
 import urllib.request
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import numpy as np
 
 from sgmg_jax import errors
+from sgmg_jax.checkpoints import json_object
 
 Tokenizer = Any  # transformers.PreTrainedTokenizerFast or SavedTokenizer
 
@@ -73,6 +75,8 @@ class SavedTokenizer:
     import tokenizers
 
     _require_files(folder, {"tokenizer.json"})
+    if not (folder / "tokenizer_config.json").is_file():
+      raise errors.UserError(f"no tokenizer_config.json in {folder}")
     # In memory: the folder may be replaced by what is saved from it.
     self._files = {
       path.name: path.read_bytes()
@@ -88,7 +92,10 @@ class SavedTokenizer:
       if isinstance(pad_token, dict):
         pad_token = pad_token["content"]
       self.pad_token_id = self._backend.token_to_id(pad_token)
-    except Exception as error:
+    except BaseException as error:
+      if isinstance(error, KeyboardInterrupt | SystemExit | GeneratorExit):
+        raise
+      # A panic of the tokenizers library is no Exception.
       raise errors.UserError(
         f"the tokenizer in {folder} cannot be read: {_first_line(error)}"
       ) from error
@@ -183,51 +190,93 @@ def check_same(tokenizer: Tokenizer, other: Tokenizer, source: object) -> None:
 
 def check(tokenizer: Tokenizer, vocab_size: int, pad_token_id: int) -> None:
   """Raises a UserError unless the tokenizer fits a model's embeddings."""
-  if len(tokenizer) > vocab_size or tokenizer.pad_token_id != pad_token_id:
+  most = max(tokenizer.get_vocab().values(), default=-1)
+  if most >= vocab_size or tokenizer.pad_token_id != pad_token_id:
     raise errors.UserError(
-      f"the tokenizer ({len(tokenizer)} tokens, padding id "
-      f"{tokenizer.pad_token_id}) does not fit the model, expected at most "
-      f"{vocab_size} tokens and padding id {pad_token_id}"
+      f"the tokenizer (token ids up to {most}, padding id "
+      f"{tokenizer.pad_token_id}) does not fit the model, expected ids below "
+      f"{vocab_size} and padding id {pad_token_id}"
     )
 
 
 def _require_files(folder: pathlib.Path, *choices: set[str]) -> None:
-  """Raises a UserError unless one of the sets of files, and a config, exist."""
+  """Raises a UserError unless one of the sets of files exists."""
   have = {path.name for path in folder.iterdir()}
   if not any(files <= have for files in choices):
     raise errors.UserError(f"no tokenizer in {folder}: put {_FILES} there")
-  if not have & {"tokenizer_config.json", "config.json"}:
-    raise errors.UserError(
-      f"no tokenizer_config.json in {folder}: put it beside the tokenizer"
-    )
 
 
 def _from_folder(folder: pathlib.Path) -> Tokenizer:
   _require_files(folder, {"tokenizer.json"}, {"vocab.json", "merges.txt"})
   try:
-    return _pretrained(str(folder), local_files_only=True)
-  except Exception as error:
+    # roberta-base's own tokenizer_config.json names no class.
+    if _names_class(folder):
+      return _pretrained(str(folder), local_files_only=True)
+    return _roberta(folder)
+  except errors.UserError:
+    raise
+  except BaseException as error:
+    if isinstance(error, KeyboardInterrupt | SystemExit | GeneratorExit):
+      raise
+    # A panic of the tokenizers library is no Exception.
     raise errors.UserError(
       f"the tokenizer in {folder} cannot be read: {_first_line(error)}"
     ) from error
 
 
+def _names_class(folder: pathlib.Path) -> bool:
+  """Whether the files beside a tokenizer say of which class it is."""
+  for name, key in (
+    ("tokenizer_config.json", "tokenizer_class"),
+    ("config.json", "model_type"),
+  ):
+    path = folder / name
+    if path.is_file() and json_object.read(path).get(key):
+      return True
+  return False
+
+
+def _roberta(folder: pathlib.Path) -> Tokenizer:
+  with _quiet_transformers():
+    from transformers import RobertaTokenizerFast
+
+    tokenizer = RobertaTokenizerFast.from_pretrained(
+      str(folder), local_files_only=True, trust_remote_code=False
+    )
+  special = ["<s>", "<pad>", "</s>", "<unk>"]
+  if tokenizer.convert_tokens_to_ids(special) != [0, 1, 2, 3]:
+    raise errors.UserError(
+      f"the tokenizer in {folder} is not RoBERTa's: expected tokenizer_class "
+      "in tokenizer_config.json, or its config.json beside it"
+    )
+  return tokenizer
+
+
 def _pretrained(name: str, **kwargs) -> Tokenizer:
+  with _quiet_transformers():
+    from transformers import AutoTokenizer
+
+    # Never code of the folder or the hub.
+    tokenizer = AutoTokenizer.from_pretrained(
+      name, use_fast=True, trust_remote_code=False, **kwargs
+    )
+  if not tokenizer.is_fast or tokenizer.pad_token_id is None:
+    raise ValueError("expected a fast tokenizer with a padding token")
+  return tokenizer
+
+
+@contextlib.contextmanager
+def _quiet_transformers() -> Iterator[None]:
   # Without PyTorch, transformers warns at import that there will be no models;
   # there are none to come.
   os.environ.setdefault("TRANSFORMERS_NO_ADVISORY_WARNINGS", "1")
-  from transformers import AutoTokenizer
-
   logger = logging.getLogger("transformers")
   level = logger.level
   logger.setLevel(logging.ERROR)
   try:
-    tokenizer = AutoTokenizer.from_pretrained(name, use_fast=True, **kwargs)
+    yield
   finally:
     logger.setLevel(level)
-  if not tokenizer.is_fast or tokenizer.pad_token_id is None:
-    raise ValueError("expected a fast tokenizer with a padding token")
-  return tokenizer
 
 
 def _require_hub(name: str) -> None:
@@ -267,5 +316,5 @@ def _shortened(text: str) -> str:
   return text if len(text) <= 60 else f"{text[:57]}..."
 
 
-def _first_line(error: Exception) -> str:
+def _first_line(error: BaseException) -> str:
   return str(error).strip().partition("\n")[0][:200]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import os
 import pathlib
 
 from sgmg_jax import errors
@@ -24,6 +25,8 @@ examples:
   and back, for the released PyTorch code:
     sgmg convert checkpoints/tiny tiny.pth
     sgmg convert refshapes-mini mini.safetensors
+  half the size on disk; computed with as float32 all the same:
+    sgmg convert video_swin_t.pth checkpoints/tiny --dtype bfloat16
 
 Converted SgMg weights stay CC-BY-NC 4.0. Only writing .pth needs PyTorch (pip
 install "sgmg_jax[convert]"); it reads .safetensors too.
@@ -51,6 +54,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     help="what to write (default: by the suffix of OUT, else native)",
   )
   parser.add_argument(
+    "--dtype",
+    choices=("float32", "bfloat16", "float16"),
+    help="type to store parameters in (default: that of SOURCE); values too "
+    "large for it are an error",
+  )
+  parser.add_argument(
     "--tokenizer",
     metavar="NAME",
     help="folder or hub name (default: SOURCE for a RoBERTa folder, else "
@@ -71,11 +80,18 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
   # Imported late: `sgmg --help` must not wait for JAX.
-  from sgmg_jax.checkpoints import atomic, convert, names, native, torch_file
+  from sgmg_jax.checkpoints import (
+    atomic,
+    convert,
+    names,
+    native,
+    precision,
+    torch_file,
+  )
   from sgmg_jax.checkpoints import tokenizer as tokenizer_lib
 
   out = pathlib.Path(args.out)
-  if out.exists() and not args.overwrite:
+  if os.path.exists(out) and not args.overwrite:
     raise errors.UserError(f"{out} exists: give --overwrite to replace it")
   kind = args.to or {".pth": "pth", ".safetensors": "safetensors"}.get(
     out.suffix, "native"
@@ -87,17 +103,17 @@ def run(args: argparse.Namespace) -> int:
         f"{args.source} is a native checkpoint, which knows its kind, "
         "tokenizer and sizes: leave out --kind, --tokenizer and --size"
       )
-    if kind == "native":
+    if kind == "native" and not args.dtype:
       raise errors.UserError(
-        f"{args.source} is a native checkpoint already: give --to pth or "
-        "--to safetensors"
+        f"{args.source} is a native checkpoint already: give --to pth, "
+        "--to safetensors or --dtype"
       )
     checkpoint = native.load(args.source)
     params, card, notes = checkpoint.params, checkpoint.card, ()
     tokenizer = checkpoint.tokenizer
   else:
     source = pathlib.Path(args.source)
-    if not source.exists():
+    if not os.path.exists(source):
       raise errors.UserError(
         f"no such file, folder or bundled checkpoint: {source}"
       )
@@ -108,9 +124,12 @@ def run(args: argparse.Namespace) -> int:
     if kind == "native" and card.get("part") != "backbone":
       folder = source if source.is_dir() else "roberta-base"
       tokenizer = tokenizer_lib.load_tokenizer(args.tokenizer or folder)
+  if args.dtype:
+    params = precision.cast(params, args.dtype, args.source)
   if kind == "native":
     native.save(out, params, card, tokenizer, overwrite=args.overwrite)
   else:
+    precision.check(params, args.source)
     with atomic.output(out, overwrite=args.overwrite) as new:
       torch_file.write(new, names.to_torch(params), kind)
   _report(out, kind, params, card, notes)
@@ -121,7 +140,7 @@ def _is_native(source: str) -> bool:
   from sgmg_jax.checkpoints import native
 
   path = pathlib.Path(source)
-  if path.exists():
+  if os.path.exists(path):
     return (path / card_lib.FILE).is_file()
   return source in native.bundled()
 

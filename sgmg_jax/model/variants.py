@@ -58,6 +58,32 @@ class Variant:
     return self.text_positions - self.pad_token_id - 1
 
 
+# No model is larger in any size; bounds what a damaged card can ask for. Sizes
+# are at least 1, those of `_FROM_ZERO` 0.
+_MOST = {
+  "embed_dim": 1024,
+  "depths": 100,
+  "swin_heads": 256,
+  "drop_path": 1,
+  "width": 4096,
+  "num_heads": 256,
+  "ffn_dim": 65536,
+  "encoder_layers": 100,
+  "decoder_layers": 100,
+  "num_points": 64,
+  "num_queries": 10_000,
+  "dropout": 1,
+  "vocab_size": 4_000_000,
+  "text_width": 8192,
+  "text_layers": 100,
+  "text_heads": 256,
+  "text_ffn": 65536,
+  "text_positions": 65536,
+  "pad_token_id": 4_000_000,
+}
+_FROM_ZERO = {"drop_path", "dropout", "pad_token_id"}
+_STAGES = 4
+
 VARIANTS = {
   "video_swin_t": Variant(),
   "video_swin_s": Variant(depths=(2, 2, 18, 2)),
@@ -106,7 +132,7 @@ def get_variant(name: str, **overrides) -> Variant:
   """The named variant, with single sizes replaced.
 
   Raises:
-    UserError: unknown name or size, or a value of the wrong type.
+    UserError: unknown name or size, or a value of the wrong type or range.
   """
   if name not in VARIANTS:
     known = ", ".join(VARIANTS)
@@ -120,7 +146,7 @@ def replace(
   """`variant` with some sizes replaced; `where` they are from, for messages.
 
   Raises:
-    UserError: unknown size, or a value of the wrong type.
+    UserError: unknown size, or a value of the wrong type or range.
   """
   defaults = dataclasses.asdict(variant)
   for name, value in sizes.items():
@@ -133,7 +159,40 @@ def replace(
         f"{where}: size {name} is {value!r}, expected a value like "
         f"{defaults[name]!r}"
       )
-  return dataclasses.replace(variant, **sizes)
+    _check_range(name, value, where)
+  new = dataclasses.replace(variant, **sizes)
+  _check_heads(new, where)
+  return new
+
+
+def _check_heads(variant: Variant, where: object) -> None:
+  """Raises a UserError unless attention can split its channels into heads."""
+  pairs = [
+    ("width", variant.width, "num_heads", variant.num_heads),
+    ("text_width", variant.text_width, "text_heads", variant.text_heads),
+  ]
+  for stage, heads in enumerate(variant.swin_heads):
+    channels = variant.embed_dim << stage
+    pairs.append((f"embed_dim * {1 << stage}", channels, "swin_heads", heads))
+  for name, channels, heads_name, heads in pairs:
+    if channels % heads:
+      raise UserError(
+        f"{where}: size {name} is {channels}, expected a multiple of "
+        f"{heads_name}, {heads}"
+      )
+
+
+def _check_range(name: str, value: Any, where: object) -> None:
+  least, most = int(name not in _FROM_ZERO), _MOST[name]
+  each = value if isinstance(value, list | tuple) else [value]
+  if each is value and len(each) != _STAGES:
+    raise UserError(
+      f"{where}: size {name} has {len(each)} numbers, expected {_STAGES}"
+    )
+  if not all(least <= x <= most for x in each):
+    raise UserError(
+      f"{where}: size {name} is {value!r}, expected {least} to {most}"
+    )
 
 
 def _is_like(value: Any, default: Any) -> bool:

@@ -7,12 +7,9 @@ import sys
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-import jax
-import numpy as np
-
 from sgmg_jax import types
 from sgmg_jax.checkpoints import card as card_lib
-from sgmg_jax.checkpoints import native
+from sgmg_jax.checkpoints import native, precision
 from sgmg_jax.model import variants
 
 MAX_CURVE_POINTS = 200
@@ -64,6 +61,10 @@ def export(
       has them.
     config: of the run, JSON.
     metrics: lines of the run's `metrics.jsonl`.
+
+  Raises:
+    UserError: `dtype` is none of `precision.DTYPES`, or a parameter is NaN,
+      infinite or too large for it.
   """
   scores = [m for m in metrics if "val/j_and_f" in m]
   card = card_lib.make(
@@ -82,5 +83,5 @@ def export(
       "val": thin(metrics, ("val/j_and_f", "val/swapped")),
     },
   )
-  arrays = jax.tree.map(lambda x: np.asarray(x).astype(dtype), params)
+  arrays = precision.cast(params, dtype, name)
   native.save(directory, arrays, card, tokenizer, overwrite=True)

@@ -326,7 +326,7 @@ class TestRoberta:
       convert.read(tmp_path, name="x")
     roberta.save_pretrained(tmp_path)
     (tmp_path / "config.json").write_text("{")
-    with pytest.raises(errors.UserError, match="config.json cannot be read"):
+    with pytest.raises(errors.UserError, match="config.json is damaged"):
       convert.read(tmp_path, name="x")
 
 

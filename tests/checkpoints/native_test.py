@@ -8,6 +8,7 @@ import sys
 import jax
 import ml_dtypes
 import numpy as np
+import orbax.checkpoint as ocp
 import pytest
 
 from sgmg_jax import errors
@@ -209,9 +210,38 @@ def largest(directory):
     (lambda d: largest(d).unlink(), "missing or incomplete params/"),
     (lambda d: cut(largest(d)), "missing or incomplete params/"),
     (lambda d: (d / "params" / "_METADATA").unlink(), "params/_METADATA"),
-    (lambda d: overwrite_with_zeros(d / "params" / "_METADATA"), "is damaged"),
-    (lambda d: shutil.rmtree(d / "tokenizer"), "lacks its tokenizer"),
-    (lambda d: cut(d / "tokenizer" / "tokenizer.json"), "cannot be read"),
+    (
+      lambda d: overwrite_with_zeros(d / "params" / "_METADATA"),
+      "is damaged: params/_METADATA is changed$",
+    ),
+    (
+      lambda d: shutil.rmtree(d / "tokenizer"),
+      "damaged: tokenizer/tokenizer.json is missing",
+    ),
+    (
+      lambda d: cut(d / "tokenizer" / "tokenizer.json"),
+      "is damaged: tokenizer/tokenizer.json is changed$",
+    ),
+    (
+      lambda d: (d / "params" / "more").touch(),
+      "is damaged: params/more is not part of it$",
+    ),
+    (
+      lambda d: edit_card(d, lambda c: c.pop("name")),
+      "card.json is damaged: field name is missing or no str",
+    ),
+    (
+      lambda d: edit_card(d, lambda c: c.update(part=["x"])),
+      r"card names part \['x'\], expected one of backbone, video",
+    ),
+    (
+      lambda d: (d / "card.json").write_text("[" * 10**5),
+      "card.json is damaged",
+    ),
+    (
+      lambda d: edit_card(d, lambda c: c.update(sha256=1)),
+      "card field sha256 is no object",
+    ),
   ],
 )
 def test_damaged_directory_is_one_line(directory, damage, expected):
@@ -219,6 +249,100 @@ def test_damaged_directory_is_one_line(directory, damage, expected):
   with pytest.raises(errors.UserError, match=expected) as error:
     native.load(directory)
   assert "\n" not in str(error.value)
+
+
+@pytest.mark.parametrize("seed", range(12))
+def test_a_flipped_bit_names_its_file(directory, seed):
+  rng = np.random.default_rng(seed)
+  files = [
+    p for n in ("params", "tokenizer") for p in (directory / n).rglob("*")
+  ]
+  files = sorted(p for p in files if p.is_file() and p.stat().st_size)
+  path = files[rng.integers(len(files))] if seed % 2 else largest(directory)
+  flip(path, rng)
+  name = path.relative_to(directory).as_posix()
+  with pytest.raises(errors.UserError) as error:
+    native.load(directory)
+  assert str(error.value) == f"{directory} is damaged: {name} is changed"
+
+
+def flip(path, rng):
+  data = bytearray(path.read_bytes())
+  data[rng.integers(len(data))] ^= 1 << rng.integers(8)
+  path.write_bytes(data)
+
+
+def test_hidden_files_and_files_beside_are_no_harm(directory, params):
+  (directory / "params" / ".DS_Store").touch()
+  (directory / "README.md").touch()
+  same(native.load(directory).params, params)
+
+
+def test_cards_of_older_checkpoints_have_no_digests(directory, params):
+  edit_card(directory, lambda c: c.pop("sha256"))
+  same(native.load(directory).params, params)
+  shutil.rmtree(directory / "tokenizer")
+  with pytest.raises(errors.UserError, match="lacks its tokenizer"):
+    native.load(directory)
+
+
+def test_the_bundled_checkpoint_has_digests_of_all_its_files():
+  for name in native.bundled():
+    folder = native.PRETRAINED / name
+    files = {
+      path.relative_to(folder).as_posix()
+      for path in folder.rglob("*")
+      if path.is_file()
+    }
+    listed = card.read(folder)["sha256"]
+    assert set(listed) == files - {"card.json"}
+
+
+@pytest.mark.parametrize(
+  "size,value,expected",
+  [
+    ("text_layers", 10**7, "text_layers is 10000000, expected 1 to 100"),
+    ("vocab_size", 10**12, "vocab_size is 1000000000000, expected 1 to"),
+    ("width", 0, "width is 0, expected 1 to 4096"),
+    ("num_heads", -1, "num_heads is -1"),
+    ("depths", [1, 1, 10**6, 1], r"depths is \[1, 1, 1000000, 1\]"),
+    ("depths", [1, 1], "depths has 2 numbers, expected 4"),
+    ("dropout", float("nan"), "dropout is nan, expected 0 to 1"),
+    ("pad_token_id", 10**9, "pad_token_id is 1000000000"),
+    ("width", 70, "width is 70, expected a multiple of num_heads, 8"),
+    ("text_width", 50, "text_width is 50, expected a multiple of text_heads"),
+    ("embed_dim", 25, r"embed_dim \* 1 is 25, expected .* swin_heads, 2"),
+  ],
+)
+def test_absurd_sizes_are_one_line(directory, size, value, expected):
+  edit_card(directory, lambda c: c["variant"].update({size: value}))
+  edit_card(directory, lambda c: c.pop("shapes"))
+  with pytest.raises(errors.UserError, match=expected) as error:
+    native.load(directory)
+  assert "\n" not in str(error.value)
+
+
+def test_arrays_far_larger_than_their_files_are_not_allocated(
+  directory, monkeypatch
+):
+  monkeypatch.setattr(native, "_SMALL_BYTES", 0)
+  monkeypatch.setattr(native, "_MAX_COMPRESSION", 0.1)
+  monkeypatch.setattr(ocp.Checkpointer, "restore", None)
+  with pytest.raises(errors.UserError, match="8,.* bytes of arrays in"):
+    native.load(directory)
+
+
+def test_parameters_that_no_model_can_have_are_not_saved(
+  tmp_path, params, tokenizer
+):
+  params["transformer"]["level_embed"][0, :3] = [np.nan, np.inf, -np.inf]
+  params["query_embed"]["embedding"] = np.zeros((5, 64), np.int8)
+  with pytest.raises(errors.UserError) as error:
+    native.save(tmp_path / "x", params, mu_card(), tokenizer)
+  message = str(error.value)
+  assert "transformer/level_embed has 3 of 256" in message
+  assert "query_embed/embedding is int8" in message
+  assert not list(tmp_path.iterdir())
 
 
 def test_unknown_name_lists_the_bundled_ones(tmp_path, directory, monkeypatch):

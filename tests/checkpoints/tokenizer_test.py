@@ -141,9 +141,85 @@ def test_folder_of_roberta_files(byte_level_folder):
   assert text == "a red ball"
 
 
-def test_folder_says_which_files_are_missing(byte_level_folder):
-  with pytest.raises(errors.UserError, match="no tokenizer_config.json"):
+# roberta-base of the hub.
+HUB = {"model_max_length": 512}
+HUB_MODEL = {
+  "architectures": ["RobertaForMaskedLM"],
+  "bos_token_id": 0,
+  "eos_token_id": 2,
+  "max_position_embeddings": 514,
+  "model_type": "roberta",
+  "pad_token_id": 1,
+  "type_vocab_size": 1,
+  "vocab_size": 50265,
+}
+
+
+@pytest.mark.parametrize("files", ["vocab.json merges.txt", "tokenizer.json"])
+@pytest.mark.parametrize("config", [HUB, {}, None])
+@pytest.mark.parametrize("model_config", [True, False])
+def test_files_of_the_hub(byte_level_folder, files, config, model_config):
+  import transformers
+
+  reference = transformers.RobertaTokenizerFast.from_pretrained(
+    byte_level_folder
+  )
+  reference.backend_tokenizer.save(str(byte_level_folder / "tokenizer.json"))
+  for path in list(byte_level_folder.iterdir()):
+    if path.name not in files.split():
+      path.unlink()
+  if config is not None:
+    path = byte_level_folder / "tokenizer_config.json"
+    path.write_text(json.dumps(config))
+  if model_config:
+    (byte_level_folder / "config.json").write_text(json.dumps(HUB_MODEL))
+  tokenizer = tokenizer_lib.load_tokenizer(byte_level_folder)
+  for sentence in ("a red ball", " The  RED dog, 2nd!", "a <mask> b\u00e4r"):
+    ids = tokenizer(sentence)["input_ids"]
+    assert ids == reference(sentence)["input_ids"]
+    assert (ids[0], ids[-1], tokenizer.pad_token_id) == (0, 2, 1)
+  # What conversion writes into the checkpoint gives the same.
+  tokenizer.save_pretrained(byte_level_folder / "saved")
+  saved = tokenizer_lib.SavedTokenizer(byte_level_folder / "saved")
+  assert (
+    saved("a red ball")["input_ids"] == tokenizer("a red ball")["input_ids"]
+  )
+  assert saved.pad_token_id == 1
+
+
+def test_another_tokenizer_must_name_its_class(tokenizer, tmp_path):
+  tokenizer.save_pretrained(tmp_path)
+  config = tmp_path / "tokenizer_config.json"
+  assert len(tokenizer_lib.load_tokenizer(tmp_path)) == 9
+  content = json.loads((tmp_path / "tokenizer.json").read_text())
+  vocab = content["model"]["vocab"]
+  vocab["<s>"], vocab["a"] = vocab["a"], vocab["<s>"]
+  content["added_tokens"] = []
+  (tmp_path / "tokenizer.json").write_text(json.dumps(content))
+  config.write_text(json.dumps(HUB))
+  with pytest.raises(errors.UserError, match="not RoBERTa's: expected tokeni"):
+    tokenizer_lib.load_tokenizer(tmp_path)
+
+
+def test_code_beside_a_tokenizer_is_not_run(byte_level_folder):
+  """Also where the folder asks for it, and whatever the environment says."""
+  (byte_level_folder / "evil.py").write_text(
+    f"open({str(byte_level_folder / 'mark')!r}, 'w')\nclass Evil: pass\n"
+  )
+  config = {
+    "tokenizer_class": "Evil",
+    "auto_map": {"AutoTokenizer": ["evil.Evil", "evil.Evil"]},
+  }
+  path = byte_level_folder / "tokenizer_config.json"
+  path.write_text(json.dumps(config))
+  try:
     tokenizer_lib.load_tokenizer(byte_level_folder)
+  except errors.UserError as error:
+    assert "\n" not in str(error)
+  assert not (byte_level_folder / "mark").exists()
+
+
+def test_folder_says_which_files_are_missing(byte_level_folder):
   (byte_level_folder / "merges.txt").unlink()
   with pytest.raises(errors.UserError, match="vocab.json and merges.txt"):
     tokenizer_lib.load_tokenizer(byte_level_folder)
@@ -201,3 +277,7 @@ def test_check_against_the_model(tokenizer):
   for vocab_size, pad in ((8, 1), (9, 0)):
     with pytest.raises(errors.UserError, match="does not fit"):
       tokenizer_lib.check(tokenizer, vocab_size, pad)
+  # Nine tokens, one of which no embedding has.
+  tokenizer.get_vocab = lambda: {"a": 0, "b": 10**6}
+  with pytest.raises(errors.UserError, match="ids up to 1000000"):
+    tokenizer_lib.check(tokenizer, 9, 1)

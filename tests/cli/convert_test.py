@@ -102,6 +102,50 @@ def test_back_again_is_the_same_checkpoint(checkpoint, vocabulary, tmp_path):
   assert (a["query_embed"]["embedding"] == b["query_embed"]["embedding"]).all()
 
 
+@pytest.mark.parametrize("dtype", ["bfloat16", "float16"])
+def test_half_the_size(checkpoint, tmp_path, dtype):
+  run(checkpoint, tmp_path / "half", "--dtype", dtype)
+  half, whole = native.load(tmp_path / "half"), native.load(checkpoint)
+  a, b = (x.params["query_embed"]["embedding"] for x in (half, whole))
+  assert a.dtype == dtype and (a == b.astype(dtype)).all()
+  assert half.card["source"] == whole.card["source"]
+
+
+def edited(released, path, key, value):
+  content = torch.load(released, weights_only=False)
+  content["model"][key] = content["model"][key].clone()
+  content["model"][key].view(-1)[:2] = value
+  torch.save(content, path)
+
+
+@pytest.mark.parametrize("out", ["x", "x.safetensors"])
+@pytest.mark.parametrize("value", [float("nan"), float("-inf")])
+def test_weights_that_are_no_numbers_are_listed(
+  released, vocabulary, tmp_path, value, out
+):
+  edited(released, tmp_path / "bad.pth", "controller.layers.0.weight", value)
+  with pytest.raises(
+    errors.UserError, match=r"bad.pth .*: controller.layers.0.weight has 2 of"
+  ):
+    run(tmp_path / "bad.pth", tmp_path / out, "--tokenizer", vocabulary)
+  assert [p.name for p in tmp_path.iterdir()] == ["bad.pth"]
+
+
+def test_weights_that_half_precision_cannot_hold(
+  released, vocabulary, tmp_path
+):
+  edited(released, tmp_path / "big.pth", "transformer.level_embed", 1e5)
+  convert_to = lambda dtype: run(
+    *(tmp_path / "big.pth", tmp_path / dtype, "--tokenizer", vocabulary),
+    *("--dtype", dtype),
+  )
+  with pytest.raises(errors.UserError, match="transformer/level_embed .up to"):
+    convert_to("float16")
+  convert_to("bfloat16")
+  with pytest.raises(SystemExit):  # argparse's own line
+    convert_to("int8")
+
+
 def test_says_what_was_done(released, vocabulary, tmp_path, capsys):
   run(released, tmp_path / "out", "--tokenizer", vocabulary)
   printed = capsys.readouterr().out

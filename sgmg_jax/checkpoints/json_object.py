@@ -1,0 +1,36 @@
+"""JSON files that hold one object, from wherever they come."""
+
+from __future__ import annotations
+
+import json
+import pathlib
+from typing import Any
+
+from sgmg_jax import errors
+
+# Ten times the largest tokenizer.
+_MAX_BYTES = 2**28
+
+
+def read(path: pathlib.Path) -> dict[str, Any]:
+  """The object of a JSON file.
+
+  Raises:
+    UserError: not readable, too large, no JSON, or no object.
+  """
+  try:
+    with open(path, "rb") as file:
+      data = file.read(_MAX_BYTES + 1)
+    if len(data) > _MAX_BYTES:
+      raise ValueError(f"over {_MAX_BYTES:,} bytes")
+    content = json.loads(data)
+  except OSError as error:
+    raise errors.UserError(
+      f"{path} cannot be read: {error.strerror or error}"
+    ) from error
+  # RecursionError: brackets in brackets by the thousand.
+  except (ValueError, RecursionError) as error:
+    raise errors.UserError(f"{path} is damaged: {error}") from error
+  if not isinstance(content, dict):
+    raise errors.UserError(f"{path} is damaged: it holds no JSON object")
+  return content
