@@ -70,8 +70,18 @@ class DecodedFrame(NamedTuple):
   number: int
 
   def to_rgb(self) -> np.ndarray:
-    """uint8[H, W, 3], upright."""
-    frame = self.picture.to_ndarray(format="rgb24")
+    """uint8[H, W, 3], upright.
+
+    Raises:
+      UserError: damage left a pixel format that has no conversion.
+    """
+    try:
+      frame = self.picture.to_ndarray(format="rgb24")
+    except (av.FFmpegError, OSError, ValueError) as error:
+      raise errors.UserError(
+        f"frame {self.number}: its pixels ({self.picture.format.name}) cannot "
+        f"be converted to RGB: {error}"
+      ) from error
     if self.orientation.transposed:
       frame = frame.transpose(1, 0, 2)
     if self.orientation.flip_rows:
@@ -262,7 +272,15 @@ def _checked_aspect(path, aspect: fractions.Fraction | None) -> float:
 
 
 def _orientation(path, picture: av.VideoFrame) -> Orientation:
-  side_data = picture.side_data.get("DISPLAYMATRIX")
+  try:
+    side_data = picture.side_data.get("DISPLAYMATRIX")
+  except ValueError as error:  # a kind that PyAV does not know, such as EXIF
+    if picture.rotation:
+      raise errors.UserError(
+        f"video {path}: metadata that cannot be read here turn it (re-encode "
+        "it upright)"
+      ) from error
+    side_data = None
   if side_data is None:
     return Orientation(False, False, False)
   # It sends (x, y) to (a x + c y, b x + d y), up to a shift.
