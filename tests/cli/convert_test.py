@@ -164,7 +164,14 @@ def test_existing_output_is_kept_unless_told(released, vocabulary, tmp_path):
   out.write_text("precious")
   with pytest.raises(errors.UserError, match="--overwrite"):
     run(released, out, "--tokenizer", vocabulary)
+  # No file becomes a folder, whatever it holds.
+  with pytest.raises(errors.UserError, match="is a file, expected a folder"):
+    run(released, out, "--tokenizer", vocabulary, "--overwrite")
   assert out.read_text() == "precious"
+  out.unlink()
+  run(released, out, "--tokenizer", vocabulary)
+  with pytest.raises(errors.UserError, match="--overwrite"):
+    run(released, out, "--tokenizer", vocabulary)
   run(released, out, "--tokenizer", vocabulary, "--overwrite")
   native.load(out)
 
