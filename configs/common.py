@@ -99,6 +99,11 @@ def paper(*, name, sets, num_frames, batch_size, buckets, model):
   config.data.buckets = buckets
   # Of the readers, by data set.
   config.data.options = ConfigDict()
+  # Probability that a training clip runs backwards, its sentence unchanged:
+  # only for sentences that do not speak of motion or order.
+  config.data.reverse = ConfigDict(
+    dict(refer_ytvos=0.0, refer_davis=0.0, mevis=0.0, own=0.0)
+  )
   # Whether images become clips.
   config.data.pseudo_video = False
   # Errors of the released pipeline, off unless it is to be reproduced.

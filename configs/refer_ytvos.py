@@ -50,6 +50,8 @@ def get_config(arg=None):
     buckets=common.VIDEO_BUCKETS,
     model=arg["model"] or ("mu" if arg["runlocal"] else "video_swin_t"),
   )
+  # As released; "turns left" is shown turning right.
+  config.data.reverse.refer_ytvos = 0.3
   config.data.pseudo_video = arg["mix"].startswith("joint")
   config.total_epochs = 9 if arg["scratch"] else 6
   # Pre-trained scores are about single images.

@@ -14,6 +14,8 @@ from sgmg_jax.input_pipeline.sources import built, registry
 
 # Data sets that take another's recipe.
 _RECIPES = {"own": "refer_ytvos"}
+# What positions without the setting `reverse` were saved with.
+_OLD_REVERSE = {"refer_ytvos": 0.3, "mevis": 0.3, "own": 0.3}
 
 
 def _empty():
@@ -41,6 +43,8 @@ class Config:
     buckets: (height, width) that batches are padded to, multiples of 32;
       each is one compiled program.
     options: of the readers, by data set.
+    reverse: probability that a training clip runs backwards, by data set; 0
+      where not named.
     pseudo_video: whether images become clips, in training.
     quirks: official errors to reproduce, see `recipes.Quirks`.
     sizes: of the resizing op, see `recipes.get`.
@@ -62,6 +66,7 @@ class Config:
   num_frames: int
   buckets: tuple[tuple[int, int], ...]
   options: Mapping[str, Mapping[str, Any]] = _empty()
+  reverse: Mapping[str, float] = _empty()
   pseudo_video: bool = False
   quirks: Mapping[str, bool] = _empty()
   sizes: Mapping[str, Any] = _empty()
@@ -80,6 +85,16 @@ class Config:
       raise UserError(
         f"data.on_error: expected error or skip, got {self.on_error!r}"
       )
+    for name, probability in self.reverse.items():
+      if name not in recipes.REVERSIBLE:
+        raise UserError(
+          f"data.reverse: {name} has no clips to reverse, expected some of "
+          f"{', '.join(recipes.REVERSIBLE)}"
+        )
+      if not 0 <= probability <= 1:
+        raise UserError(
+          f"data.reverse.{name} = {probability}: expected a probability"
+        )
     for name in ("batch_size", "num_frames", "num_threads", "prefetch"):
       if getattr(self, name) < 1:
         raise UserError(f"data.{name}: expected at least 1")
@@ -110,6 +125,7 @@ def open_loader(config: Config, share: Share) -> loader_lib.Loader:
       "train" if share.train else "eval",
       num_frames=config.num_frames,
       quirks=recipes.Quirks(**config.quirks),
+      reverse=config.reverse.get(name, 0.0) if share.train else 0.0,
       pseudo_video=(
         config.pseudo_video and share.train and name in recipes.IMAGES
       ),
@@ -148,11 +164,15 @@ def make_plan(
   if not config.no_target:
     # Positions saved before there was this setting lack it.
     names.append("no_target")
+  settings = {name: getattr(config, name) for name in names}
+  reverse = {name: config.reverse.get(name, 0.0) for name, _, _ in config.sets}
+  if reverse != {name: _OLD_REVERSE.get(name, 0.0) for name in reverse}:
+    settings["reverse"] = reverse
   return make(
     loader.mixture,
     buckets=config.buckets,
     batch_size=config.batch_size,
     seed=share.seed,
     skip_errors=config.on_error == "skip",
-    settings={name: getattr(config, name) for name in names},
+    settings=settings,
   )

@@ -30,6 +30,8 @@ from sgmg_jax.input_pipeline.ops import (
 IMAGES: Final = ("refcoco", "refcoco+", "refcocog")
 VIDEOS: Final = ("refer_ytvos", "refer_davis", "mevis")
 ACTORS: Final = ("a2d", "jhmdb")
+# Whose training clips may run backwards; own data has the first one's recipe.
+REVERSIBLE: Final = (*VIDEOS, "own")
 NAMES: Final = (*VIDEOS, *ACTORS, *IMAGES, "refshapes")
 
 _SHORTS = (288, 320, 352, 392, 416, 448, 480, 512)
@@ -111,6 +113,7 @@ def get(
   *,
   num_frames: int = 5,
   quirks: Quirks | None = None,
+  reverse: float = 0.0,
   pseudo_video: bool = False,
   normalise_eval_captions: bool = False,
   sizes: Mapping[str, Any] | None = None,
@@ -122,6 +125,9 @@ def get(
     phase: "train" or "eval".
     num_frames: T. Whole videos have their own.
     quirks: to reproduce in training.
+    reverse: probability that a training clip of `VIDEOS` runs backwards with
+      its sentence unchanged (0.3 in the official training on
+      Ref-YouTube-VOS): wrong where sentences speak of motion.
     pseudo_video: makes clips of images, in training.
     normalise_eval_captions: lower-cases sentences also where the official
       evaluation takes them as they are (`VIDEOS`).
@@ -148,7 +154,7 @@ def get(
   if pseudo_video:
     return _pseudo_video(num_frames, quirks, sizes)
   if name in VIDEOS:
-    return _videos(name, num_frames, quirks, sizes)
+    return _videos(name, num_frames, quirks, reverse, sizes)
   if name == "a2d":
     return _a2d(num_frames, quirks, sizes)
   if name in IMAGES:
@@ -175,11 +181,9 @@ def _evaluation(name, num_frames, normalise_captions, sizes):
   return Recipe(sampler, tuple(ops), resample=False)
 
 
-def _videos(name, num_frames, quirks, sizes):
-  # Ref-DAVIS17 never runs backwards.
-  davis = name == "refer_davis"
+def _videos(name, num_frames, quirks, reverse, sizes):
   sampler = clip_sampler.SpreadClips(
-    num_frames, reverse=0.0 if davis else 0.3, lone_anchor=not davis
+    num_frames, reverse=reverse, lone_anchor=name != "refer_davis"
   )
   ops = (
     captions.NormaliseCaption(),

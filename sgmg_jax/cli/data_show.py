@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import pathlib
 
+from sgmg_jax import errors
 from sgmg_jax.cli import arguments
 from sgmg_jax.input_pipeline.sources import registry
 
@@ -58,6 +59,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
       help=f"{what} (default: {default})",
     )
   parser.add_argument(
+    "--reverse",
+    type=float,
+    default=0.0,
+    metavar="P",
+    help="probability that a training clip runs backwards, as "
+    "config.data.reverse (default: 0)",
+  )
+  parser.add_argument(
     "--overwrite", action="store_true", help="replace the picture"
   )
 
@@ -69,10 +78,13 @@ def run(args: argparse.Namespace) -> int:
 
   atomic.check_file(args.out)
   arguments.check_positive(args, "clips", "frames")
+  if not 0 <= args.reverse <= 1:
+    raise errors.UserError(f"--reverse {args.reverse}: expected 0 to 1")
   recipe = recipes.get(
     "refer_ytvos" if args.name == "own" else args.name,
     args.phase,
     num_frames=args.frames,
+    reverse=args.reverse,
   )
   source = registry.open_source(args.name, args.path, args.split)
   data_set = loader.DataSet(source, recipe)

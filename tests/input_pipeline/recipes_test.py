@@ -135,8 +135,8 @@ def test_samplers():
     return recipes.get(name, phase, **kwargs).sampler
 
   spread = clip_sampler.SpreadClips
-  assert sampler("refer_ytvos") == spread(5, reverse=0.3, lone_anchor=True)
-  assert sampler("mevis", num_frames=8) == spread(
+  assert sampler("refer_ytvos") == spread(5, lone_anchor=True)
+  assert sampler("mevis", num_frames=8, reverse=0.3) == spread(
     8, reverse=0.3, lone_anchor=True
   )
   assert sampler("refer_davis") == spread(5)

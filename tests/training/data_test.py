@@ -5,6 +5,7 @@ import pathlib
 import jax
 import numpy as np
 import pytest
+from ml_collections import ConfigDict
 
 from sgmg_jax.cli import train
 from sgmg_jax.errors import UserError
@@ -100,3 +101,54 @@ def test_long_sentences_are_truncated_warned_of_once_and_counted(root, caplog):
   said = [r.message for r in caplog.records if "tokens" in r.message]
   assert len(said) == 1 and "the model takes 2" in said[0]
   assert [source.truncations.take() for _ in range(2)] == [4, 0]
+
+
+@pytest.mark.parametrize(
+  "spec, backwards",
+  [
+    ("refer_ytvos", {"refer_ytvos train": 0.3}),
+    (
+      "refer_ytvos:mix=ytvos_joint_davis",
+      {"refer_davis train": 0.0, "refer_ytvos train": 0.3},
+    ),
+    ("a2d", {"a2d train": 0.0}),
+  ],
+)
+def test_only_ytvos_runs_backwards(root, spec, backwards):
+  source = data.open_data(
+    train.load_config(spec, [f"--config.data.root={root}"])
+  )
+  assert backwards == {
+    f"{d.source.name} {d.source.split}": d.recipe.sampler.reverse
+    for d in source._pipe._loader.data_sets
+  }
+  # Positions that were saved before there was the setting go on.
+  assert "reverse" not in source.position["plan"]
+
+
+def test_own_data_run_forwards_in_any_config(miniatures, tmp_path):
+  miniatures.make_own(tmp_path)
+  overrides = [
+    f"--config.data.root={tmp_path}",
+    "--config.data.sets=(('own','own',1),)",
+  ]
+  for reverse, expected in ((), 0.0), (("--config.data.reverse.own=0.5",), 0.5):
+    config = train.load_config("refer_ytvos", [*overrides, *reverse])
+    source = data.open_data(config)
+    (data_set,) = source._pipe._loader.data_sets
+    assert data_set.recipe.sampler.reverse == expected
+    assert source.position["plan"]["reverse"] == {"own": expected}
+
+
+@pytest.mark.parametrize(
+  "value, message",
+  [
+    ({"own": 1.5}, "data.reverse.own = 1.5: expected a probability"),
+    ({"a2d": 0.1}, "a2d has no clips to reverse, .*refer_ytvos.*own"),
+  ],
+)
+def test_bad_reverse_is_named(root, value, message):
+  config = _config("refer_ytvos.py:runlocal", root)
+  config.data.reverse = ConfigDict(value)
+  with pytest.raises(UserError, match=message):
+    data.open_data(config)
