@@ -140,6 +140,14 @@ def get_variant(name: str, **overrides) -> Variant:
   return replace(VARIANTS[name], overrides, "model")
 
 
+def describe(variant: Variant) -> dict[str, Any]:
+  """Arguments of `get_variant` that give it: a name, and what differs."""
+  known = [name for name, other in VARIANTS.items() if other == variant]
+  name = known[0] if known else "video_swin_t"
+  sizes, other = map(dataclasses.asdict, (variant, VARIANTS[name]))
+  return {"name": name} | {k: v for k, v in sizes.items() if v != other[k]}
+
+
 def replace(
   variant: Variant, sizes: Mapping[str, Any], where: object
 ) -> Variant:
@@ -166,9 +174,10 @@ def replace(
 
 
 def _check_heads(variant: Variant, where: object) -> None:
-  """Raises a UserError unless attention can split its channels into heads."""
+  """Raises a UserError unless channels can be split into heads and groups."""
   pairs = [
     ("width", variant.width, "num_heads", variant.num_heads),
+    ("width", variant.width, "the groups of its norm", 32),
     ("text_width", variant.text_width, "text_heads", variant.text_heads),
   ]
   for stage, heads in enumerate(variant.swin_heads):

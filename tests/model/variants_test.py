@@ -1,0 +1,44 @@
+"""Sizes of models: named, replaced, described, refused."""
+
+import dataclasses
+import math
+
+import pytest
+
+from sgmg_jax.errors import UserError
+from sgmg_jax.model import variants
+
+
+@pytest.mark.parametrize("name", variants.VARIANTS)
+def test_named_ones_are_models_and_describe_themselves(name):
+  variant = variants.get_variant(name)
+  assert variants.get_variant(**variants.describe(variant)) == variant
+  other = dataclasses.replace(variant, ffn_dim=100, depths=(1, 1, 1, 1))
+  assert variants.get_variant(**variants.describe(other)) == other
+
+
+def test_longest_sentence():
+  assert variants.get_variant("video_swin_t").max_tokens == 512
+  assert variants.get_variant("mini").max_tokens == 38
+
+
+@pytest.mark.parametrize(
+  "sizes, message",
+  [
+    (dict(wings=2), "model: unknown size 'wings'; known: embed_dim, .*width"),
+    (dict(width=64.0), "size width is 64.0, expected a value like 64"),
+    (dict(width=True), "size width is True, expected a value like 64"),
+    (dict(depths=("a",) * 4), r"size depths is \('a', .*expected a value like"),
+    (dict(depths=(1, 2)), "size depths has 2 numbers, expected 4"),
+    (dict(width=-64), "size width is -64, expected 1 to"),
+    (dict(num_heads=0), "size num_heads is 0, expected 1 to"),
+    (dict(dropout=math.nan), "size dropout is nan, expected 0 to"),
+    (dict(num_heads=3), "width is 64, expected a multiple of num_heads, 3"),
+    (dict(width=80), "width is 80, expected a multiple of the groups .* 32"),
+    (dict(swin_heads=(4, 7, 8, 8)), "2 is 64, .* multiple of swin_heads, 7"),
+    (dict(text_heads=5), "text_width is 96, .* multiple of text_heads, 5"),
+  ],
+)
+def test_no_model_of_such_sizes(sizes, message):
+  with pytest.raises(UserError, match=message):
+    variants.get_variant("mini", **sizes)
