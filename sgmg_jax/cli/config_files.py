@@ -100,6 +100,7 @@ def _run(path: pathlib.Path, spec: str, arg: str | None) -> ConfigDict:
 def _neighbours(folder: pathlib.Path) -> Iterator[None]:
   """Lets a config import the files beside it, and forgets them afterwards:
   another folder may have files of the same names."""
+  elsewhere = sys.modules.pop(_SHARED, None)
   before = set(sys.modules)
   sys.path.insert(0, str(folder))
   try:
@@ -110,6 +111,8 @@ def _neighbours(folder: pathlib.Path) -> Iterator[None]:
       file = getattr(sys.modules[name], "__file__", None)
       if file and pathlib.Path(file).parent == folder:
         del sys.modules[name]
+    if elsewhere:
+      sys.modules[_SHARED] = elsewhere
 
 
 def _reason(error: Exception, path: pathlib.Path) -> str:

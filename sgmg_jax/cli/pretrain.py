@@ -12,16 +12,15 @@ HELP = "train a part of a model, to start the training of the model from"
 EPILOG = """\
 examples:
   from scratch (also what continues it after a stop):
-    sgmg pretrain --config=configs/refshapes_video.py \\
-        --workdir=runs/video
+    sgmg pretrain --config=refshapes_video --workdir=runs/video
   the text encoder, in minutes:
-    sgmg pretrain --config=configs/refshapes_text.py --workdir=runs/text
+    sgmg pretrain --config=refshapes_text --workdir=runs/text
   then train a model that starts from both:
-    sgmg train --config=configs/refshapes.py:stage=1 --workdir=runs/stage1 \\
+    sgmg train --config=refshapes:stage=1 --workdir=runs/stage1 \\
         --config.init_from=runs/video/model,runs/text/model \\
         --config.tokenizer.source=runs/text/tokenizer
   smoke test:
-    sgmg pretrain --config=configs/refshapes_video.py:runlocal \\
+    sgmg pretrain --config=refshapes_video:runlocal \\
         --workdir=/tmp/video
 
 WORKDIR then holds metrics.jsonl, TensorBoard events, checkpoints/ and model/,

@@ -15,11 +15,14 @@ HELP = "train a model, or go on with a training that was interrupted"
 EPILOG = """\
 examples:
   from scratch (also what continues it after a stop):
-    sgmg train --config=configs/refshapes.py --workdir=runs/refshapes
+    sgmg train --config=refshapes --workdir=runs/refshapes
   smoke test:
-    sgmg train --config=configs/refshapes.py:runlocal --workdir=/tmp/refshapes
+    sgmg train --config=refshapes:runlocal --workdir=/tmp/refshapes
+  your own data, from a checkpoint:
+    sgmg train --config=finetune_own --workdir=runs/mine \\
+        --config.init_from=refshapes-mini --config.data.root=my_data
   with other values:
-    sgmg train --config=configs/refshapes.py --workdir=runs/long \\
+    sgmg train --config=refshapes --workdir=runs/long \\
         --config.total_steps=20000 --config.schedule.drop_steps="(15000,)"
 
 WORKDIR then holds metrics.jsonl, TensorBoard events, checkpoints/ and model/,
