@@ -1,6 +1,8 @@
 r"""SgMg on A2D-Sentences, from the RefCOCO weights (ICCV 2023, table 3).
 
-  sgmg train --config=configs/a2d.py --workdir=runs/a2d \
+From the weights that `refcoco_pretrain` leaves:
+
+  sgmg train --config=a2d --workdir=runs/a2d \
       --config.data.root=/data --config.init_from=runs/refcoco/model
 
 Below data.root lies a2d_sentences/ as downloaded, or built by
@@ -10,7 +12,7 @@ Below data.root lies a2d_sentences/ as downloaded, or built by
 of the model that one. 4 clips a step (the paper: two on each of two GPUs),
 6 epochs, text encoder frozen. Smoke test on a miniature of the data:
 
-  sgmg train --config=configs/a2d.py:runlocal --workdir=/tmp/a2d \
+  sgmg train --config=a2d:runlocal --workdir=/tmp/a2d \
       --config.data.root=MINIATURE
 """
 
@@ -28,6 +30,7 @@ def get_config(arg=None):
     model=arg["model"] or ("mu" if arg["runlocal"] else "video_swin_t"),
   )
   config.total_epochs = 6
+  config.init_required = common.WHOLE
   # Pre-trained scores are about other categories.
   config.reinitialise = ("class_embed_.*",)
   config.optimizer.groups = common.groups(text=None)

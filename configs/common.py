@@ -28,6 +28,12 @@ IMAGE_BUCKETS = (
 )
 
 
+# Names of what the paper never trains from nothing (Kinetics, RoBERTa), and of
+# everything.
+ENCODERS = ("backbone_0/.*", "text_encoder/.*")
+WHOLE = (".*",)
+
+
 def parse_arg(arg, **defaults):
   """Settings from the text behind the colon of `--config=name:text`.
 
@@ -138,7 +144,7 @@ def paper(*, name, sets, num_frames, batch_size, buckets, model):
   config.checkpoint_every = 2000
   config.keep_checkpoints = 2
 
-  # Model. Sizes may be overridden here: config.model.width = 64.
+  # Model. Single sizes may be overridden: --config.model.width=64.
   config.model = ConfigDict(dict(name=model))
   # Of computation; "bfloat16" is faster and smaller on TPUs and GPUs.
   config.dtype = "float32"
@@ -147,7 +153,12 @@ def paper(*, name, sets, num_frames, batch_size, buckets, model):
   config.remat = False
   # Native checkpoints, whole or part, to start from: "a,b", the later wins.
   config.init_from = ""
+  # Names of parameters, as regular expressions: those that init_from must
+  # give, and those that are drawn anew all the same.
+  config.init_required = ENCODERS
   config.reinitialise = ()
+  # Whether groups may freeze parameters that no checkpoint gave.
+  config.freeze_random = False
   # The released code leaves the dropout of a frozen text encoder on.
   config.frozen_text_dropout = False
 
@@ -193,12 +204,25 @@ def groups(text):
   return (("backbone_0/.*", 0.5), ("text_encoder/.*", text), (".*", 1.0))
 
 
-def shrink(config):
-  """A smoke test of a stage on miniature data, on a CPU."""
+def shorten(config):
+  """A few steps of any size, at an even learning rate: a smoke test that is
+  made longer by `total_steps` alone."""
   config.total_steps = 3
   config.total_epochs = 0
   config.data.num_frames = min(2, config.data.num_frames)
   config.data.num_threads = 2
+  config.log_every = 1
+  config.checkpoint_every = 2
+  config.schedule.drop_epochs = ()
+  config.schedule.drop_steps = ()
+  config.eval.every = 3
+
+
+def shrink(config):
+  """A smoke test of a stage on miniature data, on a CPU, from nothing."""
+  shorten(config)
+  config.init_required = ()
+  config.freeze_random = True
   config.data.buckets = ((160, 224), (224, 160))
   config.data.sizes = ConfigDict(
     dict(
@@ -215,11 +239,6 @@ def shrink(config):
   config.tokenizer.max_tokens = 32
   # Every byte has a token, more than the smallest model has.
   config.model.vocab_size = 320
-  config.log_every = 1
-  config.checkpoint_every = 2
-  config.schedule.drop_epochs = ()
-  config.schedule.drop_steps = (2,)
-  config.eval.every = 3
   for task in ("video", "annotated_frames", "images"):
     config.export.preprocess[task] = dict(short_side=144, long_side=320)
   config.export.preprocess.window = 8

@@ -1,7 +1,12 @@
 r"""SgMg on RefCOCO, RefCOCO+ and RefCOCOg together: the paper's pre-training.
 
-  sgmg train --config=configs/refcoco_pretrain.py --workdir=runs/refcoco \
-      --config.data.root=/data
+From Video Swin (Kinetics) and RoBERTa, which are on their authors' pages and
+on the Hugging Face hub:
+
+  sgmg convert swin_tiny_patch244_window877_kinetics400_1k.pth init/swin
+  sgmg convert roberta-base/ init/roberta
+  sgmg train --config=refcoco_pretrain --workdir=runs/refcoco \
+      --config.data.root=/data --config.init_from=init/swin,init/roberta
 
 Below data.root lies coco/ with train2014/, refcoco/, refcoco+/ and refcocog/
 as downloaded, or the sets built by `sgmg data build`.
@@ -10,7 +15,7 @@ Single images, 4 a step (the paper: two on each of two GPUs), 12 epochs of
 321,327 sentences (964,000 steps), text encoder trained. Smoke test on a
 miniature of the data:
 
-  sgmg train --config=configs/refcoco_pretrain.py:runlocal \
+  sgmg train --config=refcoco_pretrain:runlocal \
       --workdir=/tmp/refcoco --config.data.root=MINIATURE
 """
 

@@ -1,14 +1,17 @@
 r"""SgMg on Ref-YouTube-VOS: the paper's main training (ICCV 2023, table 1).
 
-From the pre-trained weights of `refcoco_pretrain.py`, 6 epochs:
+From the weights that `refcoco_pretrain` leaves, 6 epochs:
 
-  sgmg train --config=configs/refer_ytvos.py --workdir=runs/refer_ytvos \
+  sgmg train --config=refer_ytvos --workdir=runs/refer_ytvos \
       --config.data.root=/data --config.init_from=runs/refcoco/model
 
-From an ImageNet or Kinetics backbone alone, 9 epochs:
+From Video Swin (Kinetics) and RoBERTa, which are on their authors' pages and
+on the Hugging Face hub, 9 epochs:
 
-  sgmg train --config=configs/refer_ytvos.py:scratch --workdir=runs/scratch \
-      --config.data.root=/data
+  sgmg convert swin_tiny_patch244_window877_kinetics400_1k.pth init/swin
+  sgmg convert roberta-base/ init/roberta
+  sgmg train --config=refer_ytvos:scratch --workdir=runs/scratch \
+      --config.data.root=/data --config.init_from=init/swin,init/roberta
 
 Below data.root lies refer_youtube_vos/ as downloaded, or built by
 `sgmg data build`. Other mixtures, by name:
@@ -18,9 +21,11 @@ Below data.root lies refer_youtube_vos/ as downloaded, or built by
   mix=ytvos_joint_davis   and Ref-DAVIS17, five times over
 
 5-frame clips, 2 of them a step (the paper: one on each of two GPUs), text
-encoder frozen. Smoke test on a miniature of the data:
+encoder frozen. Of the clips of Ref-YouTube-VOS 30 % run backwards, as in the
+released training; --config.data.reverse.refer_ytvos=0 leaves time alone.
+Smoke test on a miniature of the data:
 
-  sgmg train --config=configs/refer_ytvos.py:runlocal --workdir=/tmp/ytvos \
+  sgmg train --config=refer_ytvos:runlocal --workdir=/tmp/ytvos \
       --config.data.root=MINIATURE
 """
 
@@ -53,6 +58,7 @@ def get_config(arg=None):
   # As released; "turns left" is shown turning right.
   config.data.reverse.refer_ytvos = 0.3
   config.data.pseudo_video = arg["mix"].startswith("joint")
+  config.init_required = common.ENCODERS if arg["scratch"] else common.WHOLE
   config.total_epochs = 9 if arg["scratch"] else 6
   # Pre-trained scores are about single images.
   config.reinitialise = () if arg["scratch"] else ("class_embed_.*",)

@@ -3,10 +3,10 @@ r"""SgMg `mini` on RefShapes, from scratch, on a CPU, in three stages.
 After what encodes video and text (`configs/refshapes_video.py` and
 `configs/refshapes_text.py`; launch/refshapes_mini.sh runs it all):
 
-  sgmg train --config=configs/refshapes.py:stage=1 --workdir=runs/stage1 \
+  sgmg train --config=refshapes:stage=1 --workdir=runs/stage1 \
       --config.init_from=runs/video/model,runs/text/model \
       --config.tokenizer.source=runs/text/tokenizer
-  sgmg train --config=configs/refshapes.py:stage=2 --workdir=runs/stage2 \
+  sgmg train --config=refshapes:stage=2 --workdir=runs/stage2 \
       --config.init_from=runs/stage1/model \
       --config.tokenizer.source=runs/text/tokenizer
 
@@ -32,7 +32,7 @@ On several cores, one device each is a third faster:
 
 Smoke test, under two minutes on two cores:
 
-  sgmg train --config=configs/refshapes.py:runlocal --workdir=/tmp/refshapes
+  sgmg train --config=refshapes:runlocal --workdir=/tmp/refshapes
 
 Single values are set by flags such as --config.optimizer.weight_decay=1e-4
 or --config.schedule.drop_steps="(4000,5000)".
@@ -112,18 +112,21 @@ def get_config(arg=None):
   config.checkpoint_every = 500
   config.keep_checkpoints = 2
 
-  # Model. Sizes may be overridden here: config.model.width = 64.
+  # Model. Single sizes may be overridden: --config.model.width=64.
   config.model = ConfigDict(dict(name=arg["model"]))
   # Of computation; "bfloat16" is faster and smaller on TPUs and GPUs.
   config.dtype = "float32"
   # Whether blocks are computed again in the backward pass: less memory, more
   # time.
   config.remat = False
-  # A native checkpoint, whole or part, to start from.
+  # Native checkpoints, whole or part, to start from: "a,b", the later wins.
   config.init_from = ""
-  # Names of parameters that keep their random values all the same; the paper
-  # does so with ("class_embed_.*",) when fine-tuning.
+  # Names of parameters, as regular expressions: those that init_from must
+  # give, and those that are drawn anew all the same.
+  config.init_required = ()
   config.reinitialise = ()
+  # Whether groups may freeze parameters that no checkpoint gave.
+  config.freeze_random = False
   # The released code leaves the dropout of a frozen text encoder on.
   config.frozen_text_dropout = False
 
@@ -171,7 +174,8 @@ def get_config(arg=None):
     config.log_every = 2
     config.checkpoint_every = 2
     config.schedule.warmup_steps = 2
-    config.schedule.drop_steps = (3,)
+    config.schedule.drop_steps = ()
+    config.freeze_random = True
     config.eval.every = 4
     config.eval.num_clips = 1
     config.eval.num_frames = 2

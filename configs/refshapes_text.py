@@ -1,7 +1,7 @@
 r"""The text encoder of SgMg `mini`, pre-trained on RefShapes, on a CPU.
 
-  sgmg pretrain --config=configs/refshapes_text.py --workdir=runs/text
-  sgmg train --config=configs/refshapes.py:stage=1 --workdir=runs/stage1 \
+  sgmg pretrain --config=refshapes_text --workdir=runs/text
+  sgmg train --config=refshapes:stage=1 --workdir=runs/stage1 \
       --config.init_from=runs/video/model,runs/text/model \
       --config.tokenizer.source=runs/text/tokenizer
 
@@ -17,7 +17,7 @@ accuracies logged are those on sentences about unseen scenes.
 
 Smoke test, under a minute:
 
-  sgmg pretrain --config=configs/refshapes_text.py:runlocal --workdir=/tmp/text
+  sgmg pretrain --config=refshapes_text:runlocal --workdir=/tmp/text
 """
 
 import common

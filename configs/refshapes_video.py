@@ -1,7 +1,7 @@
 r"""The video side of SgMg `mini`, pre-trained on RefShapes, on a CPU.
 
-  sgmg pretrain --config=configs/refshapes_video.py --workdir=runs/video
-  sgmg train --config=configs/refshapes.py:stage=1 --workdir=runs/stage1 \
+  sgmg pretrain --config=refshapes_video --workdir=runs/video
+  sgmg train --config=refshapes:stage=1 --workdir=runs/stage1 \
       --config.init_from=runs/video/model
 
 The paper's backbone has seen Kinetics, this one nothing: here every cell of
@@ -31,7 +31,7 @@ know after 200 steps of 8 clips of 3 frames who moves.
 
 Smoke test, under two minutes on two cores:
 
-  sgmg pretrain --config=configs/refshapes_video.py:runlocal \
+  sgmg pretrain --config=refshapes_video:runlocal \
       --workdir=/tmp/video
 """
 

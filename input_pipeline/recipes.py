@@ -15,7 +15,7 @@ from typing import Any, Final
 import numpy as np
 
 from sgmg_jax.errors import UserError
-from sgmg_jax.input_pipeline import clip_sampler, seeds
+from sgmg_jax.input_pipeline import batch, clip_sampler, seeds
 from sgmg_jax.input_pipeline.ops import (
   base,
   boxes,
@@ -34,6 +34,8 @@ ACTORS: Final = ("a2d", "jhmdb")
 REVERSIBLE: Final = (*VIDEOS, "own")
 NAMES: Final = (*VIDEOS, *ACTORS, *IMAGES, "refshapes")
 
+# Padded sides are no shorter: the model has fewer levels for smaller ones.
+_MIN_SIDE = 144
 _SHORTS = (288, 320, 352, 392, 416, 448, 480, 512)
 _VIDEO_SIZES = resize_crop.RandomResizeCrop(_SHORTS, 640)
 _IMAGE_SIZES = resize_crop.RandomResizeCrop(
@@ -162,6 +164,38 @@ def get(
   if name == "refshapes":
     return _refshapes()
   raise UserError(f"{name} is for evaluation only, expected phase 'eval'")
+
+
+def clip_sizes(
+  short_side: int,
+) -> tuple[dict[str, Any], tuple[base.Size, ...]]:
+  """Sizes of training clips for a model meant for another size.
+
+  Args:
+    short_side: of the frames in use, pixels; the official one is 360.
+
+  Returns:
+    `sizes` of `get` for videos, the official ones in proportion; and padded
+    (height, width), multiples of 32, one of which holds any such clip.
+  """
+  scaled = lambda n: max(1, round(n * short_side / 360))
+  op = _VIDEO_SIZES
+  sizes = {
+    "shorts": tuple(map(scaled, op.shorts)),
+    "longest": scaled(op.longest),
+    "crop_shorts": tuple(map(scaled, op.crop_shorts)),
+    "min_side": scaled(op.min_side),
+    "max_side": scaled(op.max_side),
+  }
+  shorts = sizes["shorts"]
+  # Rounding may leave the long side a pixel above the limit.
+  width = max(sizes["longest"] + 1, _MIN_SIDE)
+  padded = [
+    batch.padded_size(max(height, _MIN_SIDE), width)
+    for height in (shorts[len(shorts) // 2], shorts[-1])
+  ]
+  upright = [(w, h) for h, w in padded]
+  return sizes, tuple(dict.fromkeys([*padded, *upright]))
 
 
 def _evaluation(name, num_frames, normalise_captions, sizes):

@@ -46,7 +46,7 @@ def test_docstring_gives_the_command(name):
   text = (CONFIGS / name).read_text()
   pretrains = "pretrain" in train.load_config(str(CONFIGS / name))
   command = "pretrain" if pretrains else "train"
-  assert f"sgmg {command} --config=configs/{name}" in text
+  assert f"sgmg {command} --config={name.removesuffix('.py')}" in text
 
 
 def test_argument_is_typed(common):

@@ -150,7 +150,7 @@ def start_from(
   """
   checkpoint = _load(name_or_path)
   if tokenizer is not None and checkpoint.tokenizer is not None:
-    folder = _locate(name_or_path) / "tokenizer"
+    folder = locate(name_or_path) / "tokenizer"
     tokenizer_lib.check_same(tokenizer, checkpoint.tokenizer, folder)
   # A part is whole modules; what else there is does not concern it.
   names = checkpoint.params if checkpoint.card.get("part") else params
@@ -160,7 +160,7 @@ def start_from(
 
 
 def _load(name_or_path: str | os.PathLike) -> Checkpoint:
-  directory = _locate(name_or_path)
+  directory = locate(name_or_path)
   card = card_lib.read(directory)
   variant = card_lib.variant_of(card, directory)
   _check_sizes(directory, card)
@@ -181,7 +181,17 @@ def _load(name_or_path: str | os.PathLike) -> Checkpoint:
   return Checkpoint(params, variant, card, tokenizer)
 
 
-def _locate(name_or_path: str | os.PathLike) -> pathlib.Path:
+def read_card(name_or_path: str | os.PathLike) -> dict[str, Any]:
+  """The card of a bundled name or a directory, whole model or part."""
+  return card_lib.read(locate(name_or_path))
+
+
+def locate(name_or_path: str | os.PathLike) -> pathlib.Path:
+  """The folder of a bundled name or a directory.
+
+  Raises:
+    UserError: there is none.
+  """
   path = pathlib.Path(name_or_path).expanduser()
   if path.is_dir():
     return path.absolute()

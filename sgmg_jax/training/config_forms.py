@@ -53,6 +53,7 @@ FORMS = {
   ),
   "schedule.drop_steps": _STEPS,
   "schedule.drop_epochs": Form("an epoch", (_NUMBER,), "(3,5)"),
+  "init_required": _PATTERNS,
   "reinitialise": _PATTERNS,
   "phases": Form(
     "(frames, batch size, steps, learning rate)",

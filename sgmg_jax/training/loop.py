@@ -12,9 +12,7 @@ import logging
 import math
 import os
 import pathlib
-import re
 import time
-from collections.abc import Sequence
 from typing import Any
 
 import jax
@@ -24,8 +22,6 @@ import optax
 from clu import parameter_overview
 from ml_collections import ConfigDict
 
-from sgmg_jax import types
-from sgmg_jax.checkpoints import native
 from sgmg_jax.errors import UserError
 from sgmg_jax.model import sgmg, variants
 from sgmg_jax.training import (
@@ -36,6 +32,7 @@ from sgmg_jax.training import (
   data_parallel,
   evaluate,
   export,
+  initial,
   interrupt,
   optimizer,
   parameter_summary,
@@ -48,40 +45,6 @@ from sgmg_jax.training import step as step_lib
 from sgmg_jax.training import workdir as workdir_lib
 
 _logger = logging.getLogger(__name__)
-
-_WORD_EMBEDDINGS = (
-  "text_encoder/text_backbone/embeddings/word_embeddings/embedding"
-)
-
-
-def _init_params(
-  model: sgmg.SgMg,
-  seed: int,
-  init_from: str,
-  reinitialise: Sequence[str],
-  tokenizer: Any,
-) -> types.Params:
-  """Random parameters, replaced by those of the checkpoints of `init_from`,
-  comma-separated and in turn, except where a regular expression of
-  `reinitialise` matches the name. Words must have the numbers that those of
-  the checkpoints had, unless their embeddings are drawn anew."""
-  params = jax.jit(functools.partial(sgmg.init_params, model))(
-    jax.random.key(seed)
-  )
-  if not init_from:
-    return params
-  drawn = lambda name: any(re.fullmatch(p, name) for p in reinitialise)
-  if drawn(_WORD_EMBEDDINGS):
-    tokenizer = None
-  loaded = params
-  for source in init_from.split(","):
-    loaded = native.start_from(loaded, source.strip(), tokenizer=tokenizer)
-
-  def choose(path, fresh, given):
-    keep = drawn("/".join(key.key for key in path))
-    return fresh if keep else jnp.asarray(given, fresh.dtype)
-
-  return jax.tree_util.tree_map_with_path(choose, params, loaded)
 
 
 def _get_dtype(config: ConfigDict) -> Any:
@@ -144,6 +107,7 @@ def train(
     FloatingPointError: a loss, or what is trained, became infinite or NaN.
     interrupt.Interrupted: `stop` was requested; the text says what is saved.
   """
+  config = initial.resolve(config)
   with workdir_lib.use(workdir) as folder:
     return _train(config, folder, stop or interrupt.Stop())
 
@@ -173,8 +137,13 @@ def _train(
   )
 
   # State: a checkpoint of this run if there is one, else a fresh start.
-  params = _init_params(
-    model, config.seed, config.init_from, config.reinitialise, tokenizer
+  params, given = initial.init_params(
+    model,
+    seed=config.seed,
+    init_from=config.init_from,
+    required=config.init_required,
+    reinitialise=config.reinitialise,
+    tokenizer=tokenizer,
   )
   if source.has_cells:
     key = jax.random.fold_in(jax.random.key(config.seed), 1)
@@ -193,6 +162,8 @@ def _train(
     name=config.optimizer.name,
   )
   trainable = optimizer.trainable_mask(params, groups)
+  if not config.freeze_random:
+    initial.check_frozen(trainable, given)
   _logger.info(
     "parameters (each in parameters.txt):\n%s",
     parameter_summary.summarise(params, trainable),

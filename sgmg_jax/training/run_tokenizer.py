@@ -6,7 +6,8 @@ import logging
 import pathlib
 from typing import Any
 
-from sgmg_jax.checkpoints import atomic
+from sgmg_jax.checkpoints import atomic, native
+from sgmg_jax.checkpoints import card as card_lib
 from sgmg_jax.checkpoints import tokenizer as tokenizer_lib
 from sgmg_jax.input_pipeline.refshapes import vocabulary
 from sgmg_jax.model import variants
@@ -48,7 +49,8 @@ def get_tokenizer(
   Args:
     folder: where it is kept; as it is if it exists.
     variant: its vocabulary's size and padding id are the tokenizer's.
-    source: a folder or a hub name; empty: learn one.
+    source: a tokenizer's or a checkpoint's folder, a bundled checkpoint, or a
+      hub name; empty: learn one.
     vocab_clips: RefShapes clips whose sentences it is learned from.
 
   Raises:
@@ -57,7 +59,7 @@ def get_tokenizer(
   if not folder.exists():
     with atomic.output(folder) as new:
       if source:
-        tokenizer_lib.load_tokenizer(source).save_pretrained(new)
+        tokenizer_lib.load_tokenizer(_find(source)).save_pretrained(new)
       else:
         vocabulary.save_tokenizer(
           vocabulary.train_tokenizer(
@@ -68,3 +70,11 @@ def get_tokenizer(
   tokenizer = tokenizer_lib.load_tokenizer(folder)
   tokenizer_lib.check(tokenizer, variant.vocab_size, variant.pad_token_id)
   return tokenizer
+
+
+def _find(source: str) -> str | pathlib.Path:
+  """A checkpoint's tokenizer lies inside it."""
+  folder = pathlib.Path(source).expanduser()
+  if (folder / card_lib.FILE).is_file() or source in native.bundled():
+    return native.locate(source) / "tokenizer"
+  return source

@@ -13,7 +13,7 @@ from sgmg_jax.checkpoints import native, tokenizer
 from sgmg_jax.cli import train
 from sgmg_jax.errors import UserError
 from sgmg_jax.model import sgmg, variants
-from sgmg_jax.training import interrupt, loop, metrics
+from sgmg_jax.training import initial, interrupt, loop, metrics
 
 pytestmark = pytest.mark.slow
 
@@ -66,6 +66,7 @@ def _config(**changes):
       vocab_size=768,
     )
   )
+  config.schedule.drop_steps = (3,)
   config.update(changes)
   return config
 
@@ -185,13 +186,15 @@ def test_words_must_have_the_numbers_they_were_trained_with(straight, tmp_path):
   with pytest.raises(UserError, match="expected .*model/tokenizer, .* token '"):
     loop.train(config, tmp_path / "other")
   # None that the embeddings are of are kept.
-  params = loop._init_params(
+  params, names = initial.init_params(
     sgmg.SgMg(variants.get_variant(**config.model)),
     seed=0,
     init_from=config.init_from,
+    required=(".*",),
     reinitialise=("text_encoder/.*",),
     tokenizer=tokenizer.load_tokenizer(tmp_path / "other/tokenizer"),
   )
+  assert not any(name.startswith("text_encoder/") for name in names)
   given = native.load(straight[0] / "model").params
   for name, same in (("text_encoder", False), ("text_proj", True)):
     pair = (jax.tree.leaves(tree[name]) for tree in (params, given))

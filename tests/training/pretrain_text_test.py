@@ -16,8 +16,8 @@ from sgmg_jax.errors import UserError
 from sgmg_jax.input_pipeline.refshapes import meaning_labels, predicates
 from sgmg_jax.model import sgmg, variants
 from sgmg_jax.training import (
+  initial,
   interrupt,
-  loop,
   metrics,
   pretrain,
   pretrain_loop,
@@ -160,7 +160,18 @@ def test_starts_a_training_together_with_another_part(
   _save_sevens(tmp_path / "sevens", zeros.variant)
   both = f"{tmp_path / 'sevens'}, {straight / 'model'}"
   tokenizer = tokenizer_lib.load_tokenizer(straight / "tokenizer")
-  params = loop._init_params(zeros, 0, both, (), tokenizer)
+  params, given = initial.init_params(
+    zeros,
+    seed=0,
+    init_from=both,
+    required=("backbone_0/.*", "text_encoder/.*"),
+    reinitialise=(),
+    tokenizer=tokenizer,
+  )
+  assert {name.split("/")[0] for name in given} == {
+    "backbone_0",
+    "text_encoder",
+  }
   changed = [
     name
     for name, part in params.items()
@@ -173,7 +184,14 @@ def test_starts_a_training_together_with_another_part(
 def test_names_the_checkpoint_that_is_missing(straight, zeros, tmp_path):
   sources = f"{straight / 'model'},{tmp_path / 'nothing'}"
   with pytest.raises(UserError, match="no checkpoint .*nothing"):
-    loop._init_params(zeros, 0, sources, (), None)
+    initial.init_params(
+      zeros,
+      seed=0,
+      init_from=sources,
+      required=(),
+      reinitialise=(),
+      tokenizer=None,
+    )
 
 
 def test_exports_the_tokenizer_it_was_trained_with(straight):
