@@ -28,7 +28,9 @@ _CLOSING = """\
   check     {sgmg} data doctor {folder} --counts off
   see       {sgmg} data show own {folder} --out sheet.png
   store     {sgmg} data build own --manual_dir {folder} --data_dir data
-storing needs TensorFlow: pip install tensorflow"""
+  train     {sgmg} train --config=finetune_own --workdir=runs/mine \\
+            --config.init_from=refshapes-mini --config.data.root={folder}
+storing and training need TensorFlow: pip install tensorflow"""
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
