@@ -19,8 +19,8 @@ from flax import traverse_util
 from ml_collections import ConfigDict
 
 from sgmg_jax import types
+from sgmg_jax.checkpoints import abstract, native
 from sgmg_jax.checkpoints import card as card_lib
-from sgmg_jax.checkpoints import native
 from sgmg_jax.errors import UserError
 from sgmg_jax.input_pipeline import recipes
 from sgmg_jax.model import sgmg, variants
@@ -123,17 +123,17 @@ def init_params(
     UserError: see `native.start_from`; a checkpoint lacks what is required; or
       a pattern that selects no parameter.
   """
-  params = _draw(model, seed)
-  fresh = traverse_util.flatten_dict(params, sep="/")
-  drawn = _select(fresh, reinitialise, "reinitialise")
+  shapes = abstract.model(model.variant)
+  names = _flat(shapes)
+  drawn = _select(names, reinitialise, "reinitialise")
   if _WORD_EMBEDDINGS in drawn:
     tokenizer = None
-  loaded = params
+  loaded = shapes
   for source in filter(None, map(str.strip, init_from.split(","))):
     loaded = native.start_from(loaded, source, tokenizer=tokenizer)
-  flat = traverse_util.flatten_dict(loaded, sep="/")
-  given = {k for k in fresh if flat[k] is not fresh[k]} - drawn
-  missing = _select(fresh, required, "init_required") - given - drawn
+  values = _flat(loaded)
+  given = {k for k in names if values[k] is not names[k]} - drawn
+  missing = _select(names, required, "init_required") - given - drawn
   if missing:
     raise UserError(
       f"init_from = {init_from}: lacks {_some(missing)}, expected checkpoints "
@@ -141,15 +141,17 @@ def init_params(
     )
   if init_from:
     _logger.info(
-      "%d of %d parameters are those of %s", len(given), len(fresh), init_from
+      "%d of %d parameters are those of %s", len(given), len(names), init_from
     )
   if init_from and drawn:
     _logger.info("drawn anew, as reinitialise says: %s", _some(drawn))
-  values = {
-    k: jnp.asarray(flat[k], x.dtype) if k in given else x
-    for k, x in fresh.items()
+  # Drawing compiles, which takes longer than reading a checkpoint.
+  random = {} if given == names.keys() else _flat(_draw(model, seed))
+  params = {
+    k: jnp.asarray(values[k], names[k].dtype) if k in given else random[k]
+    for k in names
   }
-  return Initial(traverse_util.unflatten_dict(values, sep="/"), given)
+  return Initial(traverse_util.unflatten_dict(params, sep="/"), given)
 
 
 def check_frozen(trainable: types.Params, given: Set[str]) -> None:
@@ -159,14 +161,18 @@ def check_frozen(trainable: types.Params, given: Set[str]) -> None:
     trainable: tree of bool, see `optimizer.trainable_mask`.
     given: names of the parameters that a checkpoint gave.
   """
-  flat = traverse_util.flatten_dict(trainable, sep="/")
-  random = {name for name, trained in flat.items() if not trained} - given
+  trained = _flat(trainable)
+  random = {name for name in trained if not trained[name]} - given
   if random:
     raise UserError(
       f"optimizer.groups: {_some(random)} would be frozen at random values, "
       "expected a checkpoint of init_from that holds them (freeze_random=True "
       "allows it, in a smoke test)"
     )
+
+
+def _flat(tree: types.Params) -> dict[str, Any]:
+  return traverse_util.flatten_dict(tree, sep="/")
 
 
 def _draw(model: sgmg.SgMg, seed: int) -> types.Params:
