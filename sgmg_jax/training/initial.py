@@ -88,10 +88,10 @@ def resolve(config: ConfigDict) -> ConfigDict:
   tokenizer.max_tokens = min(tokenizer.max_tokens, variant.max_tokens)
   if export.licence == FROM_CHECKPOINT:
     export.licence = card.get("licence", "unknown")
+  rules = card_lib.preprocess_of(card, source)
   if not export.preprocess:
-    export.preprocess = ConfigDict(card["preprocess"])
-  rule = card["preprocess"]
-  sizes, buckets = recipes.clip_sizes(rule.get("video", rule)["short_side"])
+    export.preprocess = ConfigDict(rules)
+  sizes, buckets = recipes.clip_sizes(rules["video"]["short_side"])
   config.data.sizes = config.data.sizes or ConfigDict(sizes)
   config.data.buckets = config.data.buckets or buckets
   config.lock()

@@ -146,7 +146,7 @@ def test_sizes_and_all_else_come_from_the_checkpoint():
   )
   assert resolved.tokenizer.source == "refshapes-mini"
   assert resolved.tokenizer.max_tokens == variant.max_tokens == 38
-  assert resolved.export.preprocess.to_dict() == held["preprocess"]
+  assert resolved.export.preprocess.to_dict() == card.preprocess_of(held, "")
   assert resolved.export.licence == held["licence"] == "Apache-2.0"
   # 160 / 360 of the paper's sizes.
   assert resolved.data.sizes.shorts == (128, 142, 156, 174, 185, 199, 213, 228)
