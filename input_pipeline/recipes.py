@@ -187,15 +187,12 @@ def clip_sizes(
     "min_side": scaled(op.min_side),
     "max_side": scaled(op.max_side),
   }
-  shorts = sizes["shorts"]
-  # Rounding may leave the long side a pixel above the limit.
-  width = max(sizes["longest"] + 1, _MIN_SIDE)
-  padded = [
-    batch.padded_size(max(height, _MIN_SIDE), width)
-    for height in (shorts[len(shorts) // 2], shorts[-1])
-  ]
-  upright = [(w, h) for h, w in padded]
-  return sizes, tuple(dict.fromkeys([*padded, *upright]))
+  # Rounding may leave the long side a pixel above the limit. One size lying and
+  # one upright: a finer choice would save less than it takes to compile.
+  lying = batch.padded_size(
+    max(sizes["shorts"][-1], _MIN_SIDE), max(sizes["longest"] + 1, _MIN_SIDE)
+  )
+  return sizes, tuple(dict.fromkeys([lying, lying[::-1]]))
 
 
 def _evaluation(name, num_frames, normalise_captions, sizes):

@@ -249,3 +249,22 @@ def test_an_object_never_seen_is_never_valid():
 def test_errors(args, kwargs, message):
   with pytest.raises(errors.UserError, match=message):
     recipes.get(*args, **kwargs)
+
+
+@pytest.mark.parametrize("short_side", [64, 160, 360, 500])
+def test_clips_of_any_model_fit_their_padded_sizes(short_side):
+  sizes, buckets = recipes.clip_sizes(short_side)
+  recipe = recipes.get("refer_ytvos", "train", sizes=sizes)
+  used = set()
+  for seed in range(300):
+    size = [(720, 1280), (1280, 720), (300, 300), (200, 1500)][seed % 4]
+    made = recipe.output_size(size, (seed,))
+    fitting = [b for b in buckets if made[0] <= b[0] and made[1] <= b[1]]
+    assert fitting, made
+    used.add(fitting[0])
+  assert used == set(buckets)
+  official = recipes.get("refer_ytvos", "train").ops[2]
+  scaled = recipe.ops[2]
+  for name in ("shorts", "crop_shorts"):
+    ratios = np.divide(getattr(scaled, name), getattr(official, name))
+    np.testing.assert_allclose(ratios, short_side / 360, rtol=0.02)
