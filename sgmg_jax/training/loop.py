@@ -22,6 +22,7 @@ import optax
 from clu import parameter_overview
 from ml_collections import ConfigDict
 
+from sgmg_jax.checkpoints import precision
 from sgmg_jax.errors import UserError
 from sgmg_jax.model import sgmg, variants
 from sgmg_jax.training import (
@@ -124,6 +125,8 @@ def _train(
       f"tokenizer.max_tokens = {config.tokenizer.max_tokens}: the model takes "
       f"at most {variant.max_tokens}"
     )
+  # Or the export, after the last step, would be the first to refuse it.
+  precision.check_dtype(config.export.dtype, "export.dtype")
   model = sgmg.SgMg(variant, dtype=_get_dtype(config), remat=config.remat)
   source = data.open_data(config)
   checkpointer = checkpoint.Checkpointer(folder, keep=config.keep_checkpoints)

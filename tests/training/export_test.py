@@ -6,8 +6,9 @@ import pytest
 
 from sgmg_jax import errors
 from sgmg_jax.checkpoints import abstract, native
+from sgmg_jax.cli import train
 from sgmg_jax.model import variants
-from sgmg_jax.training import export
+from sgmg_jax.training import export, loop
 
 
 def test_curve_keeps_names_and_rounds():
@@ -90,3 +91,10 @@ def test_what_a_dtype_cannot_hold_is_named(
   with pytest.raises(errors.UserError, match=expected):
     run(tmp_path / "x", weights(level_embed=value), dtype, tokenizer)
   assert not list(tmp_path.iterdir())
+
+
+def test_a_run_refuses_its_exports_dtype_before_it_starts(tmp_path):
+  config = train.load_config("refshapes:runlocal")
+  config.export.dtype = "int8"
+  with pytest.raises(errors.UserError, match="export.dtype is 'int8'"):
+    loop.train(config, tmp_path / "run")
