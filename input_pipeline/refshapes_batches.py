@@ -18,6 +18,7 @@ from sgmg_jax.input_pipeline import batch, workers
 from sgmg_jax.input_pipeline.refshapes import (
   cell_labels,
   dataset,
+  grammar,
   predicates,
   role_labels,
 )
@@ -72,6 +73,12 @@ class BatchSpec:
     # Configs and saved positions hold lists.
     object.__setattr__(self, "kinds", tuple(self.kinds))
     object.__setattr__(self, "cell_strides", tuple(self.cell_strides))
+    # A clip without the kinds gives others: a misspelt one would be all.
+    if unknown := set(self.kinds) - set(grammar.KINDS):
+      raise UserError(
+        f"kinds: {min(unknown)!r} is unknown, expected some of "
+        f"{', '.join(grammar.KINDS)}"
+      )
     if any(batch.PAD_MULTIPLE % s for s in self.cell_strides):
       raise UserError(
         f"cell_strides {self.cell_strides}: expected divisors of "

@@ -49,8 +49,10 @@ def in_order(
 
 def _start_worker() -> None:
   die_with_parent()
-  # A terminal sends Ctrl-C to all processes; the parent decides.
-  signal.signal(signal.SIGINT, signal.SIG_IGN)
+  # Terminals and batch systems signal all processes; the parent decides, and
+  # may need what is on its way to save in peace.
+  for signum in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+    signal.signal(signum, signal.SIG_IGN)
 
 
 def die_with_parent() -> None:

@@ -8,6 +8,7 @@ import pytest
 from ml_collections import ConfigDict
 
 from sgmg_jax.cli import train
+from sgmg_jax.errors import UserError
 from sgmg_jax.training import config_forms
 
 CONFIGS = pathlib.Path(__file__).parents[1] / "configs"
@@ -87,3 +88,11 @@ def test_examples_of_forms_have_them(name):
     place = place[folder]
   place[last] = ast.literal_eval(form.example)
   config_forms.check(config)
+
+
+@pytest.mark.parametrize("name", config_forms.COUNTS)
+def test_counts_are_positive(name):
+  flag = f"--config.{name}"
+  with pytest.raises(UserError, match=f"^{name}: expected at least 1, got 0$"):
+    train.load_config(str(CONFIGS / "refshapes.py"), [f"{flag}=0"])
+  train.load_config(str(CONFIGS / "refshapes.py"), [f"{flag}=1"])

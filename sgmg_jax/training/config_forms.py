@@ -1,7 +1,9 @@
-"""Forms of the tuples in a config, checked before anything else starts.
+"""Forms of the tuples in a config, and its counts, checked before anything else
+starts.
 
 On a command line a forgotten comma or bracket still gives a tuple, only of
-another shape: `(".*", 1.0)` is no tuple of groups.
+another shape: `(".*", 1.0)` is no tuple of groups. A count of 0 would end a run
+after its first step, minutes later.
 """
 
 from __future__ import annotations
@@ -62,19 +64,42 @@ FORMS = {
   ),
 }
 
+# Counts of which there must be one at least.
+COUNTS = (
+  "log_every",
+  "checkpoint_every",
+  "keep_checkpoints",
+  "eval.every",
+  "eval.num_clips",
+  "eval.num_frames",
+  "data.batch_size",
+  "data.num_frames",
+  "data.expressions_per_clip",
+)
+
 
 def check(config: ConfigDict) -> None:
   """Raises a UserError that names the first field of another form."""
   for name, form in FORMS.items():
-    value = config
-    for key in name.split("."):
-      value = value.get(key) if isinstance(value, ConfigDict) else None
+    value = _get(config, name)
     if value is None or _fits(value, form):
       continue
     raise UserError(
       f'{name}: expected {form.names} each, such as "{form.example}", got '
       f"{value!r}"
     )
+  for name in COUNTS:
+    value = _get(config, name)
+    if value is not None and value < 1:
+      raise UserError(f"{name}: expected at least 1, got {value}")
+
+
+def _get(config: ConfigDict, name: str) -> Any:
+  """The field of a dotted name; None without it."""
+  value = config
+  for key in name.split("."):
+    value = value.get(key) if isinstance(value, ConfigDict) else None
+  return value
 
 
 def _fits(value: Any, form: Form) -> bool:

@@ -161,7 +161,10 @@ def test_annotated_frames_are_those_of_the_whole_clip(straight):
   assert seen == {0, 1, 2, 3}
 
 
-@pytest.mark.parametrize("change", [{"num_annotated": 5}, {"absent_share": 2}])
+@pytest.mark.parametrize(
+  "change",
+  [{"num_annotated": 5}, {"absent_share": 2}, {"kinds": ("place", "motoin")}],
+)
 def test_specs_that_no_batch_can_have(change):
   with pytest.raises(errors.UserError, match=next(iter(change))):
     dataclasses.replace(SPEC, **change)

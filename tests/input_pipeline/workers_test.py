@@ -25,6 +25,8 @@ PARENT = textwrap.dedent("""
   if __name__ == "__main__":
     batches = workers.in_order(make, start=0, num_workers=3, prefetch=6)
     print(next(batches), flush=True)
+    sys.stdin.readline()
+    print(sum(next(batches) for _ in range(12)), flush=True)
     time.sleep(600)
 """)
 
@@ -45,11 +47,21 @@ def test_workers_die_with_a_killed_parent(tmp_path, how):
   script.write_text(PARENT)
   pids.mkdir()
   with subprocess.Popen(
-    [sys.executable, script, pids], stdout=subprocess.PIPE, env=os.environ
+    [sys.executable, script, pids],
+    stdin=subprocess.PIPE,
+    stdout=subprocess.PIPE,
+    env=os.environ,
   ) as parent:
     assert parent.stdout.readline() == b"0\n"
     workers = [int(path.name) for path in pids.iterdir()]
     assert len(workers) == 3 and all(map(alive, workers))
+    # What a terminal or a batch system sends to all is the parent's business.
+    for pid in workers:
+      for signum in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+        os.kill(pid, signum)
+    parent.stdin.write(b"\n")
+    parent.stdin.flush()
+    assert parent.stdout.readline() == b"78\n"
     parent.send_signal(how)
   end = time.monotonic() + 10
   try:
