@@ -18,11 +18,9 @@ import pickletools
 from collections import defaultdict
 from typing import Any, Final
 
-import numpy as np
-import pycocotools.mask
-
 from sgmg_jax import regular_file
 from sgmg_jax.errors import UserError
+from sgmg_jax.input_pipeline import polygons as polygons_lib
 from sgmg_jax.input_pipeline.convert import refcoco as convert
 from sgmg_jax.input_pipeline.doctor import files, frames, plan
 from sgmg_jax.input_pipeline.sources import refcoco
@@ -284,11 +282,9 @@ def _check_annotation(annotation, image, log, severity, where) -> bool:
       **where,
     )
     return False
-  if not all(
-    _are_numbers(p) and len(p) >= 6 and len(p) % 2 == 0 for p in polygons
-  ):
+  if not all(map(polygons_lib.is_polygon, polygons)):
     log.add(
-      "mask-shape", "expected polygons of three points x, y or more", **where
+      "mask-shape", f"a polygon, expected {polygons_lib.EXPECTED}", **where
     )
     return False
   if not _are_numbers(box) or len(box) != 4:
@@ -339,7 +335,7 @@ def _check_images(chunk, folder, *, fast: bool) -> plan.Outcome:
         for split in sorted(about["splits"])
       ]
       for object_id, polygons in about.get("polygons", {}).items():
-        if not _rasterise(polygons, about["size"]).any():
+        if not polygons_lib.draw(polygons, image.size).any():
           out.findings.add(
             "mask-empty",
             "its polygons surround no pixel",
@@ -349,13 +345,10 @@ def _check_images(chunk, folder, *, fast: bool) -> plan.Outcome:
   return out
 
 
-def _rasterise(polygons, size) -> np.ndarray:
-  runs = pycocotools.mask.frPyObjects(polygons, *size)
-  return pycocotools.mask.decode(pycocotools.mask.merge(runs)).astype(bool)
-
-
 def _load(path, polygons):
   frame = files.read_rgb(path)
   if not polygons or isinstance(polygons, dict):
     return frame, None
-  return frame, _rasterise(polygons, frame.shape[:2])
+  if not all(map(polygons_lib.is_polygon, polygons)):
+    return frame, None
+  return frame, polygons_lib.draw(polygons, frame.shape[:2])

@@ -220,7 +220,7 @@ def _holds(folder: epath.Path, name: str) -> bool:
     head = file.readline().strip().removesuffix(",") + "}"
   try:
     return json.loads(head)["name"] == name
-  except (ValueError, KeyError, TypeError):
+  except (ValueError, KeyError, TypeError, RecursionError):
     return False
 
 
@@ -238,7 +238,7 @@ def _shard_lengths(folder: epath.Path) -> dict[str, list[int]]:
       split["name"]: [int(length) for length in split["shardLengths"]]
       for split in content["splits"]
     }
-  except (ValueError, KeyError, TypeError) as e:
+  except (ValueError, KeyError, TypeError, RecursionError) as e:
     if isinstance(e, UserError):
       raise
     raise UserError(f"{path}: damaged ({e}); build the data set again") from e

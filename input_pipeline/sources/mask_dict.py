@@ -105,7 +105,7 @@ class MaskDict:
     text = data[start:stop].rstrip(b" \t\r\n,}")
     try:
       return json.loads(text)
-    except ValueError as e:
+    except (ValueError, RecursionError) as e:
       raise UserError(
         f"{self.path}: annotation {annotation} is not JSON ({e}), expected "
         f"{_EXPECTED}"

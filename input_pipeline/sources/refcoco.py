@@ -18,10 +18,10 @@ from collections.abc import Collection, Mapping
 from typing import Any
 
 import numpy as np
-from pycocotools import mask as coco_mask
 
 from sgmg_jax import regular_file
 from sgmg_jax.errors import UserError
+from sgmg_jax.input_pipeline import polygons as polygons_lib
 from sgmg_jax.input_pipeline.convert import refcoco as convert
 from sgmg_jax.input_pipeline.sources import base
 
@@ -125,7 +125,7 @@ class RefCOCO(base.Source):
   def objects(self, video: str, index: int) -> dict[int, np.ndarray]:
     size = self._find(video, index).size
     return {
-      object_id: _rasterise(annotation.polygons, size)
+      object_id: polygons_lib.draw(annotation.polygons, size)
       for object_id, annotation in self._annotations[video].items()
     }
 
@@ -193,11 +193,9 @@ class RefCOCO(base.Source):
 def _annotation(stored: Mapping[str, Any], what: str) -> _Annotation:
   polygons = () if stored["iscrowd"] else stored["segmentation"]
   for polygon in polygons:
-    if (
-      not isinstance(polygon, list) or len(polygon) < 6 or len(polygon) % 2 != 0
-    ):
+    if not polygons_lib.is_polygon(polygon):
       raise UserError(
-        f"{what}: polygon {polygon!r}, expected x and y of three points or more"
+        f"{what}: polygon {str(polygon)[:80]}, expected {polygons_lib.EXPECTED}"
       )
   if len(stored["bbox"]) != 4:
     raise UserError(f"{what}: bbox {stored['bbox']}, expected x, y, w, h")
@@ -205,13 +203,3 @@ def _annotation(stored: Mapping[str, Any], what: str) -> _Annotation:
     tuple(np.asarray(polygon, np.float64) for polygon in polygons),
     tuple(stored["bbox"]),
   )
-
-
-def _rasterise(
-  polygons: tuple[np.ndarray, ...], size: tuple[int, int]
-) -> np.ndarray:
-  """bool[H, W], the union of the polygons as COCO's routine draws them."""
-  if not polygons:
-    return np.zeros(size, bool)
-  runs = coco_mask.frPyObjects(list(polygons), *size)
-  return coco_mask.decode(coco_mask.merge(runs)).astype(bool)

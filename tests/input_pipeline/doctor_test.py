@@ -426,6 +426,14 @@ def refcoco_box_of_text(root):
   return edit(root / "refcoco" / "instances.json", change)
 
 
+def refcoco_polygon_without_end(root):
+  def change(content):
+    content["annotations"][0]["segmentation"] = [[0, 0, float("inf"), 0, 9, 9]]
+
+  edit(root / "refcoco" / "instances.json", change)
+  return root / "refcoco" / "refs(unc).p"
+
+
 def refcoco_conversion_differs(root):
   from sgmg_jax.input_pipeline.convert import refcoco
 
@@ -502,6 +510,7 @@ ERRORS = {
     refcoco_missing_image: "frame-missing",
     refcoco_other_size: "frame-size",
     refcoco_box_of_text: "malformed",
+    refcoco_polygon_without_end: "mask-shape",
     refcoco_conversion_differs: "conversion-differs",
   },
 }

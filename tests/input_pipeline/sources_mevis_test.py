@@ -179,6 +179,12 @@ def test_opening_reads_no_mask(copy):
     source.read_masks(source.expressions[0], [0])
 
 
+def test_masks_nested_too_deeply(copy, annotation):
+  text = f'{{"{annotation}": {"[" * 100_000}{"]" * 100_000}}}'
+  (copy / "train/mask_dict.json").write_text(text)
+  assert "not JSON" in _fault(copy)
+
+
 def _fault(root, frame=0):
   source = MeViS(root, "train")
   expression = source.expressions[0]

@@ -2,6 +2,7 @@
 
 import json
 import logging
+import math
 import shutil
 
 import numpy as np
@@ -239,6 +240,10 @@ class TestErrors:
       ({"segmentation": [[1, 2, 3, 4]]}, "polygon"),
       ({"segmentation": [[1, 2, 3, 4, 5, 6, 7]]}, "polygon"),
       ({"segmentation": {"size": [1, 1], "counts": ""}}, "polygon"),
+      ({"segmentation": [[1, 2, 3, 4, 5, math.nan]]}, "polygon"),
+      ({"segmentation": [[1, 2, 3, 4, 5, -math.inf]]}, "polygon"),
+      ({"segmentation": [[1, 2, 3, 4, 5, 1e12]]}, "polygon"),
+      ({"segmentation": [[1, 2, 3, 4, 5, "6"]]}, "polygon"),
       ({"bbox": [1, 2]}, "bbox"),
     ],
   )
