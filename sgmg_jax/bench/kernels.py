@@ -92,12 +92,16 @@ def explain(setup: Setup) -> dict[str, Any]:
   """
   figures, compiled = {}, {}
   for name, problem in problems(setup).items():
+    # Of other platforms, what their machines choose: what this one lacks does
+    # not matter there.
+    choices = choice.explain(problem, here=False)
+    choices[_platform()] = choice.explain(problem)[_platform()]
     figures[name] = {
       platform: {
         "chosen": chosen.name,
         "skipped": "; ".join(f"{k}: {why}" for k, why in chosen.skipped),
       }
-      for platform, chosen in choice.explain(problem).items()
+      for platform, chosen in choices.items()
     }
     for direction in _PASSES:
       text = _lower(problem, None, direction).compile().as_text()
