@@ -116,6 +116,8 @@ def get_config(arg=None):
   config.model = ConfigDict(dict(name=arg["model"]))
   # Of computation; "bfloat16" is faster and smaller on TPUs and GPUs.
   config.dtype = "float32"
+  # Of float32 products on accelerators, "highest" or "default", see common.py.
+  config.precision = "highest"
   # Whether blocks are computed again in the backward pass: less memory, more
   # time.
   config.remat = False

@@ -49,6 +49,8 @@ def get_config(arg=None):
 
   # Model; of its sizes only the text encoder's matter.
   config.model = ConfigDict(dict(name=arg["model"]))
+  # Of float32 products on accelerators, "highest" or "default", see common.py.
+  config.precision = "highest"
 
   # Optimiser.
   config.optimizer = ConfigDict(

@@ -63,6 +63,8 @@ def get_config(arg=None):
 
   # Model; of its sizes only the backbone's and `width` matter.
   config.model = ConfigDict(dict(name=arg["model"]))
+  # Of float32 products on accelerators, "highest" or "default", see common.py.
+  config.precision = "highest"
   # A native checkpoint, whole or part, to start from.
   config.init_from = ""
 

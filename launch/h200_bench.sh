@@ -51,6 +51,12 @@ for dtype in bfloat16 float32; do
   bench "training_$dtype" training "${size[@]}" "${train[@]}" "${repeats[@]}" \
     --dtype $dtype
 done
+for part in model training; do  # TF32
+  frames=("${clip[@]}")
+  [[ $part == training ]] && frames=("${train[@]}")
+  bench "${part}_tf32" $part "${size[@]}" "${frames[@]}" "${repeats[@]}" \
+    --dtype float32 --precision default
+done
 bench training_remat training "${size[@]}" "${train[@]}" "${repeats[@]}" \
   --dtype bfloat16 --remat
 bench breakdown model "${size[@]}" "${clip[@]}" "${repeats[@]}" \

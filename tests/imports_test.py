@@ -15,12 +15,21 @@ FOLDERS = {"kernels": "kernels", "input_pipeline": "input_pipeline"}
 ALLOWED = {
   "errors": set(),
   "types": set(),
-  "kernels": {"types"},
-  "losses": {"types", "errors"},
+  "platforms": set(),
+  "precision": {"errors"},
+  "kernels": {"types", "platforms", "precision"},
+  "losses": {"types", "errors", "precision"},
   "input_pipeline": {"types", "errors"},
-  "model": {"kernels", "types", "errors"},
+  "model": {"kernels", "types", "errors", "platforms", "precision"},
   "checkpoints": {"model", "types", "errors"},
-  "inference": {"model", "checkpoints", "input_pipeline", "types", "errors"},
+  "inference": {
+    "model",
+    "checkpoints",
+    "input_pipeline",
+    "types",
+    "errors",
+    "precision",
+  },
   "evaluation": {"inference", "input_pipeline", "types", "errors"},
   "training": {
     "evaluation",
@@ -31,6 +40,7 @@ ALLOWED = {
     "checkpoints",
     "types",
     "errors",
+    "precision",
   },
 }
 # Imports nothing of ours; whoever opens a user's files needs it.

@@ -20,6 +20,7 @@ from typing import Any, NamedTuple
 
 import jax
 
+from sgmg_jax import platforms
 from sgmg_jax.kernels.deform_attn import by_platform, choice, parallel
 from sgmg_jax.kernels.deform_attn import problem as problem_lib
 
@@ -62,7 +63,8 @@ def deformable_attention(
     interpret: run Pallas kernels in their interpreter, on any platform.
 
   Returns:
-    float[N, Q, M * D] in the dtype of `values`. Sums are float32.
+    float[N, Q, M * D] in the dtype of `values`. Sums are exact float32, or
+    float64 for float64.
 
   Raises:
     ValueError: shapes do not fit, the implementation is unknown, or it
@@ -124,8 +126,10 @@ def _run(direction, options, results, args):
 
 
 def _choose(direction, options, problem, platform):
+  # Kernels of a platform that is only assumed do not compile here.
+  interpret = options.interpret or platforms.assumed() is not None
   chosen = choice.choose(
-    problem, platform, options.implementation, interpret=options.interpret
+    problem, platform, options.implementation, interpret=interpret
   )
   if chosen.name is None:
     raise ValueError(_cannot({platform: chosen}))
@@ -133,7 +137,7 @@ def _choose(direction, options, problem, platform):
     getattr(choice.load(chosen.name), direction),
     level_shapes=options.level_shapes,
     precision=options.precision,
-    interpret=options.interpret,
+    interpret=interpret,
   )
 
 

@@ -16,6 +16,8 @@ import jax.numpy as jnp
 from jax.extend import core
 from jax.interpreters import mlir
 
+from sgmg_jax import platforms
+
 # Platforms that have branches of their own; any other is lowered as "cpu".
 PLATFORMS = ("cpu", "cuda", "tpu")
 
@@ -28,7 +30,7 @@ def call(
   results: Sequence[jax.ShapeDtypeStruct],
   *args: jax.Array,
 ) -> list[jax.Array]:
-  """`choose(platform)(*args)` for the platform compiled for.
+  """`choose(platform)(*args)` for the platform compiled for, or assumed.
 
   Args:
     choose: gives each of `PLATFORMS` a function from arrays to one or a tuple
@@ -58,7 +60,7 @@ def _run(*args, **static):
 
 def _lowering(platform):
   def lower(context, *args, choose, num_results):
-    function = choose(platform)
+    function = choose(platforms.assumed() or platform)
     avals = context.avals_in[:-num_results]
     context = context.replace(
       avals_in=[jax.core.ShapedArray(x.shape, x.dtype) for x in avals]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import jax.numpy as jnp
 
+from sgmg_jax import precision
 from sgmg_jax.kernels.deform_attn import problem
 
 CORNERS = ((0, 0), (1, 0), (0, 1), (1, 1))
@@ -66,7 +67,7 @@ def of_all(locations, level_shapes):
   widths, heights, starts = (
     constant(c)[:, None, None] for c in levels(level_shapes)
   )
-  locations = locations.astype(jnp.float32)[..., None]
+  locations = precision.at_least_float32(locations)[..., None]
   x = locations[..., 0, :] * widths - 0.5
   y = locations[..., 1, :] * heights - 0.5
   # Broadcast, not stacked: XLA:CPU fuses the one and copies the other.

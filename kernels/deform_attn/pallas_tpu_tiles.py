@@ -142,7 +142,8 @@ def vmem_limit() -> int:
 def precision_of(dtype, precision):
   """Of products: float32 is exact unless told otherwise, bfloat16 always."""
   if dtype == jnp.bfloat16:
-    return None
+    # Not None, which JAX's default precision would replace.
+    return jax.lax.Precision.DEFAULT
   return jax.lax.Precision.HIGHEST if precision is None else precision
 
 

@@ -11,6 +11,7 @@ from __future__ import annotations
 import jax
 import jax.numpy as jnp
 
+from sgmg_jax import precision
 from sgmg_jax.kernels.deform_attn import corners, problem
 
 # Gathered rows of one chunk of queries: they should stay in cache.
@@ -20,7 +21,7 @@ _CHUNK_BYTES = 4 * 2**20
 def rows(values, locations, weights, cotangent, level_shapes):
   """All queries at once."""
   s, m, d = values.shape
-  d_values = jnp.zeros((s * m, d), jnp.float32)
+  d_values = jnp.zeros((s * m, d), precision.wide(values.dtype))
   d_values, d_locations, d_weights = _accumulate(
     d_values, values, locations, weights, cotangent, level_shapes
   )
@@ -35,7 +36,7 @@ def of_values(values, locations, weights, cotangent, level_shapes):
   """Only the gradient of the values; of them only shape and dtype matter."""
   s, m, d = values.shape
   corner = corners.of_all(locations, level_shapes)
-  d_values = jnp.zeros((s * m, d), jnp.float32)
+  d_values = jnp.zeros((s * m, d), precision.wide(values.dtype))
   d_values = _scatter(d_values, corner, weights, _per_head(cotangent, m))
   return d_values.reshape(s, m, d).astype(values.dtype)
 
@@ -55,7 +56,8 @@ def _accumulate(d_values, values, locations, weights, cotangent, level_shapes):
     "qmkd,qmd->qmk",
     values.reshape(s * m, d)[_index(row)],
     cotangent,
-    preferred_element_type=jnp.float32,
+    precision=precision.HIGHEST,
+    preferred_element_type=cotangent.dtype,
   )
   dots = jnp.where(inside, dots.reshape(row.shape), 0.0)
   d_weights = jnp.sum(bilinear * dots, -1)
@@ -81,7 +83,7 @@ def _index(row):
 
 def _per_head(cotangent, num_heads):
   q = cotangent.shape[0]
-  return cotangent.reshape(q, num_heads, -1).astype(jnp.float32)
+  return precision.at_least_float32(cotangent.reshape(q, num_heads, -1))
 
 
 def windows(values, locations, weights, cotangent, level_shapes):
@@ -120,7 +122,7 @@ def windows(values, locations, weights, cotangent, level_shapes):
 
   d_grids, (d_locations, d_weights) = jax.lax.scan(
     add_chunk,
-    tuple(jnp.zeros(grid.shape, jnp.float32) for grid in grids),
+    tuple(jnp.zeros(grid.shape, precision.wide(grid.dtype)) for grid in grids),
     (chunked(locations), chunked(weights), chunked(cotangent)),
   )
   d_values = [
@@ -146,8 +148,8 @@ def _add_windows(d_grid, grid, locations, weights, cotangent, level):
     (d_grid, d_locations [Q, M, P, 2], d_weights [Q, M, P]).
   """
   m, height, width, d = (x - y for x, y in zip(grid.shape, (0, 2, 2, 0)))
-  point = locations[:, :, level].astype(jnp.float32)
-  weight = weights[:, :, level].astype(jnp.float32)
+  point = precision.at_least_float32(locations[:, :, level])
+  weight = precision.at_least_float32(weights[:, :, level])
   cotangent = _per_head(cotangent, m)
   column, share_x, inside_x = corners.window(point[..., 0], width)
   line, share_y, inside_y = corners.window(point[..., 1], height)
@@ -167,7 +169,8 @@ def _add_windows(d_grid, grid, locations, weights, cotangent, level):
     "qmpyxd,qmd->qmpyx",
     windows,
     cotangent,
-    preferred_element_type=jnp.float32,
+    precision=precision.HIGHEST,
+    preferred_element_type=cotangent.dtype,
   )
   dots = jnp.where(inside, dots, 0.0)
   of_x = jnp.stack([1 - share_x, share_x], -1)

@@ -10,6 +10,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from sgmg_jax import precision
 from sgmg_jax.kernels.deform_attn import corners
 
 
@@ -28,7 +29,7 @@ def scan(values, locations, weights, level_shapes):
   ]
   # [V * P, Q, M]
   points = jnp.moveaxis(locations.reshape(q, m, v * p, 2), 2, 0)
-  points = points.astype(jnp.float32)
+  points = precision.at_least_float32(points)
   per_point = jnp.moveaxis(weights.reshape(q, m, v * p), 2, 0)
 
   def add_point(total, step):
@@ -43,7 +44,7 @@ def scan(values, locations, weights, level_shapes):
       total = total + factor[..., None] * table[row * m + head]
     return total, None
 
-  total = jnp.zeros((q, m, d), jnp.float32)
+  total = jnp.zeros((q, m, d), precision.wide(values.dtype))
   total, _ = jax.lax.scan(add_point, total, (points, per_point, *constants))
   return total.astype(values.dtype).reshape(q, m * d)
 
@@ -60,7 +61,8 @@ def rows(values, locations, weights, level_shapes):
     "qmk,qmkd->qmd",
     factor.reshape(q, m, -1),
     gathered,
-    preferred_element_type=jnp.float32,
+    precision=precision.HIGHEST,
+    preferred_element_type=precision.wide(values.dtype),
   )
   return out.astype(values.dtype).reshape(q, m * d)
 
@@ -74,12 +76,13 @@ def by_level(values, locations, weights, level_shapes):
   """
   s, m, d = values.shape
   q = locations.shape[0]
-  total = jnp.zeros((q, m, d), jnp.float32)
+  total = jnp.zeros((q, m, d), precision.wide(values.dtype))
   constants = zip(*corners.levels(level_shapes))
   for level, (width, height, start) in enumerate(constants):
     table = values[start : start + width * height]
     # [Q, P, M]
-    point = jnp.moveaxis(locations[:, :, level], 1, 2).astype(jnp.float32)
+    point = jnp.moveaxis(locations[:, :, level], 1, 2)
+    point = precision.at_least_float32(point)
     weight = jnp.moveaxis(weights[:, :, level], 1, 2)
     x = point[..., 0] * width - 0.5
     y = point[..., 1] * height - 0.5
@@ -89,5 +92,5 @@ def by_level(values, locations, weights, level_shapes):
       gathered = jnp.take_along_axis(
         table, row.reshape(-1, m, 1), 0, mode="promise_in_bounds"
       ).reshape(*row.shape, d)
-      total += jnp.sum(factor[..., None] * gathered, 1, dtype=jnp.float32)
+      total += jnp.sum(factor[..., None] * gathered, 1, dtype=total.dtype)
   return total.astype(values.dtype).reshape(q, m * d)

@@ -14,6 +14,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
+from sgmg_jax import precision
 from sgmg_jax.bench import machine, model
 from sgmg_jax.model import video_swin
 
@@ -46,11 +47,13 @@ class _Parts:
 
   def __init__(self, setup: model.Setup):
     self.repeats = setup.repeats
+    self.policy = precision.check(setup.precision)
     self.rows: dict[str, dict[str, float]] = {}
     self.flops_per_second = 1e9 * model.matmul_gflops(setup.dtype)
 
   def run(self, name: str, function: Callable[..., Any], *args):
     """Measures function(*args) and returns its result."""
+    function = precision.follow(self.policy, function)
     lowered = jax.jit(function).lower(*args)
     start = time.perf_counter()
     compiled = lowered.compile()

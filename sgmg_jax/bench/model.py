@@ -18,6 +18,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from sgmg_jax import precision
 from sgmg_jax.bench import machine, material
 from sgmg_jax.model import sgmg, variants
 
@@ -30,13 +31,15 @@ _NUM_TOKENS = 16
 
 @dataclasses.dataclass(frozen=True)
 class Setup:
-  """What to measure; `dtype` names the dtype of computation."""
+  """What to measure; `dtype` names the dtype of computation, `precision` the
+  policy for float32 products."""
 
   variant: str = "video_swin_t"
   frames: int = 5
   height: int = 360
   width: int = 640
   dtype: str = "float32"
+  precision: str = "highest"
   repeats: int = 5
 
 
@@ -93,7 +96,7 @@ def _median_seconds(function, *args, repeats: int) -> float:
 def _compile_matmul(dtype: str):
   """A large matrix product, () -> its result."""
   square = jnp.ones((_MATMUL_SIDE, _MATMUL_SIDE), dtype)
-  with jax.default_matmul_precision("highest"):
+  with precision.exact():
     product = jax.jit(lambda x: x @ x).lower(square).compile()
   return functools.partial(product, square)
 
@@ -157,7 +160,9 @@ def random_inputs(setup: Setup):
   """The model, random parameters of it, the arguments (frames, pixel_valid,
   size) of `encode_video` and tokens."""
   model = sgmg.SgMg(
-    variants.get_variant(setup.variant), dtype=jnp.dtype(setup.dtype)
+    variants.get_variant(setup.variant),
+    dtype=jnp.dtype(setup.dtype),
+    precision=precision.check(setup.precision),
   )
   height, width = (-(-n // 16) * 16 for n in (setup.height, setup.width))
   random = np.random.RandomState(0)

@@ -118,6 +118,7 @@ def _program(what, size, dtype, queries):
   import jax
   import jax.numpy as jnp
 
+  from sgmg_jax import precision
   from sgmg_jax.kernels.deform_attn import pallas_tpu
   from sgmg_jax.model import deformable_attention
 
@@ -140,7 +141,7 @@ def _program(what, size, dtype, queries):
     init = lambda *x: layer.init(jax.random.key(0), *x, shapes)
     params = jax.eval_shape(init, *inputs)
     run = lambda params, *x: layer.apply(params, *x, shapes)
-    return run, (params, *inputs), frames
+    return precision.follow("highest", run), (params, *inputs), frames
   samples = (frames, queries, _HEADS, len(shapes), _POINTS)
   channels = _WIDTH // _HEADS
   inputs = [

@@ -17,7 +17,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from sgmg_jax import types
+from sgmg_jax import precision, types
 from sgmg_jax.bench import machine, material
 from sgmg_jax.checkpoints import abstract
 from sgmg_jax.model import sgmg, variants
@@ -31,14 +31,15 @@ _GROUPS = (("backbone_0/.*", 0.5), ("text_encoder/.*", None), (".*", 1.0))
 
 @dataclasses.dataclass(frozen=True)
 class Setup:
-  """What to measure: `dtype` names the dtype of computation, `remat` is
-  `SgMg.remat`."""
+  """What to measure: `dtype` names the dtype of computation, `precision` the
+  policy for float32 products, `remat` is `SgMg.remat`."""
 
   variant: str = "video_swin_t"
   frames: int = 5
   height: int = 360
   width: int = 640
   dtype: str = "float32"
+  precision: str = "highest"
   remat: bool = False
   repeats: int = 5
 
@@ -71,6 +72,7 @@ def program(
     variants.get_variant(setup.variant),
     dtype=jnp.dtype(setup.dtype),
     remat=setup.remat,
+    precision=precision.check(setup.precision),
   )
   params = abstract.model(model.variant)
   schedule = optimizer.step_decay(

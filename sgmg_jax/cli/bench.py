@@ -43,6 +43,7 @@ _OPTIONS = (
   "height",
   "width",
   "dtype",
+  "precision",
   "remat",
   "quality",
   "repeats",
@@ -70,6 +71,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     "--dtype",
     choices=["float32", "bfloat16"],
     help="of the model's computation (float32)",
+  )
+  parser.add_argument(
+    "--precision",
+    choices=["highest", "default"],
+    help="of float32 products on accelerators (highest)",
   )
   parser.add_argument(
     "--remat",

@@ -13,6 +13,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from sgmg_jax import errors, types
+from sgmg_jax import precision as precision_lib
 from sgmg_jax.checkpoints import card as card_lib
 from sgmg_jax.checkpoints import native
 from sgmg_jax.checkpoints import tokenizer as tokenizer_lib
@@ -36,19 +37,26 @@ Progress = Callable[[float], None]
 
 
 def load(
-  name_or_path: str | os.PathLike, dtype: Any = jnp.float32
+  name_or_path: str | os.PathLike,
+  dtype: Any = jnp.float32,
+  precision: precision_lib.Policy = "highest",
 ) -> Predictor:
   """A predictor from a native checkpoint.
 
   Args:
     name_or_path: a checkpoint folder, or a bundled name ("refshapes-mini").
     dtype: of computation; parameters stay float32.
+    precision: of float32 products on accelerators. "highest" gives the numbers
+      that a CPU gives; "default" is faster and rounds their operands to
+      bfloat16 (TPU) or TF32 (GPU), except in what stays float32 under mixed
+      precision, too.
 
   Raises:
-    UserError: no such checkpoint, or it is damaged.
+    UserError: no such checkpoint, it is damaged, or no such precision.
   """
   compilation_cache.enable()
-  return Predictor(native.load(name_or_path), dtype)
+  precision_lib.check(precision)
+  return Predictor(native.load(name_or_path), dtype, precision)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -81,7 +89,12 @@ class Predictor:
   frames.
   """
 
-  def __init__(self, checkpoint: native.Checkpoint, dtype: Any = jnp.float32):
+  def __init__(
+    self,
+    checkpoint: native.Checkpoint,
+    dtype: Any = jnp.float32,
+    precision: precision_lib.Policy = "highest",
+  ):
     self.card = checkpoint.card
     self.name = checkpoint.card["name"]
     self.variant = checkpoint.variant
@@ -92,7 +105,9 @@ class Predictor:
       jax.tree.map(lambda x: np.asarray(x, np.float32), checkpoint.params)
     )
     self._dtype = jnp.dtype(dtype).name
-    self._programs = programs.compiled(checkpoint.variant, self._dtype)
+    self._programs = programs.compiled(
+      checkpoint.variant, self._dtype, precision_lib.check(precision)
+    )
     rules = card_lib.preprocess_of(checkpoint.card, self.name)
     # Whatever comes is taken for a video, a single picture too.
     self._sides = rules["video"]

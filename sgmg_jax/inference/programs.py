@@ -12,6 +12,7 @@ from typing import Any, Final
 import jax
 import jax.numpy as jnp
 
+from sgmg_jax import precision as precision_lib
 from sgmg_jax import types
 from sgmg_jax.inference import preprocess
 from sgmg_jax.model import sgmg, variants
@@ -86,9 +87,15 @@ class Programs:
 
 
 @functools.lru_cache(maxsize=4)
-def compiled(variant: variants.Variant, dtype: str = "float32") -> Programs:
+def compiled(
+  variant: variants.Variant,
+  dtype: str = "float32",
+  precision: precision_lib.Policy = "highest",
+) -> Programs:
   """The steps of one model, the same object for the same arguments."""
-  model = sgmg.SgMg(variant=variant, dtype=jnp.dtype(dtype))
+  model = sgmg.SgMg(
+    variant=variant, dtype=jnp.dtype(dtype), precision=precision
+  )
 
   def encode_video(params, clip, size, num_frames):
     pixels, pixel_valid = preprocess.normalise(clip, size)

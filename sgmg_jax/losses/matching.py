@@ -14,7 +14,7 @@ import jax
 import jax.numpy as jnp
 import optax
 
-from sgmg_jax import types
+from sgmg_jax import precision, types
 from sgmg_jax.losses import terms
 
 Array = types.Array
@@ -27,7 +27,7 @@ LOG_EPS = 1e-8
 def class_cost(logits: Array, valid: Array) -> Array:
   """Focal cost of calling a query the object, less that of calling it
   background, mean over valid frames: [B, T, Q], [B, T] -> [B, Q]."""
-  logits = logits.astype(jnp.float32)
+  logits = precision.at_least_float32(logits)
   # log(p + eps) and log(1 - p + eps) from the logarithms of p and 1 - p. As
   # written, compilers add 1 and eps first, and a sure query costs -inf.
   smoothed = lambda x: -jnp.logaddexp(-jax.nn.softplus(-x), math.log(LOG_EPS))

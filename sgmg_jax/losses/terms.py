@@ -1,8 +1,8 @@
 """The five terms of matching and loss: pure functions, per example.
 
 Letters: T frames, H W pixels. A leading `...` is any batch. Everything is
-computed in float32 whatever comes in. SgMg (ICCV 2023), section 3.6; the exact
-constants are the released model's.
+computed in float32 whatever comes in, unless that is float64. SgMg (ICCV
+2023), section 3.6; the exact constants are the released model's.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ from __future__ import annotations
 import jax
 import jax.numpy as jnp
 
-from sgmg_jax import types
+from sgmg_jax import precision, types
 
 Array = types.Array
 
@@ -38,7 +38,7 @@ def to_centers(boxes: Array) -> Array:
 
 def l1(boxes: Array, targets: Array) -> Array:
   """Sum of absolute differences of the 4 coordinates: float[...]."""
-  difference = boxes.astype(jnp.float32) - targets.astype(jnp.float32)
+  difference = precision.at_least_float32(boxes) - targets
   return jnp.abs(difference).sum(-1)
 
 
@@ -52,8 +52,8 @@ def giou(boxes: Array, targets: Array) -> Array:
   Returns:
     float[...] in [-1, 1]; finite also where both boxes are empty.
   """
-  a = to_corners(boxes.astype(jnp.float32))
-  b = to_corners(targets.astype(jnp.float32))
+  a = to_corners(precision.at_least_float32(boxes))
+  b = to_corners(precision.at_least_float32(targets))
 
   def area(low, high):
     extent = jnp.maximum(high - low, 0.0)
@@ -81,8 +81,8 @@ def sigmoid_focal(logits: Array, targets: Array) -> Array:
   Returns:
     float[...], cross entropy * (1 - p_t)^gamma * alpha_t.
   """
-  logits = logits.astype(jnp.float32)
-  targets = targets.astype(jnp.float32)
+  logits = precision.at_least_float32(logits)
+  targets = targets.astype(logits.dtype)
   # With s = +-1 the three factors need one softplus and one sigmoid.
   signed = logits * (1.0 - 2.0 * targets)
   alpha = FOCAL_ALPHA * targets + (1.0 - FOCAL_ALPHA) * (1.0 - targets)
@@ -103,8 +103,8 @@ def dice(logits: Array, targets: Array, axis: tuple[int, ...]) -> Array:
   Returns:
     float[...] without `axis`.
   """
-  probabilities = jax.nn.sigmoid(logits.astype(jnp.float32))
-  targets = targets.astype(jnp.float32)
+  probabilities = jax.nn.sigmoid(precision.at_least_float32(logits))
+  targets = targets.astype(probabilities.dtype)
   inter = (probabilities * targets).sum(axis)
   total = probabilities.sum(axis) + targets.sum(axis)
   return 1.0 - (2.0 * inter + 1.0) / (total + 1.0)

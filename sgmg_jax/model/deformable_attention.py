@@ -10,6 +10,7 @@ import jax.numpy as jnp
 import numpy as np
 from flax import linen as nn
 
+from sgmg_jax import precision
 from sgmg_jax.kernels import deform_attn
 from sgmg_jax.model import layers
 
@@ -66,22 +67,24 @@ class DeformableAttention(nn.Module):
       source.shape[-1], c, name="value_proj", **xavier, **types
     )()
     # Sampling coordinates in float32: bfloat16 would be off by pixels.
-    offsets = layers.Dense(
-      m * v * p * 2,
-      kernel_init=_zeros,
-      bias_init=_offset_bias_init(m, v, p),
-      name="sampling_offsets",
-      param_dtype=self.param_dtype,
-    )(query.astype(jnp.float32)).reshape(f, lq, m, v, p, 2)
+    with precision.exact():
+      offsets = layers.Dense(
+        m * v * p * 2,
+        kernel_init=_zeros,
+        bias_init=_offset_bias_init(m, v, p),
+        name="sampling_offsets",
+        dtype=precision.wide(self.dtype),
+        param_dtype=self.param_dtype,
+      )(query).reshape(f, lq, m, v, p, 2)
     weights = layers.Dense(
       m * v * p, kernel_init=_zeros, name="attention_weights", **types
     )(query)
     weights = nn.softmax(
-      weights.astype(jnp.float32).reshape(f, lq, m, v * p)
+      precision.at_least_float32(weights).reshape(f, lq, m, v * p)
     ).reshape(f, lq, m, v, p)
     centre = references[:, :, None, :, None, :2]
     if references.shape[-1] == 2:
-      sizes = np.array(level_shapes, np.float32)[:, None, ::-1]
+      sizes = np.array(level_shapes, offsets.dtype)[:, None, ::-1]
       locations = centre + offsets / sizes
     else:
       extent = references[:, :, None, :, None, 2:]
@@ -130,7 +133,7 @@ def _sample_then_project(
     ).reshape(f, q, m, -1)
     for x in (
       jnp.where(valid[..., None], source.astype(kernel.dtype), 0),
-      valid[..., None].astype(jnp.float32),
+      valid[..., None].astype(weights.dtype),
     )
   )
   out = jnp.einsum("fqmc,cmd->fqmd", sampled, kernel.reshape(c, m, -1))

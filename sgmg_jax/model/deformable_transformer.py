@@ -13,6 +13,7 @@ import jax.numpy as jnp
 import numpy as np
 from flax import linen as nn
 
+from sgmg_jax import precision
 from sgmg_jax.model import deformable_attention, layers, spectral_fusion
 
 NUM_LEVELS = 4
@@ -175,7 +176,8 @@ class Decoder(nn.Module):
         shapes,
         train=train,
       )
-      shift = box_heads[i](x).astype(jnp.float32)
+      with precision.exact():
+        shift = box_heads[i](x)
       known = layers.inverse_sigmoid(reference)
       if known.shape[-1] == 2:
         known = jnp.pad(known, [(0, 0), (0, 0), (0, 2)])
@@ -206,7 +208,10 @@ class DeformableTransformer(nn.Module):
       param_dtype,
     )
     self.reference_points = layers.Dense(
-      2, kernel_init=layers.xavier_uniform, param_dtype=param_dtype
+      2,
+      kernel_init=layers.xavier_uniform,
+      dtype=precision.wide(self.layer["dtype"]),
+      param_dtype=param_dtype,
     )
 
   def encode(self, levels, positions, level_valid, *, train=False):
@@ -264,7 +269,8 @@ class DeformableTransformer(nn.Module):
       reference float[F, Q, 2].
     """
     f, c = sentence.shape
-    reference = nn.sigmoid(self.reference_points(query_pos.astype(jnp.float32)))
+    with precision.exact():
+      reference = nn.sigmoid(self.reference_points(query_pos))
     reference = jnp.broadcast_to(reference, (f, *reference.shape))
     queries = jnp.broadcast_to(sentence[:, None], (f, query_pos.shape[0], c))
     hidden, boxes = self.decoder(

@@ -16,6 +16,8 @@ import jax.numpy as jnp
 import numpy as np
 from flax import linen as nn
 
+from sgmg_jax import platforms, precision
+
 # Rows of a feed-forward network that one step on a CPU takes.
 _CACHED_ROWS = 2048
 
@@ -96,7 +98,7 @@ class ConvWeights(nn.Module):
 
 
 class LayerNorm(nn.Module):
-  """Layer normalisation in float32, result in `dtype`."""
+  """Layer normalisation in at least float32, result in `dtype`."""
 
   epsilon: float = 1e-5
   dtype: Any = jnp.float32
@@ -107,7 +109,7 @@ class LayerNorm(nn.Module):
     shape = (x.shape[-1],)
     scale = self.param("scale", nn.initializers.ones, shape, self.param_dtype)
     bias = self.param("bias", nn.initializers.zeros, shape, self.param_dtype)
-    x = x.astype(jnp.float32)
+    x = precision.at_least_float32(x)
     # Two passes: E[x^2] - E[x]^2 loses digits where the mean is large.
     mean = jnp.mean(x, -1, keepdims=True)
     x = x - mean
@@ -117,7 +119,8 @@ class LayerNorm(nn.Module):
 
 
 class GroupNorm(nn.Module):
-  """32-group normalisation of [..., h, w, C], frame by frame, in float32."""
+  """32-group normalisation of [..., h, w, C], frame by frame, in at least
+  float32."""
 
   num_groups: int = 32
   epsilon: float = 1e-5
@@ -133,7 +136,8 @@ class GroupNorm(nn.Module):
     bias = self.param(
       "bias", nn.initializers.zeros, (channels,), self.param_dtype
     )
-    groups = x.astype(jnp.float32).reshape(*x.shape[:-1], self.num_groups, -1)
+    groups = precision.at_least_float32(x)
+    groups = groups.reshape(*x.shape[:-1], self.num_groups, -1)
     mean = jnp.mean(groups, (-4, -3, -1), keepdims=True)
     groups = groups - mean
     variance = jnp.mean(jnp.square(groups), (-4, -3, -1), keepdims=True)
@@ -195,9 +199,7 @@ def feed_forward(x, first, second, activation, dropout=None):
   if dropout is not None or rows.shape[0] < 2 * _CACHED_ROWS:
     out = apply(rows, first, second)
   else:
-    out = jax.lax.platform_dependent(
-      rows, first, second, cpu=in_chunks, default=apply
-    )
+    out = platforms.dependent(rows, first, second, cpu=in_chunks, default=apply)
   return out.reshape(*x.shape[:-1], -1)
 
 
@@ -212,7 +214,7 @@ def frame_by_frame(function, *args):
     frame = lambda args: function(*(x[None] for x in args))[0]
     return jax.lax.map(frame, args)
 
-  return jax.lax.platform_dependent(*args, cpu=one_by_one, default=function)
+  return platforms.dependent(*args, cpu=one_by_one, default=function)
 
 
 class Mlp(nn.Module):

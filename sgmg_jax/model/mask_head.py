@@ -15,6 +15,7 @@ import jax.numpy as jnp
 import numpy as np
 from flax import linen as nn
 
+from sgmg_jax import precision
 from sgmg_jax.model import layers
 
 PATCH = 16
@@ -48,7 +49,7 @@ def resize(x, size, method):
     jax.image.resize(np.eye(n, dtype=x.dtype), (m, n), method, antialias=False)
     for n, m in zip((h, w), size)
   )
-  product = functools.partial(jnp.matmul, precision=jax.lax.Precision.HIGHEST)
+  product = functools.partial(jnp.matmul, precision=precision.HIGHEST)
   x = product(columns, x)
   return product(rows, x.reshape(f, h, -1)).reshape(f, *size, c)
 
@@ -79,13 +80,14 @@ def apply_patch_kernels(memory, kernels, references, size):
   w1 = w1.reshape(*w1.shape[:-1], PATCH, PATCH)
   # The convolution of the two coordinate channels is an outer sum:
   # coordinates are reference (pixels) minus location.
-  scale = size[:, None, None, ::-1].astype(jnp.float32)
-  reference = references.astype(jnp.float32) * scale
-  columns = STRIDE * np.arange(w, dtype=np.float32) + STRIDE // 2
-  rows = STRIDE * np.arange(h, dtype=np.float32) + STRIDE // 2
+  reference = precision.at_least_float32(references)
+  reference = reference * size[:, None, None, ::-1]
+  columns, rows = (
+    STRIDE * np.arange(n, dtype=reference.dtype) + STRIDE // 2 for n in (w, h)
+  )
   dx = reference[..., :1] - columns
   dy = reference[..., 1:] - rows
-  wx, wy = (w0[..., c + i].astype(jnp.float32) for i in (0, 1))
+  wx, wy = (w0[..., c + i].astype(reference.dtype) for i in (0, 1))
   across = dx[..., :, None] * wx[..., None, :]
   down = dy[..., :, None] * wy[..., None, :]
   x = 0
@@ -98,7 +100,8 @@ def apply_patch_kernels(memory, kernels, references, size):
   x = jnp.moveaxis(x.reshape(b, t, h, w, -1, PATCH), 4, 2)
   x = x + across[..., None, :, :] + down[..., :, None, :]
   x = nn.relu(x + b0[..., None, None, :])
-  x = jnp.einsum("btqhwp,btqop->btqhwo", x, w1.astype(x.dtype))
+  with precision.exact():
+    x = jnp.einsum("btqhwp,btqop->btqhwo", x, w1.astype(x.dtype))
   return x + b1[..., None, None, :]
 
 

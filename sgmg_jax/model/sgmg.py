@@ -23,6 +23,7 @@ import jax.numpy as jnp
 import numpy as np
 from flax import linen as nn
 
+from sgmg_jax import precision as precision_lib
 from sgmg_jax import types
 from sgmg_jax.model import (
   deformable_transformer,
@@ -43,21 +44,27 @@ class SgMg(nn.Module):
 
   Attributes:
     variant: sizes, see `variants.get_variant`.
-    dtype: computation; norms, softmax, FFT, coordinates stay float32.
+    dtype: computation; norms, softmax, FFT, coordinates stay float32, unless
+      it is float64.
     param_dtype: storage of parameters.
     remat: whether training computes the blocks of the backbone and the
       encoder a second time in the backward pass instead of keeping what they
       computed: a third of the memory for a quarter more work.
+    precision: of float32 products and convolutions, see the module
+      `precision`. It holds in all that `apply` traces.
   """
 
   variant: variants.Variant
   dtype: Any = jnp.float32
   param_dtype: Any = jnp.float32
   remat: bool = False
+  precision: precision_lib.Policy = "highest"
 
   def setup(self):
     v = self.variant
     dtypes = dict(dtype=self.dtype, param_dtype=self.param_dtype)
+    # Of what is float32 also under mixed precision.
+    wide = dtypes | dict(dtype=precision_lib.wide(self.dtype))
     self.backbone_0 = video_swin.Backbone(
       dict(
         embed_dim=v.embed_dim,
@@ -126,7 +133,7 @@ class SgMg(nn.Module):
         1,
         v.width,
         bias_init=nn.initializers.constant(-math.log(99)),
-        param_dtype=self.param_dtype,
+        **wide,
       )
       for _ in range(v.decoder_layers)
     ]
@@ -135,7 +142,7 @@ class SgMg(nn.Module):
         (v.width, v.width, 4),
         last_kernel_init=nn.initializers.zeros,
         last_bias_init=_first_box_bias if i == 0 else nn.initializers.zeros,
-        param_dtype=self.param_dtype,
+        **wide,
       )
       for i in range(v.decoder_layers)
     ]
@@ -145,6 +152,11 @@ class SgMg(nn.Module):
       **dtypes,
     )
     self.mask_refine = mask_head.SegmentationOptimiser(**dtypes)
+
+  @nn.nowrap
+  def apply(self, *args, **kwargs):
+    with precision_lib.scope(self.precision):
+      return super().apply(*args, **kwargs)
 
   def encode_video(
     self, frames, pixel_valid, size, num_frames=None, *, train=False
@@ -281,12 +293,10 @@ class SgMg(nn.Module):
       train=train,
     )
     unfold = lambda x: x.reshape(*x.shape[:-3], b, t, *x.shape[-2:])
-    logits = jnp.stack(
-      [
-        head(x.astype(jnp.float32))[..., 0]
-        for head, x in zip(self.class_embed, hidden)
-      ]
-    )
+    with precision_lib.exact():
+      logits = jnp.stack(
+        [head(x)[..., 0] for head, x in zip(self.class_embed, hidden)]
+      )
     boxes = unfold(boxes)
     return types.DecoderOutput(
       hidden=unfold(hidden),
@@ -316,14 +326,14 @@ class SgMg(nn.Module):
     )
 
   def refine(self, patches, video: types.VideoFeatures):
-    """Full-resolution mask logits float32[B, T, H, W] of one query's patch
-    logits float[B, T, h/8, w/8, 16]."""
+    """Full-resolution mask logits [B, T, H, W], float32 or float64, of one
+    query's patch logits float[B, T, h/8, w/8, 16]."""
     b, t = patches.shape[:2]
     refined = self.mask_refine(
       patches.reshape(b * t, *patches.shape[2:]),
       [x.reshape(-1, *x.shape[2:]) for x in video.low_levels],
     )
-    masks = mask_head.pixel_shuffle(refined.astype(jnp.float32))
+    masks = mask_head.pixel_shuffle(precision_lib.at_least_float32(refined))
     return masks.reshape(b, t, *masks.shape[1:])
 
   def segment(self, decoded: types.DecoderOutput, video: types.VideoFeatures):

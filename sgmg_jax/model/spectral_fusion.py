@@ -1,8 +1,8 @@
 """Spectrum-guided cross-modal fusion (SCF), SgMg section 3.2.
 
 Spectrum augmentation filters a feature map adaptively in the Fourier domain
-before and after words are fused into it. Everything here is float32, also
-under mixed precision.
+before and after words are fused into it. It is exact float32, also under mixed
+precision.
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ import jax.numpy as jnp
 import numpy as np
 from flax import linen as nn
 
+from sgmg_jax import precision
 from sgmg_jax.model import fourier, layers
 
 _SIGMA = 7.0
@@ -35,7 +36,7 @@ def _bilinear_matrix(source: int, target: int) -> np.ndarray:
 
 
 def gaussian_maps(sizes: list[tuple[int, int]]) -> list[np.ndarray]:
-  """The Gaussian maps of a chain of feature maps, float32[h, w] each.
+  """The Gaussian maps of a chain of feature maps, float64[h, w] each.
 
   Only the first is a Gaussian (sigma 7, peak at (h // 2, w // 2), where the
   unshifted spectrum has its highest frequencies); each further one is the
@@ -50,7 +51,7 @@ def gaussian_maps(sizes: list[tuple[int, int]]) -> list[np.ndarray]:
     rows = _bilinear_matrix(previous.shape[0], target_h)
     columns = _bilinear_matrix(previous.shape[1], target_w)
     maps.append(rows @ previous @ columns.T)
-  return [m.astype(np.float32) for m in maps]
+  return maps
 
 
 def mean_of_valid_conv3x3(x, kernel, bias):
@@ -67,8 +68,8 @@ def mean_of_valid_conv3x3(x, kernel, bias):
     float[N, C'].
   """
   h, w = x.shape[1:3]
-  rows = np.zeros((3, h), np.float32)
-  columns = np.zeros((3, w), np.float32)
+  rows = np.zeros((3, h), x.dtype)
+  columns = np.zeros((3, w), x.dtype)
   for i in range(3):
     rows[i, i : h - 2 + i] = 1 / (h - 2)
     columns[i, i : w - 2 + i] = 1 / (w - 2)
@@ -87,17 +88,18 @@ def filter_spectrum(x, strength, gaussian, conv1, conv2):
   products at k.
 
   Args:
-    x: float32[N, h, w, C], real.
-    strength: float32[N], in (0, 1).
-    gaussian: float32[h, w], how much each frequency is damped.
+    x: float[N, h, w, C], real.
+    strength: float[N], in (0, 1).
+    gaussian: float[h, w], how much each frequency is damped.
     conv1: (kernel [2C, 2C], bias [2C]).
     conv2: the same.
 
   Returns:
-    float32[N, h, w, C].
+    float[N, h, w, C].
   """
   h, w, c = x.shape[1:]
   half = w // 2 + 1
+  gaussian = gaussian.astype(x.dtype)
   mirrored = gaussian[-np.arange(h) % h][:, -np.arange(w) % w]
   strength = strength[:, None, None, None]
   keep = 1 - strength * gaussian[:, :half, None]
@@ -120,20 +122,24 @@ class SpectrumAugmentation(nn.Module):
 
   @nn.compact
   def __call__(self, x, gaussian):
-    """float[N, h, w, C] and float32[h, w] -> float[N, h, w, C]."""
-    dtype, c = x.dtype, x.shape[-1]
-    x = x.astype(jnp.float32)
+    """float[N, h, w, C] and float[h, w] -> float[N, h, w, C]."""
+    with precision.exact():
+      exact = self._augment(precision.at_least_float32(x), gaussian)
+    return exact.astype(x.dtype)
+
+  def _augment(self, x, gaussian):
+    c, dtype = x.shape[-1], dict(dtype=x.dtype)
     pooled = mean_of_valid_conv3x3(
-      x, *layers.ConvWeights((3, 3), c, name="laplace")(c)
+      x, *layers.ConvWeights((3, 3), c, name="laplace", **dtype)(c)
     )
     pooled = nn.relu(
-      layers.torch_dense(c, c, use_bias=False, name="fc_0")(pooled)
+      layers.torch_dense(c, c, use_bias=False, name="fc_0", **dtype)(pooled)
     )
     strength = nn.sigmoid(
-      layers.torch_dense(1, c, use_bias=False, name="fc_2")(pooled)
+      layers.torch_dense(1, c, use_bias=False, name="fc_2", **dtype)(pooled)
     )
     (kernel1, bias1), (kernel2, bias2) = (
-      layers.ConvWeights((1, 1), 2 * c, name=name)(2 * c)
+      layers.ConvWeights((1, 1), 2 * c, name=name, **dtype)(2 * c)
       for name in ("conv1", "conv2")
     )
     conv1, conv2 = (kernel1[0, 0], bias1), (kernel2[0, 0], bias2)
@@ -142,7 +148,7 @@ class SpectrumAugmentation(nn.Module):
       x,
       strength[:, 0],
     )
-    return (x + y).astype(dtype)
+    return x + y
 
 
 class PackedAttention(nn.Module):
@@ -183,7 +189,7 @@ class PackedAttention(nn.Module):
     offset = jnp.einsum("md,bkmd->bmk", biases[0].reshape(m, -1), k)
     said = jnp.einsum("bkmd,mdc->bmkc", v, out_kernel.reshape(m, -1, c))
     scores = query @ asked.reshape(b, c, -1) + offset.reshape(b, 1, -1)
-    scores = scores.reshape(b, -1, m, length).astype(jnp.float32)
+    scores = precision.at_least_float32(scores.reshape(b, -1, m, length))
     if key_valid is not None:
       scores = jnp.where(key_valid[:, None, None], scores, -1e30)
     weights = nn.softmax(scores).astype(self.dtype)

@@ -9,6 +9,7 @@ import jax
 import jax.numpy as jnp
 from flax import linen as nn
 
+from sgmg_jax import precision
 from sgmg_jax.model import layers
 
 _EPSILON = 1e-5
@@ -81,8 +82,8 @@ class SelfAttention(_Part):
   def __call__(self, x, valid, *, train=False):
     split = lambda y: y.reshape(*y.shape[:-1], self.num_heads, -1)
     q, k, v = (split(self.dense(n)(x)) for n in ("query", "key", "value"))
-    scores = jnp.einsum("bqmd,bkmd->bmqk", q, k).astype(jnp.float32)
-    scores = scores * q.shape[-1] ** -0.5
+    scores = jnp.einsum("bqmd,bkmd->bmqk", q, k)
+    scores = precision.at_least_float32(scores) * q.shape[-1] ** -0.5
     scores = jnp.where(valid[:, None, None], scores, -1e30)
     weights = self.drop(nn.softmax(scores).astype(x.dtype), train)
     return jnp.einsum("bmqk,bkmd->bqmd", weights, v).reshape(x.shape)

@@ -14,6 +14,7 @@ import jax.numpy as jnp
 import numpy as np
 from flax import linen as nn
 
+from sgmg_jax import platforms, precision
 from sgmg_jax.model import layers
 
 WINDOW = (8, 7, 7)
@@ -67,9 +68,10 @@ def neighbour_bias(key, shape, dtype=jnp.float32, *, in_time: bool):
 
 
 def _weights(q, k, bias, region, key_valid):
-  """float32[G, M, N, N] and its row sums, which it is to be divided by."""
+  """float[G, M, N, N] and its row sums, which it is to be divided by; in at
+  least float32."""
   scores = q * q.shape[-1] ** -0.5 @ k.swapaxes(-1, -2)
-  scores = scores.astype(jnp.float32) + bias
+  scores = precision.at_least_float32(scores) + bias
   if region is not None:
     apart = region[..., None, :, None] != region[..., None, None, :]
     scores = scores - 100.0 * apart
@@ -116,8 +118,8 @@ def _in_turn_backward(residuals, d_out):
     weights, total = _weights(q, k, bias, region, key_valid)
     weights = weights / total
     d_v = weights.swapaxes(-1, -2).astype(v.dtype) @ d_out
-    d_weights = (d_out @ v.swapaxes(-1, -2)).astype(jnp.float32)
-    along = jnp.sum((d_out * out).astype(jnp.float32), -1, keepdims=True)
+    d_weights = precision.at_least_float32(d_out @ v.swapaxes(-1, -2))
+    along = precision.at_least_float32(d_out * out).sum(-1, keepdims=True)
     d_scores = weights * (d_weights - along)
     # One by one: XLA:CPU takes five times as long for the sum over an axis.
     for i in range(few):
@@ -191,7 +193,7 @@ def window_attention(x, region, key_valid, qkv, proj, bias):
     key_valid: bool[N] or None: keys that may be attended to.
     qkv: (kernel [C, 3C], bias [3C]), output order q, k, v, then heads.
     proj: (kernel [C, C], bias [C]).
-    bias: float32[M, N, N], relative position bias.
+    bias: float[M, N, N], at least float32, relative position bias.
 
   Returns:
     float[G, N, C].
@@ -199,7 +201,7 @@ def window_attention(x, region, key_valid, qkv, proj, bias):
   if region is not None:
     region = jnp.asarray(region)
     region = jnp.tile(region, (x.shape[0] // region.shape[0], 1))
-  return jax.lax.platform_dependent(
+  return platforms.dependent(
     *(x, qkv, proj, bias, region, key_valid),
     cpu=_layer_in_turn,
     default=functools.partial(_layer, _attend),
@@ -227,7 +229,7 @@ class WindowAttention(nn.Module):
     # For a clipped window this is the top-left block of the full window's
     # index, which the released weights rely on.
     index = relative_position_index()[:n, :n]
-    bias = table.astype(jnp.float32)[index].transpose(2, 0, 1)
+    bias = precision.at_least_float32(table)[index].transpose(2, 0, 1)
     affine = functools.partial(
       layers.Affine,
       c,

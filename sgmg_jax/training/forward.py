@@ -6,7 +6,8 @@ changes nothing but the cost.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -54,6 +55,48 @@ def encode_frames(
   return model.project(stages, pixel_valid, size, annotated.shape[1])
 
 
+class Matched(NamedTuple):
+  """What one decoder layer gives.
+
+  Attributes:
+    preds: of all queries.
+    query: int[B], the one that is matched.
+    cost: float[B, Q], by which it was chosen.
+    masks: float[B, T, H, W], the matched query's refined logits.
+  """
+
+  preds: types.LayerPredictions
+  query: Array
+  cost: Array
+  masks: Array
+
+
+def _match_layers(
+  apply: Callable[..., Any],
+  decoded: types.DecoderOutput,
+  video: types.VideoFeatures,
+  targets: types.Targets,
+) -> Iterator[Matched]:
+  """Matches every decoder layer for itself, and refines the matched query only.
+
+  Args:
+    apply: (name of a method, arguments) -> what that of the model gives.
+    decoded: of `SgMg.transform`.
+    video: what was decoded.
+    targets: ground truth.
+  """
+  for layer in range(decoded.logits.shape[0]):
+    patch = apply("patch_masks", decoded, video, layer=layer)
+    preds = types.LayerPredictions(
+      logits=decoded.logits[layer],
+      boxes=decoded.boxes[layer],
+      masks_low=mask_head.pixel_shuffle(patch),
+    )
+    query, cost = matching.match(preds, targets)
+    masks = apply("refine", types.take_query(patch, query), video)
+    yield Matched(preds, query, cost, masks)
+
+
 def losses(
   model: sgmg.SgMg,
   params: types.Params,
@@ -62,11 +105,8 @@ def losses(
   *,
   text_dropout: bool = True,
   axis: str | None = None,
-) -> tuple[dict[str, Array], dict[str, Array]]:
-  """All losses of a batch, dropout on.
-
-  Each decoder layer is matched for itself, and only its matched query goes
-  through the segmentation optimiser.
+) -> tuple[dict[str, Array], dict[str, Array], list[Matched]]:
+  """All losses of a batch, dropout on, see `_match_layers`.
 
   Args:
     model: the network.
@@ -80,9 +120,10 @@ def losses(
     axis: name of the mesh axis that the batch is shared over, if it is.
 
   Returns:
-    Unweighted scalars, named as `criterion.name_layers` does, and what
-    `cells.measure` and `roles.measure` give, nothing without their labels. Of
-    a shared batch this share's part of the sum.
+    Unweighted scalars, named as `criterion.name_layers` does; what
+    `cells.measure` and `roles.measure` give, nothing without their labels; and
+    the layers that the losses are of. Of a shared batch this share's part of
+    the sums.
   """
 
   def apply(method, *args, **kwargs):
@@ -125,17 +166,13 @@ def losses(
     shown = roles.shown_cells(batch)
     measured |= roles.measure(scores, batch.roles, shown, total)
   num_valid = criterion.count_valid(batch.targets, axis)
-  layers = []
-  for layer in range(decoded.logits.shape[0]):
-    patch = apply("patch_masks", decoded, video, layer=layer)
-    preds = types.LayerPredictions(
-      logits=decoded.logits[layer],
-      boxes=decoded.boxes[layer],
-      masks_low=mask_head.pixel_shuffle(patch),
-    )
-    query, _ = matching.match(preds, batch.targets)
-    refined = apply("refine", types.take_query(patch, query), video)
-    layers.append(
-      criterion.layer_losses(preds, refined, query, batch.targets, num_valid)
-    )
-  return criterion.name_layers(layers), measured
+  layers = list(_match_layers(apply, decoded, video, batch.targets))
+  named = criterion.name_layers(
+    [
+      criterion.layer_losses(
+        layer.preds, layer.masks, layer.query, batch.targets, num_valid
+      )
+      for layer in layers
+    ]
+  )
+  return named, measured, layers

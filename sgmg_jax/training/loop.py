@@ -22,6 +22,7 @@ import optax
 from clu import parameter_overview
 from ml_collections import ConfigDict
 
+from sgmg_jax import precision as precision_lib
 from sgmg_jax.checkpoints import precision
 from sgmg_jax.errors import UserError
 from sgmg_jax.model import sgmg, variants
@@ -127,7 +128,12 @@ def _train(
     )
   # Or the export, after the last step, would be the first to refuse it.
   precision.check_dtype(config.export.dtype, "export.dtype")
-  model = sgmg.SgMg(variant, dtype=_get_dtype(config), remat=config.remat)
+  model = sgmg.SgMg(
+    variant,
+    dtype=_get_dtype(config),
+    remat=config.remat,
+    precision=precision_lib.check(config.precision),
+  )
   source = data.open_data(config)
   checkpointer = checkpoint.Checkpointer(folder, keep=config.keep_checkpoints)
   if checkpointer.latest_step is not None:

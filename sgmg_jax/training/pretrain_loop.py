@@ -23,7 +23,7 @@ import numpy as np
 import optax
 from ml_collections import ConfigDict
 
-from sgmg_jax import types
+from sgmg_jax import precision, types
 from sgmg_jax.checkpoints import card as card_lib
 from sgmg_jax.checkpoints import native
 from sgmg_jax.errors import UserError
@@ -126,6 +126,7 @@ def make_step(
   tx: optax.GradientTransformation,
   *,
   seed: int,
+  policy: precision.Policy,
 ) -> Callable[..., Any]:
   """(state, batch) -> (state, metrics), for `data_parallel.shard_step`.
 
@@ -133,6 +134,7 @@ def make_step(
     objective: of a `Task`.
     tx: the optimizer.
     seed: of dropout and drop path.
+    policy: of float32 products, the model's.
   """
   axis = data_parallel.AXIS
   total = data_parallel.total_over(axis)
@@ -157,7 +159,7 @@ def make_step(
       "grad_norm": optax.global_norm(grads),
     }
 
-  return step
+  return precision.follow(policy, step)
 
 
 def run(
@@ -209,7 +211,9 @@ def run(
 
   # Phases differ in shape, so each compiles the step when it begins.
   mesh = data_parallel.make_mesh(math.gcd(*(p.batch_size for p in phases)))
-  step_fn = make_step(task.objective, tx, seed=config.seed)
+  step_fn = make_step(
+    task.objective, tx, seed=config.seed, policy=config.precision
+  )
   step_fn = compiled_step.CompiledStep(
     data_parallel.shard_step(step_fn, mesh), len(phases)
   )

@@ -22,6 +22,7 @@ import optax
 from flax import linen as nn
 from ml_collections import ConfigDict
 
+from sgmg_jax import precision
 from sgmg_jax.checkpoints import tokenizer as tokenizer_lib
 from sgmg_jax.input_pipeline import refshapes_sentence_batches
 from sgmg_jax.input_pipeline.refshapes import meaning_labels
@@ -110,7 +111,7 @@ def make_task(
   Raises:
     UserError: see `run_tokenizer.get_tokenizer`.
   """
-  model = sgmg.SgMg(variant)
+  model = sgmg.SgMg(variant, precision=precision.check(config.precision))
   tokenizer = run_tokenizer.get_tokenizer(
     folder / "tokenizer",
     variant,

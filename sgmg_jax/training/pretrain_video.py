@@ -12,7 +12,7 @@ import jax
 import jax.numpy as jnp
 from ml_collections import ConfigDict
 
-from sgmg_jax import types
+from sgmg_jax import precision, types
 from sgmg_jax.checkpoints import abstract, native
 from sgmg_jax.errors import UserError
 from sgmg_jax.inference import preprocess
@@ -119,7 +119,7 @@ def make_task(
       f"height and a width of at least {sgmg.MIN_PADDED_SIDE} and multiples of "
       f"{max(cells.STRIDES)}"
     )
-  model = sgmg.SgMg(variant)
+  model = sgmg.SgMg(variant, precision=precision.check(config.precision))
 
   def batches(phase, start) -> Iterator[cell_batches.CellBatch]:
     sizes = dict(**config.data)

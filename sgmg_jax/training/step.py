@@ -8,7 +8,7 @@ import jax
 import jax.numpy as jnp
 import optax
 
-from sgmg_jax import types
+from sgmg_jax import precision, types
 from sgmg_jax.losses import criterion
 from sgmg_jax.model import sgmg
 from sgmg_jax.training import cells, forward, roles
@@ -66,7 +66,7 @@ def make_train_step(
       rngs = {k: jax.random.fold_in(v, index) for k, v in rngs.items()}
 
     def objective(params):
-      losses, measured = forward.losses(
+      losses, measured, _ = forward.losses(
         model,
         _freeze(params, trainable),
         batch,
@@ -99,4 +99,5 @@ def make_train_step(
       step=state.step + 1, params=params, opt_state=opt_state, ema=ema
     ), metrics
 
-  return train_step
+  # Also what is no part of the model: heads, and Muon's products.
+  return precision.follow(model.precision, train_step)

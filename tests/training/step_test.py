@@ -163,7 +163,7 @@ def _jit_losses(model):
   """`forward.losses` of (parameters, batch) with one step's chance."""
   rngs = state_lib.step_rngs(0, jnp.int32(0))
   return jax.jit(
-    lambda params, batch: forward.losses(model, params, batch, rngs)
+    lambda params, batch: forward.losses(model, params, batch, rngs)[:2]
   )
 
 
