@@ -9,6 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from sgmg_jax import platforms
 from sgmg_jax.checkpoints import names
 from sgmg_jax.model import sgmg, variants
 
@@ -56,6 +57,16 @@ class Golden:
     )["params"]
     return names.from_torch(golden_state_dict(shapes), abstract)
 
+  def small_model(self, dtype, **sizes):
+    """The small golden model that computes in `dtype`, and its weights."""
+    model = sgmg.SgMg(variants.get_variant("mu", **sizes), dtype=dtype)
+    abstract = jax.eval_shape(
+      lambda: sgmg.init_params(model, jax.random.key(0))
+    )
+    state_dict = golden_state_dict(self.shapes("sgmg"))
+    params = names.from_torch(state_dict, abstract)
+    return model, jax.tree.map(lambda x: np.asarray(x, dtype), params)
+
   def close(self, actual, expected, bound=1e-4, what=""):
     """Largest difference within `bound` of the golden standard deviation."""
     actual = np.asarray(actual, np.float64)
@@ -73,12 +84,7 @@ class SmallModel:
   """The small golden model with jitted steps."""
 
   def __init__(self, golden):
-    self.model = sgmg.SgMg(variants.get_variant("mu"))
-    abstract = jax.eval_shape(
-      lambda: sgmg.init_params(self.model, jax.random.key(0))
-    )
-    state_dict = golden_state_dict(golden.shapes("sgmg"))
-    self.params = names.from_torch(state_dict, abstract)
+    self.model, self.params = golden.small_model(jnp.float32)
 
   def __call__(self, method, *args, **kwargs):
     def run(params, *args):
@@ -92,6 +98,13 @@ class SmallModel:
 @pytest.fixture(scope="session")
 def small_model(golden):
   return SmallModel(golden)
+
+
+@pytest.fixture(params=["cpu", "cuda", "tpu"])
+def platform(request):
+  """Programs take the forms of each platform; Pallas kernels interpreted."""
+  with platforms.assume(request.param):
+    yield request.param
 
 
 @pytest.fixture(scope="session")

@@ -1,4 +1,5 @@
-"""Every part of the model against the released implementation's numbers."""
+"""Every part of the model, in the form of every platform that has one of its
+own, against the released implementation's numbers."""
 
 import jax
 import jax.numpy as jnp
@@ -18,7 +19,7 @@ def channels_last(x):
   return jnp.asarray(np.moveaxis(x, 1, -1))
 
 
-def test_spectrum_augmentation(golden):
+def test_spectrum_augmentation(golden, platform):
   data = golden.load("spectrum_augmentation")
   inputs = [channels_last(data[f"case{i}/x"]) for i in range(3)]
   sizes = [x.shape[1:3] for x in inputs]
@@ -51,7 +52,7 @@ def test_vision_language_fusion(golden):
 
 
 @pytest.mark.parametrize("kind", ["points", "boxes"])
-def test_deformable_attention_module(golden, kind):
+def test_deformable_attention_module(golden, platform, kind):
   data = golden.load("deformable_attention_module")
   shapes = [tuple(shape) for shape in data["level_shapes"].tolist()]
   module = deformable_attention.DeformableAttention(num_heads=4, num_points=4)
@@ -101,7 +102,7 @@ def test_segmentation_optimiser(golden, suffix):
 
 
 @pytest.mark.parametrize("case", "abc")
-def test_video_swin(golden, channels_first, case):
+def test_video_swin(golden, channels_first, platform, case):
   data = golden.load(f"video_swin_{case}")
   frames = channels_last(data["frames"])
   clips = len(frames) // int(data.get("num_frames", len(frames) // 2))
