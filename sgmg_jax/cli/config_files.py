@@ -7,6 +7,7 @@ import contextlib
 import dataclasses
 import importlib.util
 import pathlib
+import re
 import sys
 import traceback
 from collections.abc import Iterator, Sequence
@@ -14,6 +15,7 @@ from typing import Any
 
 from absl import flags
 from ml_collections import ConfigDict, config_flags
+from ml_collections.config_dict import config_dict
 
 import sgmg_jax
 from sgmg_jax.errors import UserError
@@ -76,6 +78,23 @@ def load(spec: str, overrides: Sequence[str] = ()) -> ConfigDict:
     config = _override(config, override)
   config_forms.check(config)
   return config
+
+
+@contextlib.contextmanager
+def naming_missing_fields() -> Iterator[None]:
+  """Turns the use of a field that a config lacks, such as one written before
+  the field was, into a UserError."""
+  try:
+    yield
+  except AttributeError as error:
+    *_, place = traceback.extract_tb(error.__traceback__)
+    if place.filename != config_dict.__file__:
+      raise
+    name = re.search(r"\w+", str(error)).group()
+    raise UserError(
+      f"--config: lacks the field {name!r}, expected as in the configs of "
+      f"{FOLDER}"
+    ) from error
 
 
 def _run(path: pathlib.Path, spec: str, arg: str | None) -> ConfigDict:

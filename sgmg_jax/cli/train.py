@@ -109,7 +109,7 @@ def start(train, config, workdir: str) -> int:
   logging.getLogger("sgmg_jax").setLevel(logging.INFO)
   compilation_cache.enable()
   try:
-    with interrupt.watch() as stop:
+    with config_files.naming_missing_fields(), interrupt.watch() as stop:
       train(config, workdir, stop)
   except FloatingPointError as error:
     print(f"sgmg: error: {error}", file=sys.stderr)

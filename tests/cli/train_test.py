@@ -36,6 +36,19 @@ def test_overrides_are_told_from_options():
   assert args.overrides == ["--config.seed=3", "--config.total_steps=9"]
 
 
+def test_a_field_that_a_config_lacks_is_named(tmp_path, capsys):
+  path = tmp_path / "mine.py"
+  path.write_text(
+    "from ml_collections import ConfigDict\n"
+    "get_config = lambda: ConfigDict(dict(init_requird=()))\n"
+  )
+  code = main.main(["train", f"--config={path}", f"--workdir={tmp_path}/run"])
+  assert code == 2
+  (line,) = capsys.readouterr().err.splitlines()
+  assert line.startswith("sgmg: error: --config: lacks the field 'init_requir")
+  assert not (tmp_path / "run").exists()
+
+
 def test_other_unknown_options_stay_errors(capsys):
   with pytest.raises(SystemExit):
     _parse(f"--config={CONFIG}", "--workdir=x", "--confg.seed=3")
