@@ -23,6 +23,7 @@ import contextlib
 import functools
 import json
 import os
+import signal
 import socket
 import stat
 from collections.abc import Iterator
@@ -189,6 +190,8 @@ def main() -> None:
   if args.host not in LOOPBACK:
     whom = "anyone who reaches its ports, without authentication,"
   print(f"serving {whom} at {service.address}", flush=True)
+  # TensorFlow waits without letting Python see Ctrl-C.
+  signal.signal(signal.SIGINT, signal.SIG_DFL)
   service.join()
 
 

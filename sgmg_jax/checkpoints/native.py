@@ -111,7 +111,8 @@ def _check_overwritten(directory: pathlib.Path) -> None:
   if not directory.is_dir():
     return
   names = {entry.name for entry in directory.iterdir()}
-  if others := names - {card_lib.FILE, "params", "tokenizer"}:
+  # macOS leaves a note in every folder that is looked at.
+  if others := names - {card_lib.FILE, *_FOLDERS, ".DS_Store"}:
     raise errors.UserError(
       f"{directory} holds files of no checkpoint ({min(others)}): not "
       "overwritten"

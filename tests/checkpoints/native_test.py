@@ -79,6 +79,7 @@ def test_existing_directory_is_kept_unless_told(directory, params, tokenizer):
   with pytest.raises(errors.UserError, match="exists"):
     native.save(directory, params, mu_card(), tokenizer)
   new = jax.tree.map(np.zeros_like, params)
+  (directory / ".DS_Store").touch()  # Of macOS, anywhere.
   native.save(directory, new, mu_card(), tokenizer, overwrite=True)
   same(native.load(directory).params, new)
   assert [p.name for p in directory.parent.iterdir()] == ["mu"]

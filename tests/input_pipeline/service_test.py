@@ -1,5 +1,6 @@
 """A service is reached from where it was told to be, and nowhere else."""
 
+import signal
 import socket
 import subprocess
 import sys
@@ -39,6 +40,27 @@ def test_what_cannot_be_restricted_is_refused(monkeypatch):
     with service._on_loopback(), socket.create_server(("", 0)):
       server = socket.create_server(("", 0))
   server.close()
+
+
+def test_ctrl_c_ends_a_service_that_waits(monkeypatch):
+  class Service:
+    address = "localhost:5050"
+
+    def __init__(self, port, host):
+      pass
+
+    def join(self):
+      handlers.append(signal.getsignal(signal.SIGINT))
+
+  handlers = []
+  monkeypatch.setattr(service, "Service", Service)
+  monkeypatch.setattr(sys, "argv", ["service"])
+  before = signal.getsignal(signal.SIGINT)
+  try:
+    service.main()
+  finally:
+    signal.signal(signal.SIGINT, before)
+  assert handlers == [signal.SIG_DFL]
 
 
 CHECK = """

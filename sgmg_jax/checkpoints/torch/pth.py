@@ -90,9 +90,9 @@ class PthFile:
     if isinstance(error, unpickle.RefusedError):
       return errors.UserError(
         f"{self._path} refused: it holds {error}, expected tensors and plain "
-        "values only (nothing of it was run); if you trust its source, keep "
-        "its weights alone: torch.save(torch.load(OLD, weights_only=False)"
-        "['model'], NEW)"
+        "values only (nothing of it was run); if you trust its source, load "
+        "it with torch.load(OLD, weights_only=False) and save its state dict "
+        "alone with torch.save(STATE_DICT, NEW)"
       )
     if isinstance(error, zipfile.BadZipFile | EOFError):
       return errors.UserError(
