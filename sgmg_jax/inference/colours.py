@@ -69,7 +69,19 @@ class Colours:
     self._candidates = [colour_of(i) for i in range(max(count, len(PALETTE)))]
 
   def __getitem__(self, index: int) -> Colour:
-    return self._chosen[index] or colour_of(index)
+    return self._shown()[index]
+
+  def _shown(self) -> list[Colour]:
+    """Those not chosen yet are their own of the palette, or else a free one."""
+    shown = list(self._chosen)
+    waiting = [i for i, colour in enumerate(shown) if colour is None]
+    for i in waiting:
+      if (own := colour_of(i)) not in shown:
+        shown[i] = own
+    for i in waiting:
+      if shown[i] is None:
+        shown[i] = next(c for c in self._candidates if c not in shown)
+    return shown
 
   def update(self, frame: np.ndarray, masks: np.ndarray) -> None:
     """Chooses for the expressions that this frame shows first.

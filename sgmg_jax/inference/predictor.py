@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import logging
+import numbers
 import os
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any, Final
@@ -251,8 +252,7 @@ class Predictor:
     self, reader, texts, window, whole, threshold, progress
   ) -> Iterator[results.WindowResult]:
     _check_threshold(threshold)
-    if window is not None and window < 1:
-      raise errors.UserError(f"window {window}: expected at least 1 frame")
+    _check_window(window)
     return self._steps(reader, texts, window, whole, threshold, progress)
 
   def _steps(self, reader, texts, window, whole, threshold, progress):
@@ -381,7 +381,17 @@ class Predictor:
 
 def _as_list(expressions: Sequence[str] | str) -> list[str]:
   """A single sentence may come as it is."""
-  return [expressions] if isinstance(expressions, str) else list(expressions)
+  if isinstance(expressions, str):
+    return [expressions]
+  if not isinstance(expressions, Iterable):
+    raise errors.UserError(
+      f"expressions of type {type(expressions).__name__}: expected sentences"
+    )
+  expressions = list(expressions)
+  for expression in expressions:
+    if not isinstance(expression, str):
+      raise errors.UserError(f"expression {expression!r}: expected a sentence")
+  return expressions
 
 
 def _stack(outputs: Iterable[tuple]) -> tuple[np.ndarray, ...]:
@@ -394,7 +404,16 @@ def _token_bucket(num_tokens: int) -> int:
 
 
 def _check_threshold(threshold: float) -> None:
-  if not 0 < threshold < 1:
+  if not isinstance(threshold, numbers.Real) or not 0 < threshold < 1:
     raise errors.UserError(
-      f"threshold {threshold}: expected a probability in (0, 1)"
+      f"threshold {threshold!r}: expected a probability in (0, 1)"
+    )
+
+
+def _check_window(window: int | None) -> None:
+  if window is None:
+    return
+  if not isinstance(window, numbers.Integral) or window < 1:
+    raise errors.UserError(
+      f"window {window!r}: expected a whole number of frames, at least 1 frame"
     )

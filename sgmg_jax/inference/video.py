@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import dataclasses
 import itertools
+import numbers
 import os
 import pathlib
 import stat
@@ -58,9 +59,11 @@ def open_video(
       sizes, or an array of another type or shape. While iterating: a frame
       that cannot be decoded.
   """
-  if fps is not None and not MIN_FPS <= fps <= MAX_FPS:
+  if fps is not None and not (
+    isinstance(fps, numbers.Real) and MIN_FPS <= fps <= MAX_FPS
+  ):
     raise errors.UserError(
-      f"fps {fps}: expected a number from {MIN_FPS} to {MAX_FPS}"
+      f"fps {fps!r}: expected a number from {MIN_FPS} to {MAX_FPS}"
     )
   if on_error not in ("skip", "error"):
     raise errors.UserError(f"on_error {on_error!r}: expected skip or error")
@@ -188,7 +191,7 @@ def _as_frame(given: Any, index: int) -> Frame:
       )
     try:
       return np.asarray(still_image.to_rgb(given))
-    except (still_image.Unreadable, OSError, SyntaxError) as error:
+    except (still_image.Unreadable, OSError, SyntaxError, ValueError) as error:
       raise errors.UserError(f"frame {index} of the video: {error}") from error
   if not isinstance(given, np.ndarray | jax.Array):
     got = type(given).__name__

@@ -54,6 +54,14 @@ def test_grey_keeps_the_palette_and_a_choice_lasts():
   assert chosen[1] not in (colours.PALETTE[0], colours.PALETTE[1])
 
 
+def test_objects_that_are_never_seen_share_no_colour():
+  red, masks = _scene((255, 89, 64))
+  chosen = colours.Colours(8)
+  chosen.update(red, np.concatenate([masks, np.zeros((7, *red.shape[:2]))]) > 0)
+  assert chosen[0] in colours.PALETTE[1:]
+  assert len({chosen[index] for index in range(8)}) == 8
+
+
 def test_pictures_show_the_chosen_colour():
   frame, masks = _scene((255, 89, 64))
   overlay = render.Overlay(*frame.shape[:2], ["a red square"])

@@ -218,7 +218,12 @@ def test_bad_input_is_one_clear_line(model, frames):
   check("no expressions", frames, [])
   check("is empty", frames, ["the dog", "  "])
   check("window 0", frames, EXPRESSIONS, window=0)
+  check("window 1.5", frames, EXPRESSIONS, window=1.5)
+  check("window '8'", frames, EXPRESSIONS, window="8")
   check("threshold 1.0", frames, EXPRESSIONS, threshold=1.0)
+  check("threshold '0.5'", frames, EXPRESSIONS, threshold="0.5")
+  check("expressions of type NoneType", frames, None)
+  check("expression 1: expected a sentence", frames, [1])
   check("no such file", "missing.mp4", EXPRESSIONS)
   with pytest.raises(errors.UserError, match=r"query of str: .*segment\(video"):
     model.query("x.mp4", EXPRESSIONS)
