@@ -172,7 +172,7 @@ def from_json(text: str, what: str) -> Index:
     if entries and "box" in entries[0]:
       boxes = tuple(None if e["box"] is None else (*e["box"],) for e in entries)
     return Index(content["name"], content["split"], videos, expressions, boxes)
-  except (ValueError, KeyError, TypeError) as e:
+  except (ValueError, KeyError, TypeError, RecursionError) as e:
     if isinstance(e, UserError):
       raise
     raise UserError(

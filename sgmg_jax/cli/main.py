@@ -34,9 +34,12 @@ COMMANDS: Final = (
 def main(argv: Sequence[str] | None = None) -> int:
   """Runs one command and returns the exit code; 2 means bad input."""
   argv = list(sys.argv[1:] if argv is None else argv)
-  for stream in (sys.stdout, sys.stderr):
+  for name in ("stdout", "stderr"):
+    # A stream that the caller closed is None, which libraries do not expect.
+    if getattr(sys, name) is None:
+      setattr(sys, name, open(os.devnull, "w"))
     # Names and sentences may hold what the terminal cannot show.
-    if hasattr(stream, "reconfigure"):
+    elif hasattr(stream := getattr(sys, name), "reconfigure"):
       stream.reconfigure(errors="backslashreplace")
   logging.basicConfig(format="sgmg: %(levelname)s: %(message)s")
   received: list[int] = []
@@ -46,8 +49,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         return _run(argv)
       finally:
         # Here and not at exit, where a failure could not be reported.
-        if sys.stdout is not None:
-          sys.stdout.flush()
+        sys.stdout.flush()
   except sgmg_jax.UserError as error:
     return _report(str(error), 2)
   except KeyboardInterrupt:

@@ -220,3 +220,12 @@ def test_help_waits_for_nothing_heavy():
     [sys.executable, "-c", check], capture_output=True, text=True
   )
   assert result.returncode == 0, result.stderr
+
+
+def test_closed_streams_are_none_to_nobody(command, monkeypatch):
+  """As after `sgmg … 2>&-`: progress bars ask stderr what it is."""
+  monkeypatch.setattr(sys, "stdout", None)
+  monkeypatch.setattr(sys, "stderr", None)
+  command(_raise(sgmg_jax.UserError("missing")))
+  assert cli.main(["demo"]) == 2
+  assert not sys.stderr.isatty() and not sys.stdout.isatty()
