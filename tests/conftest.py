@@ -5,17 +5,17 @@ import signal
 import struct
 import zlib
 
-# Tests send signals, to themselves and to programs that inherit what is
-# ignored: SIGINT of a job in the background, SIGHUP under nohup.
-signal.signal(signal.SIGINT, signal.default_int_handler)
-signal.signal(signal.SIGHUP, signal.SIG_DFL)
-
 # Before JAX starts: libtpu, here to compile for TPUs, is no TPU.
 os.environ.setdefault("JAX_PLATFORMS", "cpu")
 
 import jax
 import numpy as np
 import pytest
+
+# Tests send signals, to themselves and to programs that inherit what is
+# ignored: SIGINT of a job in the background, SIGHUP under nohup.
+signal.signal(signal.SIGINT, signal.default_int_handler)
+signal.signal(signal.SIGHUP, signal.SIG_DFL)
 
 # Two, so that what is shared over devices is tested as such.
 jax.config.update("jax_num_cpu_devices", 2)
