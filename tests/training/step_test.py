@@ -261,13 +261,15 @@ def test_two_devices_make_the_step_of_one(model, params):
   for name, value in one.items():
     np.testing.assert_allclose(two[name], value, rtol=1e-4, err_msg=name)
 
+  # Rounding flips single ReLUs, worth 0.4 % of the largest entry; a wrong
+  # divisor would be worth a third.
   def check(path, start, a, b):
     largest = np.abs(np.asarray(b) - start).max()
     np.testing.assert_allclose(
       a,
       b,
       rtol=0,
-      atol=1e-3 * largest + 1e-6,
+      atol=1e-2 * largest + 1e-6,
       err_msg=jax.tree_util.keystr(path),
     )
 
