@@ -19,7 +19,8 @@ from typing import Final, Literal, NamedTuple
 import av
 import numpy as np
 
-from sgmg_jax import errors, regular_file
+from sgmg_jax import errors
+from sgmg_jax.files import regular_file
 from sgmg_jax.input_pipeline.still_image import MAX_PIXELS
 
 OnError = Literal["error", "skip"]

@@ -17,14 +17,10 @@ import PIL.Image
 import pytest
 
 from sgmg_jax import errors
+from sgmg_jax import tokenizer as tokenizer_lib
 from sgmg_jax.checkpoints import card as card_lib
-from sgmg_jax.checkpoints import (
-  convert,
-  json_object,
-  native,
-  torch_file,
-)
-from sgmg_jax.checkpoints import tokenizer as tokenizer_lib
+from sgmg_jax.checkpoints import convert, native, torch_file
+from sgmg_jax.files import json_object
 from sgmg_jax.inference import results
 from sgmg_jax.inference import video as video_lib
 from sgmg_jax.input_pipeline.sources import mask_dict, meta_expressions

@@ -16,16 +16,22 @@ ALLOWED = {
   "errors": set(),
   "types": set(),
   "platforms": set(),
+  "compilation_cache": set(),
   "precision": {"errors"},
+  "files": {"errors"},
+  "tokenizer": {"files", "errors"},
   "kernels": {"types", "platforms", "precision"},
   "losses": {"types", "errors", "precision"},
-  "input_pipeline": {"types", "errors"},
+  "input_pipeline": {"files", "types", "errors"},
   "model": {"kernels", "types", "errors", "platforms", "precision"},
-  "checkpoints": {"model", "types", "errors"},
+  "checkpoints": {"model", "tokenizer", "files", "types", "errors"},
   "inference": {
     "model",
     "checkpoints",
     "input_pipeline",
+    "compilation_cache",
+    "tokenizer",
+    "files",
     "types",
     "errors",
     "precision",
@@ -38,15 +44,13 @@ ALLOWED = {
     "losses",
     "model",
     "checkpoints",
+    "tokenizer",
+    "files",
     "types",
     "errors",
     "precision",
   },
 }
-# Imports nothing of ours; whoever opens a user's files needs it.
-ALLOWED["regular_file"] = set()
-for area in ("input_pipeline", "checkpoints", "inference", "training"):
-  ALLOWED[area].add("regular_file")
 ALLOWED["bench"] = set(ALLOWED) | {"bench", "cli"}
 ALLOWED["cli"] = set(ALLOWED) | {"cli"}
 ANYWHERE_TORCH = {"checkpoints/torch_file.py", "bench/grid_sample.py"}

@@ -5,7 +5,7 @@ import socket
 
 import pytest
 
-from sgmg_jax import regular_file
+from sgmg_jax.files import regular_file
 
 
 def test_reads_a_file(tmp_path):

@@ -11,8 +11,8 @@ import logging
 import os
 import pathlib
 
-from sgmg_jax import regular_file
 from sgmg_jax.errors import UserError
+from sgmg_jax.files import regular_file
 from sgmg_jax.input_pipeline.convert import json_writer
 from sgmg_jax.input_pipeline.sources import a2d_annotation
 

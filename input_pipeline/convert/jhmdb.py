@@ -12,8 +12,8 @@ import pathlib
 import numpy as np
 import scipy.io
 
-from sgmg_jax import regular_file
 from sgmg_jax.errors import UserError
+from sgmg_jax.files import regular_file
 
 FRAMES_PER_VIDEO = 3
 

@@ -13,8 +13,8 @@ import pathlib
 import pickle
 from typing import Any
 
-from sgmg_jax import regular_file
 from sgmg_jax.errors import UserError
+from sgmg_jax.files import regular_file
 from sgmg_jax.input_pipeline.convert import json_writer
 from sgmg_jax.input_pipeline.sources import json_file
 

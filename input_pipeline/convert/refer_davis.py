@@ -16,8 +16,8 @@ import pathlib
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from sgmg_jax import regular_file
 from sgmg_jax.errors import UserError
+from sgmg_jax.files import regular_file
 from sgmg_jax.input_pipeline.convert import json_writer
 from sgmg_jax.input_pipeline.sources import json_file
 

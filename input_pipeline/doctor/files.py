@@ -14,7 +14,7 @@ from typing import Any, Final
 import numpy as np
 import PIL.Image
 
-from sgmg_jax import regular_file
+from sgmg_jax.files import regular_file
 from sgmg_jax.input_pipeline import run_lengths, still_image
 from sgmg_jax.input_pipeline.doctor import findings
 from sgmg_jax.input_pipeline.sources import json_file

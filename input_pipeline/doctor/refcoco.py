@@ -18,8 +18,8 @@ import pickletools
 from collections import defaultdict
 from typing import Any, Final
 
-from sgmg_jax import regular_file
 from sgmg_jax.errors import UserError
+from sgmg_jax.files import regular_file
 from sgmg_jax.input_pipeline import polygons as polygons_lib
 from sgmg_jax.input_pipeline.convert import refcoco as convert
 from sgmg_jax.input_pipeline.doctor import files, frames, plan

@@ -21,7 +21,7 @@ from collections import Counter, defaultdict
 from collections.abc import Mapping
 from typing import Final
 
-from sgmg_jax import regular_file
+from sgmg_jax.files import regular_file
 from sgmg_jax.input_pipeline.convert import refer_davis as convert
 from sgmg_jax.input_pipeline.doctor import (
   expression_file,

@@ -20,7 +20,7 @@ from typing import Final
 
 import numpy as np
 
-from sgmg_jax import regular_file
+from sgmg_jax.files import regular_file
 from sgmg_jax.input_pipeline.doctor import (
   expression_file,
   files,

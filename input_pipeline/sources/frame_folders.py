@@ -19,8 +19,8 @@ from typing import BinaryIO
 
 import numpy as np
 
-from sgmg_jax import regular_file
 from sgmg_jax.errors import UserError
+from sgmg_jax.files import regular_file
 from sgmg_jax.input_pipeline import still_image
 from sgmg_jax.input_pipeline.sources import base
 

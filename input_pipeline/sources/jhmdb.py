@@ -18,8 +18,8 @@ import zlib
 import numpy as np
 import scipy.io
 
-from sgmg_jax import regular_file
 from sgmg_jax.errors import UserError
+from sgmg_jax.files import regular_file
 from sgmg_jax.input_pipeline.convert import jhmdb as convert
 from sgmg_jax.input_pipeline.sources import base, json_file
 

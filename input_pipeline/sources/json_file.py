@@ -9,8 +9,8 @@ import pathlib
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-from sgmg_jax import regular_file
 from sgmg_jax.errors import UserError
+from sgmg_jax.files import regular_file
 
 
 def read(path: str | os.PathLike, expected: str, *, kind: type = dict) -> Any:

@@ -24,8 +24,8 @@ from typing import Any
 
 import numpy as np
 
-from sgmg_jax import regular_file
 from sgmg_jax.errors import UserError
+from sgmg_jax.files import regular_file
 from sgmg_jax.input_pipeline import run_lengths
 
 IDS = range(10**9)

@@ -19,8 +19,8 @@ from typing import Any
 
 import numpy as np
 
-from sgmg_jax import regular_file
 from sgmg_jax.errors import UserError
+from sgmg_jax.files import regular_file
 from sgmg_jax.input_pipeline import polygons as polygons_lib
 from sgmg_jax.input_pipeline.convert import refcoco as convert
 from sgmg_jax.input_pipeline.sources import base

@@ -8,8 +8,8 @@ import os
 import jax
 import numpy as np
 
-from sgmg_jax import errors
-from sgmg_jax.checkpoints import abstract, native, tokenizer
+from sgmg_jax import errors, tokenizer
+from sgmg_jax.checkpoints import abstract, native
 from sgmg_jax.checkpoints import card as card_lib
 from sgmg_jax.inference import video_writer
 from sgmg_jax.input_pipeline.refshapes import dataset

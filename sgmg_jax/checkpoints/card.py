@@ -8,7 +8,7 @@ import pathlib
 from typing import Any
 
 from sgmg_jax import errors
-from sgmg_jax.checkpoints import json_object
+from sgmg_jax.files import json_object
 from sgmg_jax.model import variants
 
 FORMAT = 1

@@ -24,15 +24,9 @@ import jax.numpy as jnp
 import numpy as np
 
 from sgmg_jax import errors
-from sgmg_jax.checkpoints import (
-  abstract,
-  infer,
-  json_object,
-  names,
-  precision,
-  torch_file,
-)
+from sgmg_jax.checkpoints import abstract, infer, names, precision, torch_file
 from sgmg_jax.checkpoints import card as card_lib
+from sgmg_jax.files import json_object
 from sgmg_jax.model import variants, window_attention
 
 StateDict = Mapping[str, np.ndarray]

@@ -24,9 +24,10 @@ import numpy as np
 import orbax.checkpoint as ocp
 
 from sgmg_jax import errors
-from sgmg_jax.checkpoints import abstract, atomic, digests, precision
+from sgmg_jax import tokenizer as tokenizer_lib
+from sgmg_jax.checkpoints import abstract, precision
 from sgmg_jax.checkpoints import card as card_lib
-from sgmg_jax.checkpoints import tokenizer as tokenizer_lib
+from sgmg_jax.files import atomic, digests
 from sgmg_jax.model import variants
 
 Params = Any

@@ -9,8 +9,8 @@ import json
 import pathlib
 
 from sgmg_jax import errors
-from sgmg_jax.checkpoints import atomic
 from sgmg_jax.cli import arguments
+from sgmg_jax.files import atomic
 
 HELP = "measure speed and memory on this machine"
 

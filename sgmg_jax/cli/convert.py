@@ -80,15 +80,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
   # Imported late: `sgmg --help` must not wait for JAX.
-  from sgmg_jax.checkpoints import (
-    atomic,
-    convert,
-    names,
-    native,
-    precision,
-    torch_file,
-  )
-  from sgmg_jax.checkpoints import tokenizer as tokenizer_lib
+  from sgmg_jax import tokenizer as tokenizer_lib
+  from sgmg_jax.checkpoints import convert, names, native, precision, torch_file
+  from sgmg_jax.files import atomic
 
   out = pathlib.Path(args.out)
   if os.path.exists(out) and not args.overwrite:

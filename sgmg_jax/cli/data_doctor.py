@@ -6,7 +6,7 @@ import argparse
 import json
 import pathlib
 
-from sgmg_jax.checkpoints import atomic
+from sgmg_jax.files import atomic
 
 HELP = "check data sets: missing, broken, mismatched, duplicate, leaking"
 

@@ -7,8 +7,8 @@ import pathlib
 import shlex
 
 from sgmg_jax import errors
-from sgmg_jax.checkpoints import atomic
 from sgmg_jax.cli import arguments, program
+from sgmg_jax.files import atomic
 
 HELP = "write a small example of own data, in the expected layout"
 

@@ -72,7 +72,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-  from sgmg_jax.checkpoints import atomic
+  from sgmg_jax.files import atomic
   from sgmg_jax.inference import clip_sheet
   from sgmg_jax.input_pipeline import loader, recipes, seeds
 

@@ -189,7 +189,7 @@ def _score(folder: pathlib.Path, truth: Any, expressions) -> list[float]:
 def _write_sheet(path: pathlib.Path, folders: Sequence[pathlib.Path]) -> None:
   import PIL.Image
 
-  from sgmg_jax.checkpoints import atomic
+  from sgmg_jax.files import atomic
   from sgmg_jax.inference import render
 
   sheets = [PIL.Image.open(f / "contact_sheet.png") for f in folders]

@@ -45,8 +45,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> int:
   import tqdm
 
-  from sgmg_jax.checkpoints import atomic, native
-  from sgmg_jax.inference import compilation_cache
+  from sgmg_jax import compilation_cache
+  from sgmg_jax.checkpoints import native
+  from sgmg_jax.files import atomic
   from sgmg_jax.model import sgmg
   from sgmg_jax.training import evaluate
 

@@ -103,7 +103,7 @@ def run(args: argparse.Namespace) -> int:
 def start(train, config, workdir: str) -> int:
   """Calls `train(config, workdir, stop)` and returns the exit code: 1 where
   numbers stop being finite, 130 and 143 after SIGINT and SIGTERM."""
-  from sgmg_jax.inference import compilation_cache
+  from sgmg_jax import compilation_cache
   from sgmg_jax.training import interrupt
 
   logging.getLogger("sgmg_jax").setLevel(logging.INFO)

@@ -9,7 +9,8 @@ from typing import Final
 
 import numpy as np
 
-from sgmg_jax import errors, regular_file
+from sgmg_jax import errors
+from sgmg_jax.files import regular_file
 from sgmg_jax.inference import video_reader
 from sgmg_jax.input_pipeline import still_image
 

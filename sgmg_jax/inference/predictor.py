@@ -13,13 +13,12 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from sgmg_jax import errors, types
+from sgmg_jax import compilation_cache, errors, types
 from sgmg_jax import precision as precision_lib
+from sgmg_jax import tokenizer as tokenizer_lib
 from sgmg_jax.checkpoints import card as card_lib
 from sgmg_jax.checkpoints import native
-from sgmg_jax.checkpoints import tokenizer as tokenizer_lib
 from sgmg_jax.inference import (
-  compilation_cache,
   memory,
   postprocess,
   preprocess,

@@ -41,7 +41,7 @@ import PIL.Image
 from pycocotools import mask as coco_mask
 
 from sgmg_jax import errors
-from sgmg_jax.checkpoints import atomic
+from sgmg_jax.files import atomic
 from sgmg_jax.inference import colours, display, render, video_writer
 from sgmg_jax.inference import video as video_lib
 from sgmg_jax.input_pipeline import run_lengths

@@ -8,8 +8,8 @@ import os
 import pathlib
 from typing import Final
 
-from sgmg_jax.checkpoints import digests
 from sgmg_jax.errors import UserError
+from sgmg_jax.files import digests
 from sgmg_jax.training import workdir
 
 _logger = logging.getLogger(__name__)

@@ -17,8 +17,8 @@ import jax
 import numpy as np
 from ml_collections import ConfigDict
 
+from sgmg_jax import tokenizer as tokenizer_lib
 from sgmg_jax import types
-from sgmg_jax.checkpoints import tokenizer as tokenizer_lib
 from sgmg_jax.errors import UserError
 from sgmg_jax.inference import preprocess
 from sgmg_jax.input_pipeline import batch as batch_lib

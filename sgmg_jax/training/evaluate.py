@@ -15,8 +15,8 @@ from typing import Any
 import jax
 import numpy as np
 
+from sgmg_jax import tokenizer as tokenizer_lib
 from sgmg_jax import types
-from sgmg_jax.checkpoints import tokenizer as tokenizer_lib
 from sgmg_jax.evaluation import measures
 from sgmg_jax.inference import preprocess
 from sgmg_jax.input_pipeline.refshapes import dataset

@@ -23,7 +23,7 @@ from flax import linen as nn
 from ml_collections import ConfigDict
 
 from sgmg_jax import precision
-from sgmg_jax.checkpoints import tokenizer as tokenizer_lib
+from sgmg_jax import tokenizer as tokenizer_lib
 from sgmg_jax.input_pipeline import refshapes_sentence_batches
 from sgmg_jax.input_pipeline.refshapes import meaning_labels
 from sgmg_jax.model import sgmg, variants

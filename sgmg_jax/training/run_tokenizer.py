@@ -6,9 +6,10 @@ import logging
 import pathlib
 from typing import Any
 
-from sgmg_jax.checkpoints import atomic, native
+from sgmg_jax import tokenizer as tokenizer_lib
 from sgmg_jax.checkpoints import card as card_lib
-from sgmg_jax.checkpoints import tokenizer as tokenizer_lib
+from sgmg_jax.checkpoints import native
+from sgmg_jax.files import atomic
 from sgmg_jax.input_pipeline.refshapes import vocabulary
 from sgmg_jax.model import variants
 

@@ -12,8 +12,8 @@ import platform
 from collections.abc import Iterator
 from typing import Final
 
-from sgmg_jax.checkpoints import scratch
 from sgmg_jax.errors import UserError
+from sgmg_jax.files import scratch
 
 _logger = logging.getLogger(__name__)
 

@@ -6,7 +6,7 @@ import os
 import pytest
 
 from sgmg_jax import errors
-from sgmg_jax.checkpoints import atomic
+from sgmg_jax.files import atomic
 
 
 def _write(path, text="new", **options):

@@ -1,6 +1,6 @@
 """Digests of files."""
 
-from sgmg_jax.checkpoints import digests
+from sgmg_jax.files import digests
 
 # SHA-256 of "abc" (FIPS 180-2, appendix B.1) and of nothing.
 ABC = "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad"

@@ -8,7 +8,7 @@ import sys
 
 import pytest
 
-from sgmg_jax.checkpoints import atomic, scratch
+from sgmg_jax.files import atomic, scratch
 
 # Begins an output, and says so.
 WRITE = """

@@ -11,8 +11,8 @@ import pytest
 from huggingface_hub import constants
 
 from sgmg_jax import errors
+from sgmg_jax import tokenizer as tokenizer_lib
 from sgmg_jax.checkpoints import native
-from sgmg_jax.checkpoints import tokenizer as tokenizer_lib
 
 
 @pytest.fixture

@@ -8,9 +8,9 @@ import sys
 
 import pytest
 
+from sgmg_jax import compilation_cache
 from sgmg_jax.cli import config_files, main, train
 from sgmg_jax.errors import UserError
-from sgmg_jax.inference import compilation_cache
 from sgmg_jax.model import variants
 from sgmg_jax.training import interrupt
 

@@ -3,7 +3,7 @@
 import jax
 import pytest
 
-from sgmg_jax.inference import compilation_cache
+from sgmg_jax import compilation_cache
 
 
 @pytest.fixture(autouse=True)

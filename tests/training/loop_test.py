@@ -9,7 +9,8 @@ import pytest
 from jax.experimental.compilation_cache import compilation_cache
 from ml_collections import ConfigDict
 
-from sgmg_jax.checkpoints import native, tokenizer
+from sgmg_jax import tokenizer
+from sgmg_jax.checkpoints import native
 from sgmg_jax.cli import train
 from sgmg_jax.errors import UserError
 from sgmg_jax.model import sgmg, variants

@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 from ml_collections import ConfigDict
 
+from sgmg_jax import tokenizer as tokenizer_lib
 from sgmg_jax.checkpoints import abstract, card, native
-from sgmg_jax.checkpoints import tokenizer as tokenizer_lib
 from sgmg_jax.cli import main, train
 from sgmg_jax.errors import UserError
 from sgmg_jax.input_pipeline.refshapes import meaning_labels, predicates

@@ -10,7 +10,7 @@ import shutil
 from collections.abc import Iterator
 
 from sgmg_jax import errors
-from sgmg_jax.checkpoints import scratch as scratch_lib
+from sgmg_jax.files import scratch as scratch_lib
 
 # What only writing meets: the disk is full, over quota, read-only.
 _REFUSALS = {errno.EDQUOT, errno.EFBIG, errno.ENOSPC, errno.EROFS}

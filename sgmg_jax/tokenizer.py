@@ -19,7 +19,7 @@ from typing import Any
 import numpy as np
 
 from sgmg_jax import errors
-from sgmg_jax.checkpoints import json_object
+from sgmg_jax.files import json_object
 
 Tokenizer = Any  # transformers.PreTrainedTokenizerFast or SavedTokenizer
 
