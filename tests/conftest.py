@@ -38,8 +38,8 @@ def _compilation_cache(tmp_path_factory):
 @pytest.fixture(scope="session")
 def mu_checkpoint(tmp_path_factory):
   """Path of a native checkpoint of the tiny variant with random weights."""
-  from sgmg_jax.checkpoints import abstract, native
   from sgmg_jax.checkpoints import card as card_lib
+  from sgmg_jax.checkpoints import expected_shapes, native
   from sgmg_jax.model import variants
 
   variant = variants.get_variant("mu")
@@ -49,7 +49,7 @@ def mu_checkpoint(tmp_path_factory):
     z = rng.standard_normal(leaf.shape).astype(np.float32)
     return z / np.sqrt(leaf.size / leaf.shape[-1]) if leaf.ndim > 1 else z / 5
 
-  params = jax.tree.map(random_weights, abstract.model(variant))
+  params = jax.tree.map(random_weights, expected_shapes.model(variant))
   card = card_lib.make(
     variant,
     name="mu",

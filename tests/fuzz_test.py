@@ -19,7 +19,9 @@ import pytest
 from sgmg_jax import errors
 from sgmg_jax import tokenizer as tokenizer_lib
 from sgmg_jax.checkpoints import card as card_lib
-from sgmg_jax.checkpoints import convert, native, torch_file
+from sgmg_jax.checkpoints import native
+from sgmg_jax.checkpoints.torch import convert
+from sgmg_jax.checkpoints.torch import files as torch_file
 from sgmg_jax.files import json_object
 from sgmg_jax.inference import results
 from sgmg_jax.inference import video as video_lib

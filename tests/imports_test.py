@@ -53,7 +53,7 @@ ALLOWED = {
 }
 ALLOWED["bench"] = set(ALLOWED) | {"bench", "cli"}
 ALLOWED["cli"] = set(ALLOWED) | {"cli"}
-ANYWHERE_TORCH = {"checkpoints/torch_file.py", "bench/grid_sample.py"}
+ANYWHERE_TORCH = {"checkpoints/torch/files.py", "bench/grid_sample.py"}
 
 
 def modules():

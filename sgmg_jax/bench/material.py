@@ -9,8 +9,8 @@ import jax
 import numpy as np
 
 from sgmg_jax import errors, tokenizer
-from sgmg_jax.checkpoints import abstract, native
 from sgmg_jax.checkpoints import card as card_lib
+from sgmg_jax.checkpoints import expected_shapes, native
 from sgmg_jax.inference import video_writer
 from sgmg_jax.input_pipeline.refshapes import dataset
 from sgmg_jax.model import sgmg, variants
@@ -75,7 +75,7 @@ def checkpoint(name: str, height: int, width: int) -> native.Checkpoint:
       "window": 36,
     },
   )
-  params = jax.tree.map(make, abstract.model(variant))
+  params = jax.tree.map(make, expected_shapes.model(variant))
   return native.Checkpoint(params, variant, card, words)
 
 

@@ -19,7 +19,7 @@ import numpy as np
 
 from sgmg_jax import precision, types
 from sgmg_jax.bench import machine, material
-from sgmg_jax.checkpoints import abstract
+from sgmg_jax.checkpoints import expected_shapes
 from sgmg_jax.model import sgmg, variants
 from sgmg_jax.training import data_parallel, optimizer
 from sgmg_jax.training import state as state_lib
@@ -74,7 +74,7 @@ def program(
     remat=setup.remat,
     precision=precision.check(setup.precision),
   )
-  params = abstract.model(model.variant)
+  params = expected_shapes.model(model.variant)
   schedule = optimizer.step_decay(
     5e-5, warmup_steps=0, drop_steps=(), drop_factor=0.1
   )

@@ -25,8 +25,8 @@ import orbax.checkpoint as ocp
 
 from sgmg_jax import errors
 from sgmg_jax import tokenizer as tokenizer_lib
-from sgmg_jax.checkpoints import abstract, precision
 from sgmg_jax.checkpoints import card as card_lib
+from sgmg_jax.checkpoints import expected_shapes, stored_dtype
 from sgmg_jax.files import atomic, digests
 from sgmg_jax.model import variants
 
@@ -83,7 +83,7 @@ def save(
   _check(params, variant, card, directory)
   _check_tokenizer(tokenizer, variant, card, directory)
   arrays = jax.tree.map(np.asarray, params)
-  precision.check(arrays, directory)
+  stored_dtype.check(arrays, directory)
   if overwrite:
     _check_overwritten(pathlib.Path(directory).expanduser())
   # Orbax meets a full disk with pages of tracebacks.
@@ -102,7 +102,7 @@ def save(
     facts = {
       "files": _file_sizes(new),
       "sha256": _digests(new),
-      "shapes": abstract.digest(params, variant, card.get("part")),
+      "shapes": expected_shapes.digest(params, variant, card.get("part")),
     }
     card_lib.write(new, {**card, **facts})
 
@@ -157,7 +157,7 @@ def start_from(
   # A part is whole modules; what else there is does not concern it.
   names = checkpoint.params if checkpoint.card.get("part") else params
   held = {name: params[name] for name in names if name in params}
-  abstract.check(checkpoint.params, held, name_or_path)
+  expected_shapes.check(checkpoint.params, held, name_or_path)
   return {**params, **checkpoint.params}
 
 
@@ -261,7 +261,7 @@ def _restore(
   checkpointer = _orbax()
   with _damage(path):
     tree = checkpointer.metadata(path).item_metadata.tree
-    shapes = abstract.digest(tree, variant, card.get("part"))
+    shapes = expected_shapes.digest(tree, variant, card.get("part"))
     needed = sum(
       math.prod(leaf.shape) * np.dtype(leaf.dtype).itemsize
       for leaf in jax.tree.leaves(tree)
@@ -318,12 +318,12 @@ def _orbax() -> ocp.Checkpointer:
 def _check(params, variant, card, source) -> None:
   part = card.get("part")
   if part is None:
-    expected = abstract.model(variant)
+    expected = expected_shapes.model(variant)
   else:
-    expected = abstract.part(part, variant)
-    for name in reversed(abstract.PATHS[part]):
+    expected = expected_shapes.part(part, variant)
+    for name in reversed(expected_shapes.PATHS[part]):
       expected = {name: expected}
-  abstract.check(params, expected, source)
+  expected_shapes.check(params, expected, source)
 
 
 def _check_tokenizer(tokenizer, variant, card, source) -> None:

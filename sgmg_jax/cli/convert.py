@@ -81,7 +81,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> int:
   # Imported late: `sgmg --help` must not wait for JAX.
   from sgmg_jax import tokenizer as tokenizer_lib
-  from sgmg_jax.checkpoints import convert, names, native, precision, torch_file
+  from sgmg_jax.checkpoints import native, stored_dtype
+  from sgmg_jax.checkpoints.torch import convert, names
+  from sgmg_jax.checkpoints.torch import files as torch_file
   from sgmg_jax.files import atomic
 
   out = pathlib.Path(args.out)
@@ -119,11 +121,11 @@ def run(args: argparse.Namespace) -> int:
       folder = source if source.is_dir() else "roberta-base"
       tokenizer = tokenizer_lib.load_tokenizer(args.tokenizer or folder)
   if args.dtype:
-    params = precision.cast(params, args.dtype, args.source)
+    params = stored_dtype.cast(params, args.dtype, args.source)
   if kind == "native":
     native.save(out, params, card, tokenizer, overwrite=args.overwrite)
   else:
-    precision.check(params, args.source)
+    stored_dtype.check(params, args.source)
     with atomic.output(out, overwrite=args.overwrite) as new:
       torch_file.write(new, names.to_torch(params), kind)
   _report(out, kind, params, card, notes)

@@ -9,7 +9,7 @@ from typing import Any
 
 from sgmg_jax import types
 from sgmg_jax.checkpoints import card as card_lib
-from sgmg_jax.checkpoints import native, precision
+from sgmg_jax.checkpoints import native, stored_dtype
 from sgmg_jax.model import variants
 
 MAX_CURVE_POINTS = 200
@@ -63,7 +63,7 @@ def export(
     metrics: lines of the run's `metrics.jsonl`.
 
   Raises:
-    UserError: `dtype` is none of `precision.DTYPES`, or a parameter is NaN,
+    UserError: `dtype` is none of `stored_dtype.DTYPES`, or a parameter is NaN,
       infinite or too large for it.
   """
   scores = [m for m in metrics if "val/j_and_f" in m]
@@ -83,5 +83,5 @@ def export(
       "val": thin(metrics, ("val/j_and_f", "val/swapped")),
     },
   )
-  arrays = precision.cast(params, dtype, name)
+  arrays = stored_dtype.cast(params, dtype, name)
   native.save(directory, arrays, card, tokenizer, overwrite=True)

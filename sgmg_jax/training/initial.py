@@ -19,8 +19,8 @@ from flax import traverse_util
 from ml_collections import ConfigDict
 
 from sgmg_jax import types
-from sgmg_jax.checkpoints import abstract, native
 from sgmg_jax.checkpoints import card as card_lib
+from sgmg_jax.checkpoints import expected_shapes, native
 from sgmg_jax.errors import UserError
 from sgmg_jax.input_pipeline import recipes
 from sgmg_jax.model import sgmg, variants
@@ -123,7 +123,7 @@ def init_params(
     UserError: see `native.start_from`; a checkpoint lacks what is required; or
       a pattern that selects no parameter.
   """
-  shapes = abstract.model(model.variant)
+  shapes = expected_shapes.model(model.variant)
   names = _flat(shapes)
   drawn = _select(names, reinitialise, "reinitialise")
   if _WORD_EMBEDDINGS in drawn:

@@ -23,7 +23,7 @@ from clu import parameter_overview
 from ml_collections import ConfigDict
 
 from sgmg_jax import precision as precision_lib
-from sgmg_jax.checkpoints import precision
+from sgmg_jax.checkpoints import stored_dtype
 from sgmg_jax.errors import UserError
 from sgmg_jax.model import sgmg, variants
 from sgmg_jax.training import (
@@ -127,7 +127,7 @@ def _train(
       f"at most {variant.max_tokens}"
     )
   # Or the export, after the last step, would be the first to refuse it.
-  precision.check_dtype(config.export.dtype, "export.dtype")
+  stored_dtype.check_dtype(config.export.dtype, "export.dtype")
   model = sgmg.SgMg(
     variant,
     dtype=_get_dtype(config),

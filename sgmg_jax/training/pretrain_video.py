@@ -13,7 +13,7 @@ import jax.numpy as jnp
 from ml_collections import ConfigDict
 
 from sgmg_jax import precision, types
-from sgmg_jax.checkpoints import abstract, native
+from sgmg_jax.checkpoints import expected_shapes, native
 from sgmg_jax.errors import UserError
 from sgmg_jax.inference import preprocess
 from sgmg_jax.input_pipeline import refshapes_cell_batches as cell_batches
@@ -90,7 +90,7 @@ def init_params(model: sgmg.SgMg, seed: int, init_from: str) -> types.Params:
   fresh = params[PART]
   # The rest of the model only by its shapes, to check a whole checkpoint.
   loaded = native.start_from(
-    {**abstract.model(model.variant), **fresh}, init_from
+    {**expected_shapes.model(model.variant), **fresh}, init_from
   )
   if all(loaded[name] is fresh[name] for name in fresh):
     raise UserError(

@@ -10,7 +10,9 @@ import pytest
 from flax import traverse_util
 
 from sgmg_jax import errors
-from sgmg_jax.checkpoints import abstract, convert, names, torch_file
+from sgmg_jax.checkpoints import expected_shapes
+from sgmg_jax.checkpoints.torch import convert, names
+from sgmg_jax.checkpoints.torch import files as torch_file
 from sgmg_jax.model import text_encoder, variants, window_attention
 
 torch = pytest.importorskip("torch")
@@ -149,9 +151,9 @@ class TestKinetics:
       "depths",
       "swin_heads",
     }
-    abstract.check(
+    expected_shapes.check(
       converted.params,
-      {"backbone_0": abstract.model(MU)["backbone_0"]},
+      {"backbone_0": expected_shapes.model(MU)["backbone_0"]},
       "converted",
     )
 
@@ -344,7 +346,7 @@ def test_converted_parts_have_the_models_own_leaves(kinetics):
   params, _ = convert.from_kinetics(kinetics)
   ours = traverse_util.flatten_dict(params, sep="/")
   model = traverse_util.flatten_dict(
-    abstract.model(MU)["backbone_0"]["body"], sep="/"
+    expected_shapes.model(MU)["backbone_0"]["body"], sep="/"
   )
   assert {k: v.shape for k, v in ours.items()} == {
     k: v.shape for k, v in model.items()

@@ -7,7 +7,8 @@ import pytest
 from flax import traverse_util
 
 from sgmg_jax import errors
-from sgmg_jax.checkpoints import abstract, names
+from sgmg_jax.checkpoints import expected_shapes
+from sgmg_jax.checkpoints.torch import names
 from sgmg_jax.model import variants, window_attention
 
 TINY, BASE = "video_swin_t", "video_swin_b"
@@ -161,6 +162,6 @@ def test_the_models_tree_is_the_released_one(name, released_shapes):
     else np.zeros(shape, np.int8)
     for key, shape in shapes.items()
   }
-  tree = abstract.model(variants.get_variant(name))
+  tree = expected_shapes.model(variants.get_variant(name))
   back = names.to_torch(names.from_torch(state_dict, tree))
   assert {k: v.shape for k, v in back.items()} == shapes

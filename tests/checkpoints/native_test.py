@@ -12,7 +12,7 @@ import orbax.checkpoint as ocp
 import pytest
 
 from sgmg_jax import errors
-from sgmg_jax.checkpoints import abstract, card, native
+from sgmg_jax.checkpoints import card, expected_shapes, native
 from sgmg_jax.model import variants
 
 MU = variants.get_variant("mu")
@@ -27,7 +27,7 @@ def params():
   rng = np.random.default_rng(0)
   return jax.tree.map(
     lambda x: rng.standard_normal(x.shape).astype(np.float32),
-    abstract.model(MU),
+    expected_shapes.model(MU),
   )
 
 
@@ -145,7 +145,7 @@ def test_what_was_checked_when_saved_is_not_traced_again(
   def trace(variant):
     raise Traced
 
-  monkeypatch.setattr(abstract, "model", trace)
+  monkeypatch.setattr(expected_shapes, "model", trace)
   same(native.load(directory).params, params)
   for name in native.bundled():
     native.load(name)
@@ -375,7 +375,7 @@ def test_part_is_no_model_but_starts_one(tmp_path, params):
 
 
 def test_part_of_several_modules_replaces_them_and_no_others(tmp_path, params):
-  modules = abstract.part("video", MU)
+  modules = expected_shapes.part("video", MU)
   video = {k: jax.tree.map(lambda x: x + 1, params[k]) for k in modules}
   native.save(tmp_path / "video", video, mu_card(part="video"), None)
   started = native.start_from(params, tmp_path / "video")
@@ -390,7 +390,7 @@ def test_part_of_several_modules_replaces_them_and_no_others(tmp_path, params):
 def test_start_from_a_part_of_another_width(tmp_path, params):
   wide = variants.get_variant("mu", width=96)
   video = jax.tree.map(
-    lambda x: np.zeros(x.shape, x.dtype), abstract.part("video", wide)
+    lambda x: np.zeros(x.shape, x.dtype), expected_shapes.part("video", wide)
   )
   made = card.make(wide, name="x", source={}, licence="none", part="video")
   native.save(tmp_path / "video", video, made, None)

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from sgmg_jax import errors
-from sgmg_jax.checkpoints import torch_file
+from sgmg_jax.checkpoints.torch import files as torch_file
 
 torch = pytest.importorskip("torch")
 

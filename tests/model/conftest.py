@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from sgmg_jax import platforms
-from sgmg_jax.checkpoints import names
+from sgmg_jax.checkpoints.torch import names
 from sgmg_jax.model import sgmg, variants
 
 GOLDEN = pathlib.Path(__file__).parents[1] / "golden"

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from sgmg_jax import types
-from sgmg_jax.checkpoints import names
+from sgmg_jax.checkpoints.torch import names
 from sgmg_jax.losses import criterion
 from sgmg_jax.model import layers as layers_lib
 from sgmg_jax.training import forward

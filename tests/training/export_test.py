@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 
 from sgmg_jax import errors
-from sgmg_jax.checkpoints import abstract, native
+from sgmg_jax.checkpoints import expected_shapes, native
 from sgmg_jax.cli import train
 from sgmg_jax.model import variants
 from sgmg_jax.training import export, loop
@@ -36,7 +36,7 @@ MU = variants.get_variant("mu")
 
 def weights(**special):
   tree = jax.tree.map(
-    lambda x: np.full(x.shape, 0.5, np.float32), abstract.model(MU)
+    lambda x: np.full(x.shape, 0.5, np.float32), expected_shapes.model(MU)
   )
   for name, value in special.items():
     tree["transformer"][name][0, 0] = value

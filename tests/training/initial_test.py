@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from flax import traverse_util
 
-from sgmg_jax.checkpoints import abstract, card, native
+from sgmg_jax.checkpoints import card, expected_shapes, native
 from sgmg_jax.cli import train
 from sgmg_jax.errors import UserError
 from sgmg_jax.model import sgmg, variants
@@ -22,7 +22,8 @@ def backbone(tmp_path_factory):
   """A converted backbone of the tiny variant, all sevens."""
   variant = variants.get_variant("mu")
   body = jax.tree.map(
-    lambda x: np.full(x.shape, 7, x.dtype), abstract.part("backbone", variant)
+    lambda x: np.full(x.shape, 7, x.dtype),
+    expected_shapes.part("backbone", variant),
   )
   about = card.make(
     variant, name="swin", source={}, licence="none", part="backbone"
@@ -38,7 +39,7 @@ def model(monkeypatch):
 
   def draw(model, seed):
     del seed
-    shapes = abstract.model(model.variant)
+    shapes = expected_shapes.model(model.variant)
     return jax.tree.map(lambda x: np.zeros(x.shape, x.dtype), shapes)
 
   monkeypatch.setattr(initial, "_draw", draw)

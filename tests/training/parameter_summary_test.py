@@ -3,7 +3,7 @@
 import jax
 import numpy as np
 
-from sgmg_jax.checkpoints import abstract
+from sgmg_jax.checkpoints import expected_shapes
 from sgmg_jax.model import variants
 from sgmg_jax.training import parameter_summary
 
@@ -24,7 +24,7 @@ def test_parts_are_summed_over_their_numbers():
 
 
 def test_the_whole_model_takes_ten_lines():
-  params = abstract.model(variants.get_variant("video_swin_t"))
+  params = expected_shapes.model(variants.get_variant("video_swin_t"))
   everything = jax.tree.map(lambda _: True, params)
   lines = parameter_summary.summarise(params, everything).splitlines()
   assert len(lines) == 10

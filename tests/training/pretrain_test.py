@@ -11,8 +11,8 @@ import pytest
 from jax.experimental.compilation_cache import compilation_cache
 from ml_collections import ConfigDict
 
-from sgmg_jax.checkpoints import abstract, native
 from sgmg_jax.checkpoints import card as card_lib
+from sgmg_jax.checkpoints import expected_shapes, native
 from sgmg_jax.cli import main, train
 from sgmg_jax.errors import UserError
 from sgmg_jax.input_pipeline import refshapes_cell_batches as cell_batches
@@ -200,7 +200,7 @@ def _start(folder):
   """Zeros with what `sgmg train` takes from the run."""
   zeros = jax.tree.map(
     lambda x: np.zeros(x.shape, x.dtype),
-    abstract.model(variants.get_variant(**SMALL)),
+    expected_shapes.model(variants.get_variant(**SMALL)),
   )
   return native.start_from(zeros, folder / "model")
 

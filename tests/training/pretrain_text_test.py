@@ -10,7 +10,7 @@ import pytest
 from ml_collections import ConfigDict
 
 from sgmg_jax import tokenizer as tokenizer_lib
-from sgmg_jax.checkpoints import abstract, card, native
+from sgmg_jax.checkpoints import card, expected_shapes, native
 from sgmg_jax.cli import main, train
 from sgmg_jax.errors import UserError
 from sgmg_jax.input_pipeline.refshapes import meaning_labels, predicates
@@ -136,7 +136,7 @@ def zeros(monkeypatch):
   """A fresh model whose parameters are zeros: nothing is compiled."""
 
   def init_params(model, key):
-    shapes = abstract.model(model.variant)
+    shapes = expected_shapes.model(model.variant)
     return jax.tree.map(lambda x: jnp.zeros(x.shape, x.dtype), shapes)
 
   monkeypatch.setattr(sgmg, "init_params", init_params)
@@ -146,7 +146,8 @@ def zeros(monkeypatch):
 def _save_sevens(folder, variant):
   """A backbone all of whose parameters are 7."""
   body = jax.tree.map(
-    lambda x: np.full(x.shape, 7, x.dtype), abstract.part("backbone", variant)
+    lambda x: np.full(x.shape, 7, x.dtype),
+    expected_shapes.part("backbone", variant),
   )
   about = card.make(
     variant, name="sevens", source={}, licence="none", part="backbone"
@@ -216,7 +217,7 @@ def test_stop_and_resume_is_a_straight_run_bit_for_bit(
   pretrain.pretrain(_config(), folder)
   one, two = (
     native.start_from(
-      abstract.model(variants.get_variant(**SMALL)), f / "model"
+      expected_shapes.model(variants.get_variant(**SMALL)), f / "model"
     )
     for f in (straight, folder)
   )

@@ -24,8 +24,10 @@ import jax.numpy as jnp
 import numpy as np
 
 from sgmg_jax import errors
-from sgmg_jax.checkpoints import abstract, infer, names, precision, torch_file
 from sgmg_jax.checkpoints import card as card_lib
+from sgmg_jax.checkpoints import expected_shapes, stored_dtype
+from sgmg_jax.checkpoints.torch import files, names
+from sgmg_jax.checkpoints.torch import sizes as sizes_lib
 from sgmg_jax.files import json_object
 from sgmg_jax.model import variants, window_attention
 
@@ -70,7 +72,7 @@ def read(
     kind, weights = "roberta", _roberta_weights(source)
   else:
     weights = source
-  state_dict = torch_file.read(weights).state_dict
+  state_dict = files.read(weights).state_dict
   if kind == "auto":
     kind = tell_kind(state_dict, source)
   if kind == "sgmg":
@@ -85,8 +87,8 @@ def read(
   else:
     inflate = from_kinetics if kind == "kinetics" else from_swin2d
     part, (params, variant) = "backbone", inflate(state_dict, source)
-  precision.check(params, source, names.torch_key)
-  for module in reversed(abstract.PATHS.get(part, ())):
+  stored_dtype.check(params, source, names.torch_key)
+  for module in reversed(expected_shapes.PATHS.get(part, ())):
     params = {module: params}
   card = card_lib.make(
     variant,
@@ -95,7 +97,7 @@ def read(
     source={
       "kind": kind,
       "file": weights.name,
-      "sha256": torch_file.sha256(weights),
+      "sha256": files.sha256(weights),
     },
     licence=card_lib.LICENCES[kind],
   )
@@ -124,10 +126,10 @@ def from_sgmg(
   state_dict: StateDict, source: object = "state dict", **sizes: int
 ) -> tuple[dict, variants.Variant]:
   """Parameters and variant of a released SgMg state dict."""
-  variant = infer.model_variant(state_dict, **sizes)
+  variant = sizes_lib.model_variant(state_dict, **sizes)
   _check_window(state_dict, source)
   params = names.from_torch(
-    state_dict, abstract.model(variant), source=str(source)
+    state_dict, expected_shapes.model(variant), source=str(source)
   )
   return params, variant
 
@@ -202,7 +204,7 @@ def from_roberta(
     body["pooler.dense.bias"] = np.zeros(width, np.float32)
     notes = ("the source has no pooler: initialised as a new one",)
   params = names.from_torch(
-    body, abstract.part("text_encoder", variant), source=str(source)
+    body, expected_shapes.part("text_encoder", variant), source=str(source)
   )
   return params, variant, notes
 
@@ -236,10 +238,10 @@ def inflate_position_table(table: np.ndarray) -> np.ndarray:
 
 
 def _backbone(body: StateDict, source: object):
-  sizes = infer.backbone_sizes(body)
+  sizes = sizes_lib.backbone_sizes(body)
   variant = variants.get_variant("video_swin_t", **sizes)
   params = names.from_torch(
-    body, abstract.part("backbone", variant), source=str(source)
+    body, expected_shapes.part("backbone", variant), source=str(source)
   )
   return params, variant
 

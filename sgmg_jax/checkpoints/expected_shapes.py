@@ -13,7 +13,7 @@ import jax
 import jax.numpy as jnp
 from flax import traverse_util
 
-from sgmg_jax.checkpoints import names
+from sgmg_jax.checkpoints.torch import names
 from sgmg_jax.model import sgmg, text_encoder, variants, video_swin
 
 # Where the part lives in the model's tree; `card.PARTS` has its sizes.
