@@ -25,7 +25,9 @@ ALLOWED = {
   "input_pipeline": {"files", "types", "errors"},
   "model": {"kernels", "types", "errors", "platforms", "precision"},
   "checkpoints": {"model", "tokenizer", "files", "types", "errors"},
+  "pictures": {"errors"},
   "inference": {
+    "pictures",
     "model",
     "checkpoints",
     "input_pipeline",

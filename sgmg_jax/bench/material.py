@@ -11,9 +11,9 @@ import numpy as np
 from sgmg_jax import errors, tokenizer
 from sgmg_jax.checkpoints import card as card_lib
 from sgmg_jax.checkpoints import expected_shapes, native
-from sgmg_jax.inference import video_writer
 from sgmg_jax.input_pipeline.refshapes import dataset
 from sgmg_jax.model import sgmg, variants
+from sgmg_jax.pictures import video_writer
 
 BUNDLED = "refshapes-mini"
 

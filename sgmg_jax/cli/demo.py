@@ -137,7 +137,7 @@ def _choose(expressions: Sequence[Any], count: int) -> list[Any]:
 
 
 def _write_video(path: pathlib.Path, frames: Any) -> None:
-  from sgmg_jax.inference import video_writer
+  from sgmg_jax.pictures import video_writer
 
   try:
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -190,8 +190,8 @@ def _write_sheet(path: pathlib.Path, folders: Sequence[pathlib.Path]) -> None:
   import PIL.Image
 
   from sgmg_jax.files import atomic
-  from sgmg_jax.inference import render
+  from sgmg_jax.pictures import overlay
 
   sheets = [PIL.Image.open(f / "contact_sheet.png") for f in folders]
   with atomic.output(path, overwrite=True) as partial:
-    render.stack_sheets(sheets).save(partial, format="png")
+    overlay.stack_sheets(sheets).save(partial, format="png")

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import PIL.Image
 
-from sgmg_jax.inference import render
+from sgmg_jax.pictures import overlay
 
 if TYPE_CHECKING:
   from sgmg_jax.inference import results
@@ -30,7 +30,7 @@ def contact_sheet(found: results.Segmentation) -> PIL.Image.Image:
   num_frames = found.masks.shape[1]
   chosen = np.linspace(0, num_frames - 1, min(_COLUMNS, num_frames))
   chosen = set(np.round(chosen).astype(int).tolist())
-  sheet = render.ContactSheet(
+  sheet = overlay.ContactSheet(
     *found.video.shown_size, found.expressions, columns=_COLUMNS
   )
   if found.video.rereadable:

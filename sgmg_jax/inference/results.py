@@ -42,9 +42,10 @@ from pycocotools import mask as coco_mask
 
 from sgmg_jax import errors
 from sgmg_jax.files import atomic
-from sgmg_jax.inference import colours, display, render, video_writer
+from sgmg_jax.inference import display
 from sgmg_jax.inference import video as video_lib
 from sgmg_jax.input_pipeline import run_lengths
+from sgmg_jax.pictures import colours, overlay, video_writer
 
 FORMAT: Final = 1
 _NAMES: Final = {"contact_sheet.png", "overlay.mp4", "masks", "results.json"}
@@ -195,8 +196,8 @@ class ResultWriter:
     # One choice for the masks' palettes and all pictures.
     self._colours = colours.Colours(len(self._expressions))
     look = *video.shown_size, expressions, self._colours
-    self._overlay = render.Overlay(*look)
-    self._sheet = render.ContactSheet(*look)
+    self._overlay = overlay.Overlay(*look)
+    self._sheet = overlay.ContactSheet(*look)
     self._times: list[float] = []
     self._score_sums = np.zeros(len(self._expressions))
     self._failed = True  # until the context ends well

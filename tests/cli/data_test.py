@@ -7,7 +7,7 @@ import PIL.Image
 import pytest
 
 from sgmg_jax.cli import main
-from sgmg_jax.inference import clip_sheet
+from sgmg_jax.pictures import clip_sheet
 
 
 @pytest.fixture(scope="module")

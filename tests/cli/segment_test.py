@@ -12,7 +12,8 @@ import PIL.Image
 import pytest
 
 from sgmg_jax.cli import main as cli
-from sgmg_jax.inference import results, video_writer
+from sgmg_jax.inference import results
+from sgmg_jax.pictures import video_writer
 
 
 # Sizes and lengths are those of the predictor's tests: compiled only once.

@@ -5,7 +5,8 @@ import colorsys
 import numpy as np
 import pytest
 
-from sgmg_jax.inference import colours, render
+from sgmg_jax.pictures import colours
+from sgmg_jax.pictures import overlay as overlay_lib
 
 
 def _scene(*fills):
@@ -64,9 +65,9 @@ def test_objects_that_are_never_seen_share_no_colour():
 
 def test_pictures_show_the_chosen_colour():
   frame, masks = _scene((255, 89, 64))
-  overlay = render.Overlay(*frame.shape[:2], ["a red square"])
+  overlay = overlay_lib.Overlay(*frame.shape[:2], ["a red square"])
   drawn = overlay.render(frame, masks, np.ones(1))
-  sheet = render.ContactSheet(*frame.shape[:2], ["a red square"])
+  sheet = overlay_lib.ContactSheet(*frame.shape[:2], ["a red square"])
   sheet.add(frame, masks, np.ones(1), 0.0)
   chosen = colours.Colours(1)
   chosen.update(frame, masks)

@@ -4,7 +4,7 @@ import numpy as np
 import PIL.Image
 import pytest
 
-from sgmg_jax.inference import render
+from sgmg_jax.pictures import overlay as overlay_lib
 
 GREY = np.full((60, 80, 3), 100, np.uint8)
 
@@ -18,7 +18,7 @@ def _mask(rows, columns):
 def test_masks_are_tinted_inside_a_white_contour():
   picture = PIL.Image.fromarray(GREY.copy())
   mask = _mask(slice(10, 40), slice(20, 60))
-  render.draw_mask(picture, mask, (255, 0, 0))
+  overlay_lib.draw_mask(picture, mask, (255, 0, 0))
   drawn = np.asarray(picture)
   np.testing.assert_array_equal(drawn[~mask], 100)
   np.testing.assert_array_equal(drawn[10, 20:60], 255)
@@ -28,9 +28,9 @@ def test_masks_are_tinted_inside_a_white_contour():
 
 def test_empty_and_tiny_masks():
   picture = PIL.Image.fromarray(GREY.copy())
-  render.draw_mask(picture, _mask(slice(0), slice(0)), (255, 0, 0))
+  overlay_lib.draw_mask(picture, _mask(slice(0), slice(0)), (255, 0, 0))
   np.testing.assert_array_equal(np.asarray(picture), GREY)
-  render.draw_mask(picture, _mask(59, 79), (255, 0, 0))
+  overlay_lib.draw_mask(picture, _mask(59, 79), (255, 0, 0))
   np.testing.assert_array_equal(np.asarray(picture)[59, 79], 255)
 
 
@@ -44,24 +44,24 @@ def test_empty_and_tiny_masks():
   ],
 )
 def test_display_size(size, shown):
-  assert render.display_size(*size) == shown
+  assert overlay_lib.display_size(*size) == shown
 
 
 def test_text_is_cut_where_it_no_longer_fits():
-  font = render._font(14)
+  font = overlay_lib._font(14)
   text = "the tall dog on the left"
-  assert render.shorten(text, font, font.getlength(text)) == text
+  assert overlay_lib.shorten(text, font, font.getlength(text)) == text
   for length in (1, 7, 20):
     shown = f"{text[:length]}…"
-    assert render.shorten(text, font, font.getlength(shown)) == shown
-  assert render.shorten("the", font, 300, cut=True) == "the…"
-  assert render.shorten(text, font, 2) == "…"
+    assert overlay_lib.shorten(text, font, font.getlength(shown)) == shown
+  assert overlay_lib.shorten("the", font, 300, cut=True) == "the…"
+  assert overlay_lib.shorten(text, font, 2) == "…"
 
 
 @pytest.mark.parametrize("text", ["w" * 10**6, "the dog " * 10**5])
 def test_endless_text_is_measured_a_few_times(text, monkeypatch):
   measured = []
-  font_class = type(render._font(14))
+  font_class = type(overlay_lib._font(14))
   getlength = font_class.getlength
 
   def counted(font, text):
@@ -69,7 +69,7 @@ def test_endless_text_is_measured_a_few_times(text, monkeypatch):
     return getlength(font, text)
 
   monkeypatch.setattr(font_class, "getlength", counted)
-  overlay = render.Overlay(90, 160, [text])
+  overlay = overlay_lib.Overlay(90, 160, [text])
   overlay.render(
     np.zeros((90, 160, 3), np.uint8), np.zeros((1, 90, 160), bool), [0.5]
   )
@@ -77,7 +77,9 @@ def test_endless_text_is_measured_a_few_times(text, monkeypatch):
 
 
 def test_overlay_height_is_the_same_for_every_frame():
-  overlay = render.Overlay(60, 80, ["short", "long " * 200, "", "größer 犬"])
+  overlay = overlay_lib.Overlay(
+    60, 80, ["short", "long " * 200, "", "größer 犬"]
+  )
   masks = np.zeros((4, 60, 80), bool)
   low = overlay.render(GREY, masks, np.zeros(4))
   high = overlay.render(GREY, masks, np.ones(4))
@@ -87,7 +89,7 @@ def test_overlay_height_is_the_same_for_every_frame():
 
 
 def test_contact_sheet_keeps_few_frames_evenly():
-  sheet = render.ContactSheet(60, 80, ["a ball"], columns=5)
+  sheet = overlay_lib.ContactSheet(60, 80, ["a ball"], columns=5)
   for index in range(1000):
     frame = np.full((60, 80, 3), index // 4, np.uint8)
     mask = _mask(slice(5, 9), slice(5, 9))[None]
@@ -104,7 +106,7 @@ def test_contact_sheet_keeps_few_frames_evenly():
 
 def test_contact_sheet_shows_times():
   def sheet(times):
-    sheet = render.ContactSheet(60, 80, ["a ball"], columns=5)
+    sheet = overlay_lib.ContactSheet(60, 80, ["a ball"], columns=5)
     for time in times:
       sheet.add(GREY, np.zeros((1, 60, 80), bool), np.ones(1), time)
     return np.asarray(sheet.image("title"))
@@ -116,9 +118,9 @@ def test_contact_sheet_shows_times():
 
 
 def test_one_frame_makes_a_sheet_too():
-  sheet = render.ContactSheet(2000, 40, ["a ball"])
+  sheet = overlay_lib.ContactSheet(2000, 40, ["a ball"])
   mask = np.ones((1, 2000, 40), bool)
   sheet.add(np.zeros((2000, 40, 3), np.uint8), mask, np.ones(1), 0.0)
   picture = sheet.image("a very long title " * 20)
-  stacked = render.stack_sheets([picture, picture])
+  stacked = overlay_lib.stack_sheets([picture, picture])
   assert stacked.size == (picture.width, 2 * picture.height)

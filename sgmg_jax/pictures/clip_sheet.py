@@ -11,7 +11,7 @@ import PIL.Image
 import PIL.ImageDraw
 import PIL.ImageFont
 
-from sgmg_jax.inference import colours, render
+from sgmg_jax.pictures import colours, overlay
 
 _BACKGROUND: Final = (24, 24, 27)
 _TEXT: Final = (235, 235, 235)
@@ -113,7 +113,7 @@ def _draw_truth(
   small = np.asarray(small, bool)
   colour = colours.Colours(1)
   colour.update(np.asarray(frame), small[None])
-  render.draw_mask(frame, small, colour[0])
+  overlay.draw_mask(frame, small, colour[0])
   if box[2] > box[0] and box[3] > box[1]:
     PIL.ImageDraw.Draw(frame).rectangle(
       [round(float(value)) for value in box], outline=_BOX
@@ -127,4 +127,6 @@ def _font() -> PIL.ImageFont.FreeTypeFont:
 
 def _fitting(text: str, room: float) -> str:
   """As much of the text as fits, in what Pillow's font can show."""
-  return render.shorten(text.encode("ascii", "replace").decode(), _font(), room)
+  return overlay.shorten(
+    text.encode("ascii", "replace").decode(), _font(), room
+  )

@@ -13,7 +13,7 @@ import PIL.Image
 import PIL.ImageDraw
 import PIL.ImageFont
 
-from sgmg_jax.inference import colours as colours_lib
+from sgmg_jax.pictures import colours as colours_lib
 
 _BACKGROUND: Final = (24, 24, 27)
 _TEXT: Final = (235, 235, 235)
