@@ -53,6 +53,9 @@ ALLOWED = {
     "precision",
   },
 }
+# Removable: the model is trained without it.
+ALLOWED["pretraining"] = ALLOWED["training"] | {"training"}
+ALLOWED["training"].add("pretraining")
 ALLOWED["bench"] = set(ALLOWED) | {"bench", "cli"}
 ALLOWED["cli"] = set(ALLOWED) | {"cli"}
 ANYWHERE_TORCH = {"checkpoints/torch/files.py", "bench/grid_sample.py"}

@@ -11,7 +11,8 @@ import sgmg_jax
 from sgmg_jax import errors, precision, types
 from sgmg_jax.inference import programs
 from sgmg_jax.model import sgmg, variants
-from sgmg_jax.training import optimizer, pretrain_loop
+from sgmg_jax.pretraining import phases
+from sgmg_jax.training import optimizer
 from sgmg_jax.training import state as state_lib
 from sgmg_jax.training import step as step_lib
 
@@ -171,7 +172,7 @@ def test_pretraining_follows_the_policy():
   create = functools.partial(state_lib.create, tx=tx, use_ema=False)
   state, batch = jax.eval_shape(create, weights), shape((2, 8), jnp.float32)
   for policy, expected in (("highest", "HIGHEST"), ("default", "DEFAULT")):
-    step = pretrain_loop.make_step(objective, tx, seed=0, policy=policy)
+    step = phases.make_step(objective, tx, seed=0, policy=policy)
     run = jax.vmap(step, (None, 0), axis_name="data")
     found = products(lowered(run, state, shape((1, *batch.shape), batch.dtype)))
     assert len(found) > 3

@@ -41,6 +41,6 @@ def run(args: argparse.Namespace) -> int:
       f"--config {args.config}: it does not say what to pretrain; for `sgmg "
       "train`?"
     )
-  from sgmg_jax.training import pretrain
+  from sgmg_jax.pretraining import pretrain
 
   return train.start(pretrain.pretrain, config, args.workdir)

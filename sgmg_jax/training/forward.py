@@ -15,7 +15,8 @@ import jax.numpy as jnp
 from sgmg_jax import types
 from sgmg_jax.losses import criterion, matching
 from sgmg_jax.model import mask_head, sgmg
-from sgmg_jax.training import cells, data_parallel, roles
+from sgmg_jax.pretraining import cell_heads, role_heads
+from sgmg_jax.training import data_parallel
 
 Array = types.Array
 
@@ -110,9 +111,9 @@ def losses(
 
   Args:
     model: the network.
-    params: its parameters; with those of `cells.CellHeads` under `cells.NAME`
-      if the batch has labels of cells, those of `roles.RoleHeads` under
-      `roles.NAME` if it has labels of roles.
+    params: its parameters; with those of `cell_heads.CellHeads` under `cell_heads.NAME`
+      if the batch has labels of cells, those of `role_heads.RoleHeads` under
+      `role_heads.NAME` if it has labels of roles.
     batch: B clips, B * E expressions.
     rngs: keys "dropout" and "drop_path".
     text_dropout: False switches the text encoder's dropout off (for a frozen
@@ -121,7 +122,7 @@ def losses(
 
   Returns:
     Unweighted scalars, named as `criterion.name_layers` does; what
-    `cells.measure` and `roles.measure` give, nothing without their labels; and
+    `cell_heads.measure` and `role_heads.measure` give, nothing without their labels; and
     the layers that the losses are of. Of a shared batch this share's part of
     the sums.
   """
@@ -143,8 +144,8 @@ def losses(
   )
   measured, total = {}, data_parallel.total_over(axis)
   if batch.cells is not None:
-    scores = cells.apply_heads(params[cells.NAME], video)
-    measured = cells.measure(scores, batch.cells, total)
+    scores = cell_heads.apply_heads(params[cell_heads.NAME], video)
+    measured = cell_heads.measure(scores, batch.cells, total)
     if batch.annotated is not None:
       video = video.replace(
         levels=types.take_frames(video.levels, batch.annotated),
@@ -162,9 +163,9 @@ def losses(
   fused = apply("fuse", video, text)
   decoded = apply("transform", fused, video, text, train=True)
   if batch.roles is not None:
-    scores = roles.apply_heads(params[roles.NAME], fused, decoded)
-    shown = roles.shown_cells(batch)
-    measured |= roles.measure(scores, batch.roles, shown, total)
+    scores = role_heads.apply_heads(params[role_heads.NAME], fused, decoded)
+    shown = role_heads.shown_cells(batch)
+    measured |= role_heads.measure(scores, batch.roles, shown, total)
   num_valid = criterion.count_valid(batch.targets, axis)
   layers = list(_match_layers(apply, decoded, video, batch.targets))
   named = criterion.name_layers(

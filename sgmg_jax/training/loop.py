@@ -26,19 +26,20 @@ from sgmg_jax import precision as precision_lib
 from sgmg_jax.checkpoints import stored_dtype
 from sgmg_jax.errors import UserError
 from sgmg_jax.model import sgmg, variants
+from sgmg_jax.pretraining import cell_heads, role_heads
 from sgmg_jax.training import (
-  cells,
+  batches as batches_lib,
+)
+from sgmg_jax.training import (
   checkpoint,
   compiled_step,
-  data,
   data_parallel,
   evaluate,
-  export,
   initial,
   interrupt,
   optimizer,
   parameter_summary,
-  roles,
+  publish,
   run_tokenizer,
 )
 from sgmg_jax.training import metrics as metrics_lib
@@ -134,7 +135,7 @@ def _train(
     remat=config.remat,
     precision=precision_lib.check(config.precision),
   )
-  source = data.open_data(config)
+  source = batches_lib.open_data(config)
   checkpointer = checkpoint.Checkpointer(folder, keep=config.keep_checkpoints)
   if checkpointer.latest_step is not None:
     source.restore(checkpointer.read_position(), checkpointer.latest_step)
@@ -156,10 +157,16 @@ def _train(
   )
   if source.has_cells:
     key = jax.random.fold_in(jax.random.key(config.seed), 1)
-    params = {**params, cells.NAME: cells.init_heads(key, variant.width)}
+    params = {
+      **params,
+      cell_heads.NAME: cell_heads.init_heads(key, variant.width),
+    }
   if source.has_roles:
     key = jax.random.fold_in(jax.random.key(config.seed), 2)
-    params = {**params, roles.NAME: roles.init_heads(key, variant.width)}
+    params = {
+      **params,
+      role_heads.NAME: role_heads.init_heads(key, variant.width),
+    }
   total_steps, schedule = plan_length(config, source.steps_per_epoch)
   groups = [tuple(group) for group in config.optimizer.groups]
   tx = optimizer.make_optimizer(
@@ -214,7 +221,7 @@ def _train(
   def evaluate_and_export(step):
     # On one device: replicated parameters would do the same work on each.
     params = jax.device_put(state.best_params, mesh.devices.flat[0])
-    heads = (cells.NAME, roles.NAME)
+    heads = (cell_heads.NAME, role_heads.NAME)
     params = {k: v for k, v in params.items() if k not in heads}
     results = {}
     if config.data.kind == "refshapes":
@@ -233,7 +240,7 @@ def _train(
         results["j_and_f"],
         results["swapped"],
       )
-    export.export(
+    publish.export(
       folder / "model",
       params,
       variant,

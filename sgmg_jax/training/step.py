@@ -11,7 +11,8 @@ import optax
 from sgmg_jax import precision, types
 from sgmg_jax.losses import criterion
 from sgmg_jax.model import sgmg
-from sgmg_jax.training import cells, forward, roles
+from sgmg_jax.pretraining import cell_heads, role_heads
+from sgmg_jax.training import forward
 from sgmg_jax.training import state as state_lib
 
 TrainState = state_lib.TrainState
@@ -55,7 +56,7 @@ def make_train_step(
   Returns:
     The step. Its metrics are the unweighted losses, `total` (weighted),
     `grad_norm` (before clipping) and, if the batch has their labels, those of
-    `cells.measure` and `roles.measure`, all float[].
+    `cell_heads.measure` and `role_heads.measure`, all float[].
   """
 
   def train_step(state, batch):
@@ -76,9 +77,9 @@ def make_train_step(
       )
       total = criterion.total(losses)
       if batch.cells is not None:
-        total += cells.WEIGHT * cells.total_loss(measured)
+        total += cell_heads.WEIGHT * cell_heads.total_loss(measured)
       if batch.roles is not None:
-        total += roles.WEIGHT * roles.total_loss(measured)
+        total += role_heads.WEIGHT * role_heads.total_loss(measured)
       return total, losses | measured
 
     (total, losses), grads = jax.value_and_grad(objective, has_aux=True)(

@@ -9,7 +9,8 @@ from ml_collections import ConfigDict
 
 from sgmg_jax.cli import train
 from sgmg_jax.errors import UserError
-from sgmg_jax.training import data, data_parallel
+from sgmg_jax.training import batches as batches_lib
+from sgmg_jax.training import data_parallel
 
 CONFIGS = pathlib.Path(__file__).parents[2] / "configs"
 WORDS = {}
@@ -51,7 +52,7 @@ def _config(spec, root):
 )
 def test_batches_of_every_config(root, spec, num_annotated):
   config = _config(spec, root)
-  source = data.open_data(config)
+  source = batches_lib.open_data(config)
   mesh = data_parallel.make_mesh(1)
   batches = source.start(Tokenizer(), data_parallel.split(mesh))
   batch = next(batches)
@@ -72,7 +73,7 @@ def test_batches_of_every_config(root, spec, num_annotated):
 
 
 def test_davis_is_listed_five_times(root):
-  source = data.open_data(
+  source = batches_lib.open_data(
     _config("refer_ytvos.py:runlocal,mix=ytvos_joint_davis", root)
   )
   listed = {name: times for name, _, times in source.position["plan"]["data"]}
@@ -81,17 +82,17 @@ def test_davis_is_listed_five_times(root):
 
 def test_missing_data_are_named(tmp_path):
   with pytest.raises(UserError, match="refer_youtube_vos"):
-    data.open_data(_config("refer_ytvos.py:runlocal", tmp_path))
+    batches_lib.open_data(_config("refer_ytvos.py:runlocal", tmp_path))
   config = _config("refer_ytvos.py:runlocal", tmp_path)
   config.data.kind = "videos"
   with pytest.raises(UserError, match="data.kind"):
-    data.open_data(config)
+    batches_lib.open_data(config)
 
 
 def test_long_sentences_are_truncated_warned_of_once_and_counted(root, caplog):
   config = _config("refer_ytvos.py:runlocal", root)
   config.tokenizer.max_tokens = 2
-  source = data.open_data(config)
+  source = batches_lib.open_data(config)
   batches = source.start(
     Tokenizer(), data_parallel.split(data_parallel.make_mesh(1))
   )
@@ -115,7 +116,7 @@ def test_long_sentences_are_truncated_warned_of_once_and_counted(root, caplog):
   ],
 )
 def test_only_ytvos_runs_backwards(root, spec, backwards):
-  source = data.open_data(
+  source = batches_lib.open_data(
     train.load_config(spec, [f"--config.data.root={root}"])
   )
   assert backwards == {
@@ -134,7 +135,7 @@ def test_own_data_run_forwards_in_any_config(miniatures, tmp_path):
   ]
   for reverse, expected in ((), 0.0), (("--config.data.reverse.own=0.5",), 0.5):
     config = train.load_config("refer_ytvos", [*overrides, *reverse])
-    source = data.open_data(config)
+    source = batches_lib.open_data(config)
     (data_set,) = source._pipe._loader.data_sets
     assert data_set.recipe.sampler.reverse == expected
     assert source.position["plan"]["reverse"] == {"own": expected}
@@ -151,4 +152,4 @@ def test_bad_reverse_is_named(root, value, message):
   config = _config("refer_ytvos.py:runlocal", root)
   config.data.reverse = ConfigDict(value)
   with pytest.raises(UserError, match=message):
-    data.open_data(config)
+    batches_lib.open_data(config)

@@ -18,13 +18,15 @@ from sgmg_jax.errors import UserError
 from sgmg_jax.input_pipeline import refshapes_cell_batches as cell_batches
 from sgmg_jax.input_pipeline.refshapes import cell_labels
 from sgmg_jax.model import sgmg, variants
-from sgmg_jax.training import (
-  cells,
-  metrics,
+from sgmg_jax.pretraining import (
+  cell_heads,
   pretrain,
-  pretrain_loop,
-  pretrain_video,
+  video,
 )
+from sgmg_jax.pretraining import (
+  phases as phases_lib,
+)
+from sgmg_jax.training import metrics
 
 CONFIG = pathlib.Path(__file__).parents[2] / "configs/refshapes_video.py"
 SMALL = dict(name="mu", depths=(1, 1, 1, 1))
@@ -33,7 +35,7 @@ MODULES = sorted(
   + [f"input_fft_{i}" for i in range(4)]
   + [f"input_proj_{i}_{j}" for i in range(4) for j in range(2)]
 )
-measure = jax.jit(cells.measure)
+measure = jax.jit(cell_heads.measure)
 SIZES = [10, 12, 5, 4]  # classes with background
 
 
@@ -45,7 +47,7 @@ def batch():
     num_frames=2,
     height=96,
     width=96,
-    strides=cells.STRIDES,
+    strides=cell_heads.STRIDES,
   )
   return cell_batches.make_batch(spec, 0)
 
@@ -92,7 +94,7 @@ def test_what_is_neither_true_nor_false_counts_for_nothing(batch):
     # Undecided about all the rest: ln 2 of each that is judged somewhere.
     deeds[known] = 0.0
   measured = measure(scores, batch.cells)
-  for stride, known in zip(cells.STRIDES, judged):
+  for stride, known in zip(cell_heads.STRIDES, judged):
     expected = np.log(2) * known.any((0, 1, 2, 3)).sum()
     loss = float(measured[f"loss_motion_{stride}"])
     assert loss == pytest.approx(expected, rel=1e-4) and expected > 5
@@ -100,11 +102,11 @@ def test_what_is_neither_true_nor_false_counts_for_nothing(batch):
 
 
 def test_motion_counts_by_its_weight():
-  losses = {f"loss_looks_{s}": 1.0 for s in cells.STRIDES}
-  assert cells.total_loss(losses) == pytest.approx(2.4)
-  losses |= {f"loss_motion_{s}": 1.0 for s in cells.STRIDES}
-  assert cells.total_loss(losses) == pytest.approx(2.4 * 1.3)
-  assert cells.total_loss(losses, 2.5) == pytest.approx(2.4 * 3.5)
+  losses = {f"loss_looks_{s}": 1.0 for s in cell_heads.STRIDES}
+  assert cell_heads.total_loss(losses) == pytest.approx(2.4)
+  losses |= {f"loss_motion_{s}": 1.0 for s in cell_heads.STRIDES}
+  assert cell_heads.total_loss(losses) == pytest.approx(2.4 * 1.3)
+  assert cell_heads.total_loss(losses, 2.5) == pytest.approx(2.4 * 3.5)
 
 
 def test_shares_of_devices_sum_to_the_whole(batch):
@@ -115,7 +117,7 @@ def test_shares_of_devices_sum_to_the_whole(batch):
   total = functools.partial(jax.lax.psum, axis_name="data")
   one_each = jax.tree.map(lambda x: x[:, None], (scores, batch))
   share = jax.vmap(
-    lambda s, b: cells.measure(s, b.cells, total), axis_name="data"
+    lambda s, b: cell_heads.measure(s, b.cells, total), axis_name="data"
   )
   shares = jax.jit(share)(*one_each)
   for name, value in whole.items():
@@ -123,8 +125,8 @@ def test_shares_of_devices_sum_to_the_whole(batch):
 
 
 def test_every_phase_rises_and_falls():
-  phases = pretrain_loop.read_phases(((1, 4, 20, 2e-3), (4, 2, 30, 1e-3)), 5)
-  rate = pretrain_loop.make_schedule(phases, warmup_steps=5, final_factor=0.1)
+  phases = phases_lib.read_phases(((1, 4, 20, 2e-3), (4, 2, 30, 1e-3)), 5)
+  rate = phases_lib.make_schedule(phases, warmup_steps=5, final_factor=0.1)
   assert float(rate(0)) == 0.0
   assert float(rate(5)) == pytest.approx(2e-3)
   assert 2e-4 < float(rate(19)) < 2.5e-4
@@ -139,7 +141,7 @@ def test_every_phase_rises_and_falls():
 )
 def test_impossible_phases(entries):
   with pytest.raises(UserError, match="phases: expected .num_frames, batch"):
-    pretrain_loop.read_phases(entries, 5)
+    phases_lib.read_phases(entries, 5)
 
 
 def test_too_small_frames(tmp_path):
@@ -231,7 +233,7 @@ def test_leaves_what_encodes_a_video_as_trained(straight):
 @pytest.mark.slow
 def test_starts_from_what_a_run_left(straight):
   model = sgmg.SgMg(variants.get_variant(**SMALL))
-  params = pretrain_video.init_params(model, 7, str(straight / "model"))
+  params = video.init_params(model, 7, str(straight / "model"))
   left = native.start_from(params["video"], straight / "model")
   jax.tree.map(np.testing.assert_array_equal, params["video"], left)
 
@@ -243,7 +245,7 @@ def test_starts_from_a_whole_model_but_not_from_its_text(
   model = sgmg.SgMg(variants.get_variant("mu"))
   checkpoint = native.load(mu_checkpoint)
   whole = checkpoint.params
-  params = pretrain_video.init_params(model, 0, str(mu_checkpoint))
+  params = video.init_params(model, 0, str(mu_checkpoint))
   assert sorted(params["video"]) == MODULES
   for name, module in params["video"].items():
     expected = jax.tree.map(np.float32, whole[name])
@@ -254,7 +256,7 @@ def test_starts_from_a_whole_model_but_not_from_its_text(
   text = {"text_encoder": whole["text_encoder"]}
   native.save(tmp_path / "text", text, card, checkpoint.tokenizer)
   with pytest.raises(UserError, match="init_from: .* nothing of what is"):
-    pretrain_video.init_params(model, 0, str(tmp_path / "text"))
+    video.init_params(model, 0, str(tmp_path / "text"))
 
 
 @pytest.mark.slow
@@ -277,5 +279,5 @@ def test_another_config_needs_another_workdir(straight):
 
 
 def test_every_value_of_the_config_is_read(assert_reads_all):
-  modules = (pretrain, pretrain_loop, pretrain_video)
+  modules = (pretrain, phases_lib, video)
   assert_reads_all(modules, train.load_config(str(CONFIG)))

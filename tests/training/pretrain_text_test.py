@@ -15,20 +15,14 @@ from sgmg_jax.cli import main, train
 from sgmg_jax.errors import UserError
 from sgmg_jax.input_pipeline.refshapes import meaning_labels, predicates
 from sgmg_jax.model import sgmg, variants
-from sgmg_jax.training import (
-  initial,
-  interrupt,
-  metrics,
-  pretrain,
-  pretrain_loop,
-  pretrain_text,
-)
+from sgmg_jax.pretraining import phases, pretrain, text
+from sgmg_jax.training import initial, interrupt, metrics
 
 CONFIG = pathlib.Path(__file__).parents[2] / "configs/refshapes_text.py"
 # A byte-level vocabulary has at least 260 entries.
 SMALL = dict(name="mu", depths=(1, 1, 1, 1), vocab_size=512)
 Predicate = predicates.Predicate
-measure = jax.jit(pretrain_text.measure)
+measure = jax.jit(text.measure)
 
 
 def _labels():
@@ -85,7 +79,7 @@ def test_shares_of_devices_sum_to_the_whole():
   whole = measure(scores, -scores, labels)
   total = functools.partial(jax.lax.psum, axis_name="data")
   share = jax.vmap(
-    lambda w, p, y: pretrain_text.measure(w, p, y, total), axis_name="data"
+    lambda w, p, y: text.measure(w, p, y, total), axis_name="data"
   )
   shares = share(scores[:, None], -scores[:, None], labels[:, None])
   for name, value in whole.items():
@@ -93,7 +87,7 @@ def test_shares_of_devices_sum_to_the_whole():
 
 
 def test_padding_counts_for_nothing():
-  heads = pretrain_text.MeaningHeads()
+  heads = text.MeaningHeads()
   hidden = np.ones((1, 5, 4), np.float32)
   valid = np.array([[True, True, True, False, False]])
   pooled = np.ones((1, 4), np.float32)
@@ -238,5 +232,5 @@ def test_train_refuses_the_config(tmp_path, capsys):
 
 
 def test_every_value_of_the_config_is_read(assert_reads_all):
-  modules = (pretrain, pretrain_loop, pretrain_text)
+  modules = (pretrain, phases, text)
   assert_reads_all(modules, train.load_config(str(CONFIG)))

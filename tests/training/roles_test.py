@@ -7,7 +7,8 @@ import pytest
 
 from sgmg_jax import types
 from sgmg_jax.input_pipeline.refshapes import cell_labels
-from sgmg_jax.training import cells, data_parallel, roles
+from sgmg_jax.pretraining import cell_heads, role_heads
+from sgmg_jax.training import data_parallel
 
 SIDES = (8, 4, 2)
 
@@ -33,16 +34,16 @@ def _scores(labels, right=20.0):
 
 
 def test_heads_that_know_the_labels(labels, shown):
-  measured = roles.measure(_scores(labels), labels, shown)
-  assert float(roles.total_loss(measured)) < 1e-6
+  measured = role_heads.measure(_scores(labels), labels, shown)
+  assert float(role_heads.total_loss(measured)) < 1e-6
   assert all(
-    float(measured[f"accuracy_referent_{s}"]) == 1 for s in cells.STRIDES
+    float(measured[f"accuracy_referent_{s}"]) == 1 for s in cell_heads.STRIDES
   )
   assert "loss_fused_referent_8" not in measured
   ones = {name: 1.0 for name in measured}
   # Strides, then the candidate and landmark of both kinds and the referent.
-  assert roles.total_loss(ones) == pytest.approx(2.5 * (2 * (1 + 2) + 1))
-  wrong = roles.measure(_scores(labels, -20.0), labels, shown)
+  assert role_heads.total_loss(ones) == pytest.approx(2.5 * (2 * (1 + 2) + 1))
+  wrong = role_heads.measure(_scores(labels, -20.0), labels, shown)
   for name, value in wrong.items():
     if name.startswith("loss"):
       assert float(value) == pytest.approx(20 * 1.15, rel=1e-3), name
@@ -55,19 +56,22 @@ def test_what_is_not_known_counts_for_nothing(labels, shown):
     scores[kind] = [
       np.where(k[..., first:], x, 7.0) for k, x in zip(known, scores[kind])
     ]
-  assert float(roles.total_loss(roles.measure(scores, labels, shown))) < 1e-6
+  assert (
+    float(role_heads.total_loss(role_heads.measure(scores, labels, shown)))
+    < 1e-6
+  )
 
 
 def test_shares_of_devices_sum_to_the_whole(labels, shown):
   scores = jax.tree.map(lambda x: x + 19.0, _scores(labels))
-  whole = roles.measure(scores, labels, shown)
+  whole = role_heads.measure(scores, labels, shown)
   halves = jax.tree.map(
     lambda x: jnp.asarray(x).reshape(2, 2, *x.shape[1:]),
     (scores, labels, shown),
   )
   total = data_parallel.total_over("data")
   shares = jax.vmap(
-    lambda *args: roles.measure(*args, total), axis_name="data"
+    lambda *args: role_heads.measure(*args, total), axis_name="data"
   )(*halves)
   for name, value in whole.items():
     np.testing.assert_allclose(shares[name].sum(), value, rtol=1e-5)
@@ -86,8 +90,8 @@ def test_cells_shown_in_annotated_frames_once_for_every_expression():
     annotated=np.array([[1, 4], [0, 2]]),
     cells=cell_labels.CellLabels(classes, ()),
   )
-  for x, actual in zip(classes, roles.shown_cells(batch), strict=True):
+  for x, actual in zip(classes, role_heads.shown_cells(batch), strict=True):
     expected = [x[0, [1, 4], ..., 0] > 0] * 3 + [x[1, [0, 2], ..., 0] > 0] * 3
     np.testing.assert_array_equal(actual, np.stack(expected))
-  whole = roles.shown_cells(batch.replace(annotated=None))
+  whole = role_heads.shown_cells(batch.replace(annotated=None))
   np.testing.assert_array_equal(whole[0][3], classes[0][1, ..., 0] > 0)

@@ -12,7 +12,8 @@ from sgmg_jax import types
 from sgmg_jax.input_pipeline.refshapes import cell_labels
 from sgmg_jax.losses import criterion
 from sgmg_jax.model import sgmg, variants
-from sgmg_jax.training import cells, data_parallel, forward, optimizer, roles
+from sgmg_jax.pretraining import cell_heads, role_heads
+from sgmg_jax.training import data_parallel, forward, optimizer
 from sgmg_jax.training import state as state_lib
 from sgmg_jax.training import step as step_lib
 
@@ -185,13 +186,13 @@ def test_cells_of_all_frames_are_asked_beside_the_annotated_ones(model, params):
   random = np.random.default_rng(1)
   labels = lambda low, high, last: tuple(
     random.integers(low, high, (1, FRAMES, SIDE // s, SIDE // s, last))
-    for s in cells.STRIDES
+    for s in cell_heads.STRIDES
   )
   motion = len(cell_labels.MOTION)
   batch = _batch(1, 2)
   said = tuple(
     random.integers(-1, 2, (2, 1, SIDE // s, SIDE // s, 3))
-    for s in cells.STRIDES
+    for s in cell_heads.STRIDES
   )
   first = lambda x: x[:, :1]
   some = batch.replace(
@@ -204,7 +205,7 @@ def test_cells_of_all_frames_are_asked_beside_the_annotated_ones(model, params):
   )
   heads = {
     task.NAME: task.init_heads(jax.random.key(0), VARIANT.width)
-    for task in (cells, roles)
+    for task in (cell_heads, role_heads)
   }
   losses = _jit_losses(model)
   expected, nothing = losses(params, some)
@@ -226,8 +227,8 @@ def test_cells_of_all_frames_are_asked_beside_the_annotated_ones(model, params):
   state = state_lib.create(params, tx, use_ema=False)
   state, metrics = jax.jit(step)(state, labelled)
   total = criterion.total(actual)
-  total += cells.WEIGHT * cells.total_loss(measured)
-  total += roles.WEIGHT * roles.total_loss(measured)
+  total += cell_heads.WEIGHT * cell_heads.total_loss(measured)
+  total += role_heads.WEIGHT * role_heads.total_loss(measured)
   np.testing.assert_allclose(metrics["total"], total, rtol=1e-4)
   moved = jax.tree.map(
     lambda a, b: not np.array_equal(a, b),

@@ -27,7 +27,8 @@ from sgmg_jax import tokenizer as tokenizer_lib
 from sgmg_jax.input_pipeline import refshapes_sentence_batches
 from sgmg_jax.input_pipeline.refshapes import meaning_labels
 from sgmg_jax.model import sgmg, variants
-from sgmg_jax.training import data_parallel, pretrain_loop, run_tokenizer
+from sgmg_jax.pretraining import phases
+from sgmg_jax.training import data_parallel, run_tokenizer
 
 PART = "text_encoder"
 # Of the pooled feature's loss, beside the words': it has little room.
@@ -100,7 +101,7 @@ def measure(
 
 def make_task(
   config: ConfigDict, variant: variants.Variant, folder: pathlib.Path
-) -> pretrain_loop.Task:
+) -> phases.Task:
   """The task of `configs/refshapes_text.py`.
 
   Args:
@@ -164,7 +165,7 @@ def make_task(
         )
         yield TextBatch(*encoded, batch.labels)
 
-  return pretrain_loop.Task(
+  return phases.Task(
     part=PART,
     params=init(jax.random.key(config.seed)),
     objective=objective,

@@ -23,7 +23,8 @@ from sgmg_jax.errors import UserError
 from sgmg_jax.inference import preprocess
 from sgmg_jax.input_pipeline import batch as batch_lib
 from sgmg_jax.input_pipeline import pipeline, refshapes_batches
-from sgmg_jax.training import cells, run_tokenizer
+from sgmg_jax.pretraining import cell_heads
+from sgmg_jax.training import run_tokenizer
 
 _normalise = jax.jit(preprocess.normalise)
 
@@ -147,7 +148,7 @@ def open_data(config: ConfigDict) -> TrainingData:
   kind = settings.pop("kind")
   max_tokens = config.tokenizer.max_tokens
   if kind == "refshapes":
-    strides = cells.STRIDES if settings.pop("cell_labels") else ()
+    strides = cell_heads.STRIDES if settings.pop("cell_labels") else ()
     spec = refshapes_batches.BatchSpec(
       **settings, seed=config.seed, cell_strides=strides
     )

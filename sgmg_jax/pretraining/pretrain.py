@@ -11,12 +11,8 @@ from ml_collections import ConfigDict
 
 from sgmg_jax.errors import UserError
 from sgmg_jax.model import variants
-from sgmg_jax.training import (
-  interrupt,
-  pretrain_loop,
-  pretrain_text,
-  pretrain_video,
-)
+from sgmg_jax.pretraining import phases, text, video
+from sgmg_jax.training import interrupt
 from sgmg_jax.training import workdir as workdir_lib
 
 
@@ -47,8 +43,8 @@ def pretrain(
   variant = variants.get_variant(**config.model)
   with workdir_lib.use(workdir) as folder:
     if config.pretrain == "text":
-      task = pretrain_text.make_task(config, variant, folder)
+      task = text.make_task(config, variant, folder)
     else:
-      task = pretrain_video.make_task(config, variant)
+      task = video.make_task(config, variant)
     stop = stop or interrupt.Stop()
-    pretrain_loop.run(task, variant, config, folder, stop)
+    phases.run(task, variant, config, folder, stop)

@@ -32,9 +32,9 @@ from sgmg_jax.training import (
   checkpoint,
   compiled_step,
   data_parallel,
-  export,
   interrupt,
   optimizer,
+  publish,
 )
 from sgmg_jax.training import metrics as metrics_lib
 from sgmg_jax.training import state as state_lib
@@ -302,7 +302,7 @@ def _export(folder, task, params, variant, config) -> None:
     licence=config.export.licence,
     part=task.part,
     results=last,
-    curve=export.thin(metrics, names),
+    curve=publish.thin(metrics, names),
   )
   arrays = jax.tree.map(np.asarray, params)
   native.save(folder / "model", arrays, card, task.tokenizer, overwrite=True)

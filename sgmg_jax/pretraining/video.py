@@ -18,19 +18,19 @@ from sgmg_jax.errors import UserError
 from sgmg_jax.inference import preprocess
 from sgmg_jax.input_pipeline import refshapes_cell_batches as cell_batches
 from sgmg_jax.model import sgmg, variants
-from sgmg_jax.training import cells, pretrain_loop
+from sgmg_jax.pretraining import cell_heads, phases
 
 PART = "video"
 
 
 def make_objective(
-  model: sgmg.SgMg, motion_weight: float = cells.MOTION_WEIGHT
+  model: sgmg.SgMg, motion_weight: float = cell_heads.MOTION_WEIGHT
 ) -> Callable[..., tuple[jax.Array, dict[str, jax.Array]]]:
-  """The objective of a `pretrain_loop.Task` on `CellBatch`es.
+  """The objective of a `phases.Task` on `CellBatch`es.
 
   Args:
     model: those of its parameters that `encode_video` needs are the task's
-      `video`, those of `cells.CellHeads` its `heads`. Only the weight decay
+      `video`, those of `cell_heads.CellHeads` its `heads`. Only the weight decay
       moves those of the stride-64 map, whose cells are not asked.
     motion_weight: of the loss of what objects do beside that of their looks.
   """
@@ -47,9 +47,9 @@ def make_objective(
       rngs=rngs,
       method="encode_video",
     )
-    scores = cells.apply_heads(params["heads"], video)
-    measured = cells.measure(scores, batch.cells, total)
-    return cells.total_loss(measured, motion_weight), measured
+    scores = cell_heads.apply_heads(params["heads"], video)
+    measured = cell_heads.measure(scores, batch.cells, total)
+    return cell_heads.total_loss(measured, motion_weight), measured
 
   return objective
 
@@ -64,7 +64,7 @@ def init_params(model: sgmg.SgMg, seed: int, init_from: str) -> types.Params:
 
   Returns:
     `video`, those top-level modules of the model that `encode_video` needs,
-    and `heads`, those of `cells.CellHeads`.
+    and `heads`, those of `cell_heads.CellHeads`.
 
   Raises:
     UserError: the checkpoint is of another size, or holds nothing of `video`.
@@ -81,7 +81,7 @@ def init_params(model: sgmg.SgMg, seed: int, init_from: str) -> types.Params:
       jnp.full((1, 2), side),
       method="encode_video",
     )
-    heads = cells.init_heads(keys[1], model.variant.width)
+    heads = cell_heads.init_heads(keys[1], model.variant.width)
     return {PART: variables["params"], "heads": heads}
 
   params = init(jax.random.key(seed))
@@ -105,9 +105,7 @@ def init_params(model: sgmg.SgMg, seed: int, init_from: str) -> types.Params:
   return {**params, PART: video}
 
 
-def make_task(
-  config: ConfigDict, variant: variants.Variant
-) -> pretrain_loop.Task:
+def make_task(config: ConfigDict, variant: variants.Variant) -> phases.Task:
   """The task of `configs/refshapes_video.py`.
 
   Raises:
@@ -117,7 +115,7 @@ def make_task(
     raise UserError(
       f"data: clips of {config.data.height}x{config.data.width}, expected a "
       f"height and a width of at least {sgmg.MIN_PADDED_SIDE} and multiples of "
-      f"{max(cells.STRIDES)}"
+      f"{max(cell_heads.STRIDES)}"
     )
   model = sgmg.SgMg(variant, precision=precision.check(config.precision))
 
@@ -131,11 +129,11 @@ def make_task(
       seed=config.seed,
       batch_size=phase.batch_size,
       num_frames=phase.num_frames,
-      strides=cells.STRIDES,
+      strides=cell_heads.STRIDES,
     )
     return cell_batches.batches(spec, start=start, **config.loader)
 
-  return pretrain_loop.Task(
+  return phases.Task(
     part=PART,
     params=init_params(model, config.seed, config.init_from),
     objective=make_objective(model, config.motion_weight),

@@ -25,21 +25,22 @@ from flax import linen as nn
 
 from sgmg_jax import types
 from sgmg_jax.input_pipeline.refshapes import role_labels
-from sgmg_jax.training import cells, data_parallel
+from sgmg_jax.pretraining import cell_heads
+from sgmg_jax.training import data_parallel
 
 # Of the heads among the parameters of a model in training.
 NAME = "role_heads"
 # Of this loss beside those of masks and boxes.
 WEIGHT = 0.8
 _BACKGROUND_WEIGHT = 0.15
-_STRIDE_WEIGHTS = dict(zip(cells.STRIDES, (1.0, 1.0, 0.5), strict=True))
+_STRIDE_WEIGHTS = dict(zip(cell_heads.STRIDES, (1.0, 1.0, 0.5), strict=True))
 _ROLE_WEIGHTS = {"referent": 1.0, "candidate": 1.0, "landmark": 2.0}
 # Which roles each kind of map is asked for.
 _ASKED = {"fused": role_labels.ROLES[1:], "memory": role_labels.ROLES}
 
 
 class RoleHeads(nn.Module):
-  """A linear layer for the maps of each kind and of each of `cells.STRIDES`."""
+  """A linear layer for the maps of each kind and of each of `cell_heads.STRIDES`."""
 
   @nn.compact
   def __call__(self, fused, memory):
@@ -49,7 +50,7 @@ class RoleHeads(nn.Module):
     return {
       kind: [
         nn.Dense(len(asked), name=f"{kind}_{s}")(x)
-        for s, x in zip(cells.STRIDES, maps[kind])
+        for s, x in zip(cell_heads.STRIDES, maps[kind])
       ]
       for kind, asked in _ASKED.items()
     }
@@ -57,7 +58,7 @@ class RoleHeads(nn.Module):
 
 def init_heads(key: jax.Array, width: int) -> types.Params:
   """Parameters of `RoleHeads` for maps of `width` channels."""
-  maps = [jnp.zeros((1, width)) for _ in cells.STRIDES]
+  maps = [jnp.zeros((1, width)) for _ in cell_heads.STRIDES]
   return RoleHeads().init(key, maps, maps)["params"]
 
 
@@ -103,7 +104,7 @@ def measure(
   for kind, asked in _ASKED.items():
     columns = [role_labels.ROLES.index(role) for role in asked]
     for s, logits, label, object_ in zip(
-      cells.STRIDES, scores[kind], labels, shown, strict=True
+      cell_heads.STRIDES, scores[kind], labels, shown, strict=True
     ):
       label = label[..., jnp.array(columns)]
       entropy = optax.sigmoid_binary_cross_entropy(
