@@ -15,7 +15,7 @@ import jax
 import jax.numpy as jnp
 
 from sgmg_jax import precision
-from sgmg_jax.bench import machine, model
+from sgmg_jax.bench import model, report
 from sgmg_jax.model import video_swin
 
 
@@ -59,7 +59,7 @@ class _Parts:
     compiled = lowered.compile()
     compile_seconds = time.perf_counter() - start
     result = jax.block_until_ready(compiled(*args))
-    seconds = machine.median_seconds(
+    seconds = report.median_seconds(
       lambda: jax.block_until_ready(compiled(*args)), self.repeats
     )
     flops = count_flops(jax.make_jaxpr(function)(*args).jaxpr)

@@ -22,7 +22,7 @@ from typing import Any
 import numpy as np
 import PIL.Image
 
-from sgmg_jax.bench import machine
+from sgmg_jax.bench import report
 from sgmg_jax.input_pipeline import config as config_lib
 from sgmg_jax.input_pipeline import extras, pipeline
 
@@ -67,7 +67,7 @@ def measure(setup: Setup) -> dict[str, Any]:
   with tempfile.TemporaryDirectory() as folder:
     frame_kb = _write_data(pathlib.Path(folder), setup)
     one, two = (
-      machine.in_process(
+      report.in_process(
         __name__,
         {
           "setup": dataclasses.asdict(setup),
@@ -176,7 +176,7 @@ def _figures(
   figures["clips_per_second"] = clips / (time.perf_counter() - wall)
   figures["clips_per_core_second"] = clips / (time.process_time() - core)
   pipe.close()
-  figures["peak_memory_gb"] = machine.peak_host_memory_gb()
+  figures["peak_memory_gb"] = report.peak_host_memory_gb()
   figures |= _stages(config, setup.repeats)
   return figures
 
@@ -259,4 +259,4 @@ def _floor(source: Any, num_frames: int, count: int) -> float:
 
 
 if __name__ == "__main__":
-  machine.answer(lambda argument: _figures(**argument))
+  report.answer(lambda argument: _figures(**argument))

@@ -22,7 +22,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from sgmg_jax.bench import grid_sample, machine
+from sgmg_jax.bench import grid_sample, report
 from sgmg_jax.inference import preprocess
 from sgmg_jax.kernels import deform_attn
 from sgmg_jax.kernels.deform_attn import choice
@@ -77,7 +77,7 @@ def measure(setup: Setup) -> dict[str, Any]:
     "XLA_PYTHON_CLIENT_PREALLOCATE": "false",
   }
   argument = dataclasses.asdict(setup)
-  return machine.in_process(__name__, argument, environment)
+  return report.in_process(__name__, argument, environment)
 
 
 def explain(setup: Setup) -> dict[str, Any]:
@@ -280,7 +280,7 @@ def _rows(
   for _ in range(repeats):
     for name, call in calls.items():
       time.sleep(_PAUSE_SECONDS)
-      times[name].append(1000 * machine.seconds(call) / _queued())
+      times[name].append(1000 * report.seconds(call) / _queued())
   medians = {name: statistics.median(t) for name, t in times.items()}
   first = next(iter(calls))
   return {
@@ -313,4 +313,4 @@ def _arrays(results: Any) -> list[np.ndarray]:
 
 
 if __name__ == "__main__":
-  machine.answer(lambda setup: _figures(Setup(**setup)))
+  report.answer(lambda setup: _figures(Setup(**setup)))

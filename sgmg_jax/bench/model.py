@@ -19,7 +19,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from sgmg_jax import precision
-from sgmg_jax.bench import machine, material
+from sgmg_jax.bench import fixtures, report
 from sgmg_jax.model import sgmg, variants
 
 # Floating-point operations of one sentence on 5 frames of 368 x 640, counted
@@ -57,7 +57,7 @@ def measure(setup: Setup) -> dict[str, Any]:
   Raises:
     UserError: no such variant, or a set-up that the model cannot run.
   """
-  material.check(setup.variant, setup.height, setup.width)
+  fixtures.check(setup.variant, setup.height, setup.width)
   with tempfile.TemporaryDirectory() as cache:
     cold = _in_process(dataclasses.replace(setup, repeats=0), cache)
     figures = _in_process(setup, cache)
@@ -75,7 +75,7 @@ def breakdown(setup: Setup) -> dict[str, Any]:
   """Time and work of every part, see `breakdown.measure`."""
   from sgmg_jax.bench import breakdown as parts
 
-  material.check(setup.variant, setup.height, setup.width)
+  fixtures.check(setup.variant, setup.height, setup.width)
   return parts.measure(setup)
 
 
@@ -84,11 +84,11 @@ def _in_process(setup: Setup, cache: str) -> dict[str, Any]:
     "JAX_COMPILATION_CACHE_DIR": cache,
     "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": "0",
   }
-  return machine.in_process(__name__, dataclasses.asdict(setup), environment)
+  return report.in_process(__name__, dataclasses.asdict(setup), environment)
 
 
 def _median_seconds(function, *args, repeats: int) -> float:
-  return machine.median_seconds(
+  return report.median_seconds(
     lambda: jax.block_until_ready(function(*args)), repeats
   )
 
@@ -188,7 +188,7 @@ def _figures(setup: Setup) -> dict[str, Any]:
     jax.block_until_ready(whole(params, inputs, tokens))
     once = functools.partial(whole, params, inputs, tokens)
     figures |= _beside_matmul(once, setup.repeats)
-    figures["peak_memory_gb"] = machine.peak_memory_gb()
+    figures["peak_memory_gb"] = report.peak_memory_gb()
     encode, query = jax.jit(encode), jax.jit(query)
     video = jax.block_until_ready(encode(params, inputs, tokens))
     jax.block_until_ready(query(params, video, tokens))
@@ -211,4 +211,4 @@ def _random_params(model: sgmg.SgMg):
 
 
 if __name__ == "__main__":
-  machine.answer(lambda setup: _figures(Setup(**setup)))
+  report.answer(lambda setup: _figures(Setup(**setup)))

@@ -14,7 +14,7 @@ from typing import Any
 
 import numpy as np
 
-from sgmg_jax.bench import machine, material
+from sgmg_jax.bench import fixtures, report
 from sgmg_jax.inference import predictor, results
 from sgmg_jax.inference import video as video_lib
 from sgmg_jax.pictures import colours
@@ -50,10 +50,10 @@ def measure(setup: Setup) -> dict[str, Any]:
   Raises:
     UserError: no such variant, or a set-up that the model cannot run.
   """
-  material.check(setup.variant, setup.height, setup.width)
+  fixtures.check(setup.variant, setup.height, setup.width)
   size = (setup.height, setup.width)
   model = predictor.Predictor(
-    material.checkpoint(setup.variant, *size), setup.dtype, setup.precision
+    fixtures.checkpoint(setup.variant, *size), setup.dtype, setup.precision
   )
   with tempfile.TemporaryDirectory() as folder:
     return _figures(setup, model, pathlib.Path(folder))
@@ -61,7 +61,7 @@ def measure(setup: Setup) -> dict[str, Any]:
 
 def _figures(setup, model, folder):
   video = folder / "clip.mp4"
-  material.write_video(video, setup.frames, setup.height, setup.width)
+  fixtures.write_video(video, setup.frames, setup.height, setup.width)
   decode = lambda: list(video_lib.open_video(video))
   frames = np.stack(decode())
   segment = lambda source, count=1: model.segment(source, _SENTENCES[:count])
@@ -88,7 +88,7 @@ def _figures(setup, model, folder):
   seconds = {}
   for name, call in calls.items():
     call()
-    seconds[name] = machine.median_seconds(call, setup.repeats)
+    seconds[name] = report.median_seconds(call, setup.repeats)
   return {
     "mask_frames_per_second": setup.frames / seconds["masks"],
     "folder_frames_per_second": setup.frames / seconds["folder"],

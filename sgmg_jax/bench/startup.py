@@ -17,7 +17,7 @@ import tempfile
 import time
 from typing import Any
 
-from sgmg_jax.bench import machine
+from sgmg_jax.bench import report
 
 _MODELS = ("mini", "video_swin_t", "video_swin_b")
 # Of the frames of "mini", which is the bundled one.
@@ -87,22 +87,22 @@ def _process_seconds(arguments: list[str], repeats: int) -> float:
   command = [sys.executable, *arguments]
   run = lambda: subprocess.run(command, stdout=subprocess.PIPE, check=True)
   run()  # Reads the files from disk.
-  return machine.median_seconds(run, repeats)
+  return report.median_seconds(run, repeats)
 
 
 def _first_masks(
   model: str, setup: Setup, folder: pathlib.Path
 ) -> dict[str, dict[str, float]]:
   """Rows "cold" and "warm" of one model."""
-  from sgmg_jax.bench import material
+  from sgmg_jax.bench import fixtures
 
   video = folder / "clip.mp4"
   mini = model == "mini"
   size = (_MINI_SIDE,) * 2 if mini else (setup.height, setup.width)
-  material.write_video(video, setup.frames, *size)
-  checkpoint = material.BUNDLED if mini else str(folder / "checkpoint")
+  fixtures.write_video(video, setup.frames, *size)
+  checkpoint = fixtures.BUNDLED if mini else str(folder / "checkpoint")
   if not mini:
-    material.write_checkpoint(checkpoint, model, *size)
+    fixtures.write_checkpoint(checkpoint, model, *size)
   environment = {
     "SGMG_CACHE_DIR": str(folder / "cache"),
     "JAX_COMPILATION_CACHE_DIR": None,
@@ -111,7 +111,7 @@ def _first_masks(
   for name in ("cold", "warm"):
     arguments = ["segment", "--checkpoint", checkpoint, "--video", str(video)]
     arguments += ["--expression", _SENTENCE, "--out", str(folder / name)]
-    rows[name] = machine.in_process(
+    rows[name] = report.in_process(
       __name__, {"started": time.time(), "arguments": arguments}, environment
     )
   return rows
@@ -166,4 +166,4 @@ def _segment(started: float, arguments: list[str]) -> dict[str, float]:
 
 
 if __name__ == "__main__":
-  machine.answer(lambda argument: _segment(**argument))
+  report.answer(lambda argument: _segment(**argument))

@@ -18,7 +18,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from sgmg_jax import precision, types
-from sgmg_jax.bench import machine, material
+from sgmg_jax.bench import fixtures, report
 from sgmg_jax.checkpoints import expected_shapes
 from sgmg_jax.model import sgmg, variants
 from sgmg_jax.training import data_parallel, optimizer
@@ -55,8 +55,8 @@ def measure(setup: Setup) -> dict[str, Any]:
   Raises:
     UserError: no such variant, or a set-up that the model cannot run.
   """
-  material.check(setup.variant, setup.height, setup.width)
-  return machine.in_process(__name__, dataclasses.asdict(setup))
+  fixtures.check(setup.variant, setup.height, setup.width)
+  return report.in_process(__name__, dataclasses.asdict(setup))
 
 
 def program(
@@ -177,9 +177,9 @@ def _figures(setup: Setup) -> dict[str, Any]:
     raise FloatingPointError(f"the step's loss is {metrics['total']}")
   figures["seconds"] = float(np.median(times))
   figures["clips_per_second"] = 1 / figures["seconds"]
-  figures["peak_memory_gb"] = machine.peak_memory_gb()
+  figures["peak_memory_gb"] = report.peak_memory_gb()
   return figures
 
 
 if __name__ == "__main__":
-  machine.answer(lambda setup: _figures(Setup(**setup)))
+  report.answer(lambda setup: _figures(Setup(**setup)))

@@ -104,7 +104,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
   # Imported late: `sgmg --help` must not wait for it.
-  from sgmg_jax.bench import machine
+  from sgmg_jax.bench import report as report_lib
 
   if args.json:
     atomic.check_file(args.json)
@@ -131,10 +131,10 @@ def run(args: argparse.Namespace) -> int:
   figures = measure(setup)
   report = {
     "setup": dataclasses.asdict(setup),
-    "machine": machine.describe(device=args.what != "data"),
+    "machine": report_lib.describe(device=args.what != "data"),
     "figures": figures,
   }
-  print(machine.as_text(report))
+  print(report_lib.as_text(report))
   if args.json:
     with atomic.output(args.json, overwrite=True) as partial:
       partial.write_text(json.dumps(report, indent=2, allow_nan=False) + "\n")

@@ -7,21 +7,21 @@ import pathlib
 import pytest
 
 from sgmg_jax import errors
-from sgmg_jax.bench import machine
+from sgmg_jax.bench import report
 
 
 def test_description_holds_what_a_report_needs():
-  plain = machine.describe(device=False)
+  plain = report.describe(device=False)
   assert plain["processor"] and plain["memory_gb"] > 0
   assert 1 <= plain["cores"] <= os.cpu_count()
   assert "jax" not in plain
-  full = machine.describe()
+  full = report.describe()
   assert full["platform"] == "cpu" and full["device"] and full["jax"]
   assert json.loads(json.dumps(full)) == full
 
 
 def test_text_has_lists_and_tables():
-  text = machine.as_text(
+  text = report.as_text(
     {
       "setup": {"frames": 5},
       "figures": {
@@ -62,7 +62,7 @@ def child(tmp_path, monkeypatch):
       "machine.answer(reply)\n"
     )
 
-  root = pathlib.Path(machine.__file__).parents[2]
+  root = pathlib.Path(report.__file__).parents[2]
   monkeypatch.setenv("PYTHONPATH", f"{tmp_path}{os.pathsep}{root}")
   return write
 
@@ -71,7 +71,7 @@ def test_process_of_its_own(child, monkeypatch):
   child("return [argument, *map(os.environ.get, ('ANSWER', 'REMOVED'))]")
   monkeypatch.setenv("REMOVED", "1")
   variables = {"ANSWER": "42", "REMOVED": None}
-  found = machine.in_process("child", {"a": 1}, variables)
+  found = report.in_process("child", {"a": 1}, variables)
   assert found == [{"a": 1}, "42", None]
 
 
@@ -92,10 +92,10 @@ def test_process_of_its_own(child, monkeypatch):
 def test_its_failure_is_one_line(child, reply, message):
   child(reply)
   with pytest.raises(errors.UserError, match=message):
-    machine.in_process("child", None)
+    report.in_process("child", None)
 
 
 def test_median():
   calls = []
-  assert machine.median_seconds(lambda: calls.append(0), repeats=3) >= 0
+  assert report.median_seconds(lambda: calls.append(0), repeats=3) >= 0
   assert len(calls) == 3
