@@ -15,7 +15,8 @@ from typing import NamedTuple
 import numpy as np
 
 from sgmg_jax.errors import UserError
-from sgmg_jax.input_pipeline import seeds, workers
+from sgmg_jax.input_pipeline import seeds
+from sgmg_jax.input_pipeline.batches import workers
 from sgmg_jax.input_pipeline.refshapes import (
   cell_labels,
   facts,

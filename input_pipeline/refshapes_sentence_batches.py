@@ -16,7 +16,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from sgmg_jax.input_pipeline import workers
+from sgmg_jax.input_pipeline.batches import workers
 from sgmg_jax.input_pipeline.refshapes import dataset, meaning_labels
 
 # Batches of a seed: another seed has sentences of other clips.

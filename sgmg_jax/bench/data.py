@@ -23,8 +23,9 @@ import numpy as np
 import PIL.Image
 
 from sgmg_jax.bench import report
-from sgmg_jax.input_pipeline import config as config_lib
-from sgmg_jax.input_pipeline import extras, pipeline
+from sgmg_jax.input_pipeline import extras
+from sgmg_jax.input_pipeline.batches import config as config_lib
+from sgmg_jax.input_pipeline.batches import pipeline
 
 _VIDEOS, _LENGTH = 3, 12
 # Padded sizes of the transforms' results, as configs/refer_ytvos.py has them.

@@ -73,7 +73,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
   from sgmg_jax.files import atomic
-  from sgmg_jax.input_pipeline import loader, recipes, seeds
+  from sgmg_jax.input_pipeline import seeds
+  from sgmg_jax.input_pipeline.batches import loader, recipes
   from sgmg_jax.pictures import clip_sheet
 
   atomic.check_file(args.out)

@@ -22,7 +22,8 @@ from sgmg_jax import types
 from sgmg_jax.errors import UserError
 from sgmg_jax.inference import preprocess
 from sgmg_jax.input_pipeline import batch as batch_lib
-from sgmg_jax.input_pipeline import pipeline, refshapes_batches
+from sgmg_jax.input_pipeline import refshapes_batches
+from sgmg_jax.input_pipeline.batches import pipeline
 from sgmg_jax.pretraining import cell_heads
 from sgmg_jax.training import run_tokenizer
 

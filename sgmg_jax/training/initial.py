@@ -22,7 +22,7 @@ from sgmg_jax import types
 from sgmg_jax.checkpoints import card as card_lib
 from sgmg_jax.checkpoints import expected_shapes, native
 from sgmg_jax.errors import UserError
-from sgmg_jax.input_pipeline import recipes
+from sgmg_jax.input_pipeline.batches import recipes
 from sgmg_jax.model import sgmg, variants
 
 _logger = logging.getLogger(__name__)

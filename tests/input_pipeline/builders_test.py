@@ -19,7 +19,7 @@ from tensorflow_datasets.core.utils import shard_utils
 
 from sgmg_jax.cli import main
 from sgmg_jax.errors import UserError
-from sgmg_jax.input_pipeline import pipeline, recipes
+from sgmg_jax.input_pipeline.batches import pipeline, recipes
 from sgmg_jax.input_pipeline.builders import base as builders_base
 from sgmg_jax.input_pipeline.builders import build
 from sgmg_jax.input_pipeline.sources import built, registry

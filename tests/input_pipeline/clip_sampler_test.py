@@ -6,7 +6,8 @@ import pathlib
 import numpy as np
 import pytest
 
-from sgmg_jax.input_pipeline import clip_sampler, seeds
+from sgmg_jax.input_pipeline import seeds
+from sgmg_jax.input_pipeline.batches import clip_sampler
 from sgmg_jax.input_pipeline.sources import base
 
 GOLDEN = pathlib.Path(__file__).parents[1] / "golden" / "eval"

@@ -6,12 +6,12 @@ import numpy as np
 import pytest
 
 from sgmg_jax.errors import UserError
-from sgmg_jax.input_pipeline import (
+from sgmg_jax.input_pipeline import seeds
+from sgmg_jax.input_pipeline.batches import (
   clip_sampler,
   loader,
   planner,
   recipes,
-  seeds,
 )
 from sgmg_jax.input_pipeline.ops import base as ops_base
 from sgmg_jax.input_pipeline.ops import boxes

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from sgmg_jax.errors import UserError
-from sgmg_jax.input_pipeline import pipeline
+from sgmg_jax.input_pipeline.batches import pipeline
 
 FIELDS = [f.name for f in dataclasses.fields(pipeline.batch_lib.ClipBatch)]
 SIZES = dict(
@@ -261,7 +261,7 @@ def services():
   command = [
     sys.executable,
     "-m",
-    "sgmg_jax.input_pipeline.service",
+    "sgmg_jax.input_pipeline.batches.service",
     "--port=0",
     "--host=localhost",
   ]

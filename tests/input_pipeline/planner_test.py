@@ -7,7 +7,8 @@ import json
 import pytest
 
 from sgmg_jax.errors import UserError
-from sgmg_jax.input_pipeline import planner, seeds
+from sgmg_jax.input_pipeline import seeds
+from sgmg_jax.input_pipeline.batches import planner
 
 BUCKETS = ((64, 96), (96, 64), (96, 96))
 SIZES = ((50, 96), (90, 60), (96, 96))

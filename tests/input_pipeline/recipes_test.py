@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from sgmg_jax import errors
-from sgmg_jax.input_pipeline import clip_sampler, recipes
+from sgmg_jax.input_pipeline.batches import clip_sampler, recipes
 from sgmg_jax.input_pipeline.sources import base
 
 TRAINED = [name for name in recipes.NAMES if name != "jhmdb"]

@@ -7,7 +7,7 @@ import PIL.Image
 import pytest
 
 from sgmg_jax.errors import UserError
-from sgmg_jax.input_pipeline import loader, planner, recipes
+from sgmg_jax.input_pipeline.batches import loader, planner, recipes
 from sgmg_jax.input_pipeline.doctor import examination
 from sgmg_jax.input_pipeline.sources import frame_folders, refer_ytvos
 

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from sgmg_jax.errors import UserError
-from sgmg_jax.input_pipeline import config, planner
+from sgmg_jax.input_pipeline.batches import config, planner
 from sgmg_jax.input_pipeline.refshapes import dataset, render
 from sgmg_jax.input_pipeline.sources import mask_dict, mevis
 

@@ -20,9 +20,10 @@ from typing import Any
 
 from sgmg_jax.errors import UserError
 from sgmg_jax.input_pipeline import batch as batch_lib
-from sgmg_jax.input_pipeline import config as config_lib
-from sgmg_jax.input_pipeline import extras, planner
-from sgmg_jax.input_pipeline import rows as rows_lib
+from sgmg_jax.input_pipeline import extras
+from sgmg_jax.input_pipeline.batches import config as config_lib
+from sgmg_jax.input_pipeline.batches import planner
+from sgmg_jax.input_pipeline.batches import rows as rows_lib
 
 _logger = logging.getLogger(__name__)
 

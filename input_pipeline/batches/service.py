@@ -30,8 +30,8 @@ from collections.abc import Iterator
 from typing import Final
 
 from sgmg_jax.errors import UserError
-from sgmg_jax.input_pipeline import config as config_lib
-from sgmg_jax.input_pipeline import pipeline, rows
+from sgmg_jax.input_pipeline.batches import config as config_lib
+from sgmg_jax.input_pipeline.batches import pipeline, rows
 
 # Hosts that mean: this machine alone.
 LOOPBACK: Final = ("localhost", "127.0.0.1", "::1")

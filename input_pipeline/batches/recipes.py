@@ -15,7 +15,8 @@ from typing import Any, Final
 import numpy as np
 
 from sgmg_jax.errors import UserError
-from sgmg_jax.input_pipeline import batch, clip_sampler, seeds
+from sgmg_jax.input_pipeline import batch, seeds
+from sgmg_jax.input_pipeline.batches import clip_sampler
 from sgmg_jax.input_pipeline.ops import (
   base,
   boxes,

@@ -8,8 +8,8 @@ from collections.abc import Mapping
 from typing import Any
 
 from sgmg_jax.errors import UserError
-from sgmg_jax.input_pipeline import loader as loader_lib
-from sgmg_jax.input_pipeline import planner, recipes
+from sgmg_jax.input_pipeline.batches import loader as loader_lib
+from sgmg_jax.input_pipeline.batches import planner, recipes
 from sgmg_jax.input_pipeline.sources import built, registry
 
 # Data sets that take another's recipe.

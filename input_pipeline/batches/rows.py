@@ -9,8 +9,8 @@ import numpy as np
 
 from sgmg_jax.errors import UserError
 from sgmg_jax.input_pipeline import batch as batch_lib
-from sgmg_jax.input_pipeline import config as config_lib
-from sgmg_jax.input_pipeline import planner
+from sgmg_jax.input_pipeline.batches import config as config_lib
+from sgmg_jax.input_pipeline.batches import planner
 
 # What one row becomes, in order; the names are those of `ClipBatch` or below.
 FIELDS = {

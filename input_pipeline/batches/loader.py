@@ -16,7 +16,7 @@ import numpy as np
 
 from sgmg_jax.errors import UserError
 from sgmg_jax.input_pipeline import batch as batch_lib
-from sgmg_jax.input_pipeline import clip_sampler, planner, recipes
+from sgmg_jax.input_pipeline.batches import clip_sampler, planner, recipes
 from sgmg_jax.input_pipeline.ops import pseudo_video
 from sgmg_jax.input_pipeline.sources import base
 
