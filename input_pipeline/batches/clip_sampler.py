@@ -14,7 +14,7 @@ from collections.abc import Callable, Iterable, Sequence
 
 import numpy as np
 
-from sgmg_jax.input_pipeline.sources import base
+from sgmg_jax.input_pipeline import source
 
 MAX_STEP = 3
 
@@ -23,7 +23,7 @@ MAX_STEP = 3
 class Sample:
   """An expression and the frame of its video around which the clip lies."""
 
-  expression: base.Expression
+  expression: source.Expression
   anchor: int
 
 
@@ -63,7 +63,7 @@ class Sampler(abc.ABC):
   @abc.abstractmethod
   def samples(
     self,
-    expressions: Iterable[base.Expression],
+    expressions: Iterable[source.Expression],
     video_length: Callable[[str], int],
   ) -> list[Sample]:
     """All samples, in the official order.
@@ -171,7 +171,7 @@ class WholeVideos(Sampler):
     return Clip(frames, frames if sample.expression.object_ids else ())
 
 
-def _annotated_frame(expression: base.Expression) -> int:
+def _annotated_frame(expression: source.Expression) -> int:
   if expression.frame is None:
     raise ValueError(f"{expression.key}: has no single annotated frame")
   return expression.frame

@@ -16,9 +16,9 @@ import numpy as np
 
 from sgmg_jax.errors import UserError
 from sgmg_jax.input_pipeline import batch as batch_lib
+from sgmg_jax.input_pipeline import source as source_lib
 from sgmg_jax.input_pipeline.batches import clip_sampler, planner, recipes
 from sgmg_jax.input_pipeline.ops import pseudo_video
-from sgmg_jax.input_pipeline.sources import base
 
 # Samples whose size is looked at in a row's place; few of them are decoded.
 _MAX_LOOKS = 100 * planner.MAX_ATTEMPTS
@@ -39,7 +39,7 @@ class DataSet:
 
   def __init__(
     self,
-    source: base.Source,
+    source: source_lib.Source,
     recipe: recipes.Recipe,
     *,
     repeat: int = 1,

@@ -19,8 +19,10 @@ import tqdm
 from etils import epath
 
 from sgmg_jax.errors import UserError
+from sgmg_jax.input_pipeline import source as source_lib
 from sgmg_jax.input_pipeline.builders import records
-from sgmg_jax.input_pipeline.sources import base, built, built_index, registry
+from sgmg_jax.input_pipeline.sets import registry
+from sgmg_jax.input_pipeline.sources import built, built_index
 
 # Parts that TensorFlow Datasets sorts one after the other in memory before it
 # writes a split of over a gigabyte; each is an open file until then.
@@ -44,7 +46,7 @@ class RawSplit:
 
   # A worker reads many videos of a split.
   @functools.cached_property
-  def source(self) -> base.Source:
+  def source(self) -> source_lib.Source:
     return registry.open_source(
       self.name, self.path, self.split, **dict(self.options)
     )
@@ -178,7 +180,7 @@ def _videos(index: built_index.Index):
 
 
 def _examples(
-  source: base.Source, index: built_index.Index, encode: records.Encode
+  source: source_lib.Source, index: built_index.Index, encode: records.Encode
 ) -> Iterator[tuple[int, records.Record]]:
   title = f"{index.name} {index.split}"
   with tqdm.tqdm(total=index.num_records, desc=title, unit="frame") as bar:

@@ -17,7 +17,7 @@ from etils import epath
 from sgmg_jax.errors import UserError
 from sgmg_jax.input_pipeline import extras
 from sgmg_jax.input_pipeline.builders import base, sets
-from sgmg_jax.input_pipeline.sources import registry
+from sgmg_jax.input_pipeline.sets import registry
 
 
 @dataclasses.dataclass(frozen=True)

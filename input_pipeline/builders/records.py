@@ -11,21 +11,22 @@ import PIL.Image
 from pycocotools import mask as coco_mask
 
 from sgmg_jax.errors import UserError
-from sgmg_jax.input_pipeline.sources import base, built_index
+from sgmg_jax.input_pipeline import source as source_lib
+from sgmg_jax.input_pipeline.sources import built_index
 
 # (source, video name, index) -> the image file to store.
-Encode = Callable[[base.Source, str, int], bytes]
+Encode = Callable[[source_lib.Source, str, int], bytes]
 Record = dict[str, Any]
 
 _JPEG_QUALITY = 95
 
 
-def as_stored(source: base.Source, video: str, index: int) -> bytes:
+def as_stored(source: source_lib.Source, video: str, index: int) -> bytes:
   """The source's own file, byte for byte."""
   return source.encoded_frame(video, index)
 
 
-def as_jpeg(source: base.Source, video: str, index: int) -> bytes:
+def as_jpeg(source: source_lib.Source, video: str, index: int) -> bytes:
   """A JPEG of quality 95, for frames of a video file.
 
   Colours at half the resolution lose little: those of the video have no more.
@@ -50,7 +51,7 @@ def needed_objects(index: built_index.Index) -> dict[tuple[str, int], set[int]]:
 
 
 def of_video(
-  source: base.Source,
+  source: source_lib.Source,
   stored: built_index.StoredVideo,
   needed: dict[int, set[int]],
   encode: Encode = as_stored,
@@ -77,7 +78,7 @@ def of_video(
   for i, frame in enumerate(video.frames):
     what = f"{source.name} {source.split} video {video.name!r} frame {frame!r}"
     image = encode(source, video.name, i)
-    _check_size("image", base.image_size(image, what), video.size, what)
+    _check_size("image", source_lib.image_size(image, what), video.size, what)
     ids, runs = [], []
     if stored.annotated is None or i in stored.annotated:
       objects = source.objects(video.name, i)

@@ -22,7 +22,7 @@ from sgmg_jax.input_pipeline.doctor import (
   sentences,
 )
 
-# Modules of this package, in the order in which they are tried.
+# Folders of `sets`, in the order in which they are tried.
 NAMES: Final = (
   "refer_davis",
   "a2d",
@@ -146,7 +146,7 @@ def _as_davis(root: pathlib.Path) -> str:
 
 def _module(name: str) -> types.ModuleType:
   # Imported when needed: some want h5py or scipy.
-  return importlib.import_module(f"{__package__}.{name}")
+  return importlib.import_module(f"sgmg_jax.input_pipeline.sets.{name}.doctor")
 
 
 def _run(

@@ -8,7 +8,7 @@ from collections.abc import Collection
 from typing import Any
 
 from sgmg_jax.input_pipeline.doctor import files, findings, frames, plan
-from sgmg_jax.input_pipeline.sources import meta_expressions
+from sgmg_jax.input_pipeline.layouts import meta_expressions
 
 
 @dataclasses.dataclass(frozen=True)

@@ -17,7 +17,7 @@ import PIL.Image
 from sgmg_jax.files import regular_file
 from sgmg_jax.input_pipeline import run_lengths, still_image
 from sgmg_jax.input_pipeline.doctor import findings
-from sgmg_jax.input_pipeline.sources import json_file
+from sgmg_jax.input_pipeline.layouts import json_file
 
 Unreadable = still_image.Unreadable
 

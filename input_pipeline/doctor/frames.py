@@ -7,7 +7,7 @@ from collections import Counter
 from collections.abc import Sequence
 
 from sgmg_jax.input_pipeline.doctor import files, findings, plan
-from sgmg_jax.input_pipeline.sources import frame_folders
+from sgmg_jax.input_pipeline.layouts import frame_folders
 
 Size = tuple[int, int]
 

@@ -11,7 +11,7 @@ import numpy as np
 from sgmg_jax.errors import UserError
 from sgmg_jax.input_pipeline import video_decoder
 from sgmg_jax.input_pipeline.doctor import plan
-from sgmg_jax.input_pipeline.sources import video_file
+from sgmg_jax.input_pipeline.layouts import video_file
 
 
 @dataclasses.dataclass(frozen=True)

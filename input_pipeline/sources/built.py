@@ -19,8 +19,8 @@ from etils import epath
 from google.protobuf.message import DecodeError
 
 from sgmg_jax.errors import UserError
-from sgmg_jax.input_pipeline import run_lengths
-from sgmg_jax.input_pipeline.sources import base, built_index
+from sgmg_jax.input_pipeline import run_lengths, source
+from sgmg_jax.input_pipeline.sources import built_index
 
 # Records kept in memory: frames and masks of a clip are asked for in turn, in
 # as many threads as there are.
@@ -72,7 +72,7 @@ def is_built(path: str | os.PathLike, name: str) -> bool:
   return find(path, name) is not None
 
 
-class BuiltSource(base.Source):
+class BuiltSource(source.Source):
   """One split of a built data set; reads only the frames asked for."""
 
   def __init__(self, path: str | os.PathLike, split: str, *, name: str):
@@ -108,7 +108,7 @@ class BuiltSource(base.Source):
     self._records = _records(folder, split, splits[split], index.num_records)
     self._record = functools.lru_cache(_CACHED_RECORDS)(self._read_record)
 
-  def video(self, name: str) -> base.Video:
+  def video(self, name: str) -> source.Video:
     return self._find(name).video
 
   def encoded_frame(self, video: str, index: int) -> bytes:
@@ -121,7 +121,7 @@ class BuiltSource(base.Source):
     }
 
   def read_masks(
-    self, expression: base.Expression, indices: Sequence[int]
+    self, expression: source.Expression, indices: Sequence[int]
   ) -> np.ndarray:
     # Decodes only the objects asked for; the base class takes all.
     video = expression.video
@@ -133,7 +133,7 @@ class BuiltSource(base.Source):
           masks[row] |= self._mask(video, runs[object_id])
     return masks
 
-  def box(self, expression: base.Expression) -> np.ndarray | None:
+  def box(self, expression: source.Expression) -> np.ndarray | None:
     box = self._boxes.get((expression.video, expression.id))
     return None if box is None else np.array(box, np.float32)
 

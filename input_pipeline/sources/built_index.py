@@ -14,7 +14,7 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 from sgmg_jax.errors import UserError
-from sgmg_jax.input_pipeline.sources import base
+from sgmg_jax.input_pipeline import source as source_lib
 
 # Of the index and of the records; a reader takes no other.
 FORMAT = 1
@@ -30,7 +30,7 @@ class StoredVideo:
     annotated: indices of the frames with ground truth, None if all have it.
   """
 
-  video: base.Video
+  video: source_lib.Video
   first_record: int
   annotated: tuple[int, ...] | None
 
@@ -51,7 +51,7 @@ class Index:
   name: str
   split: str
   videos: tuple[StoredVideo, ...]
-  expressions: tuple[base.Expression, ...]
+  expressions: tuple[source_lib.Expression, ...]
   boxes: tuple[tuple[float, ...] | None, ...] | None = None
 
   @property
@@ -64,7 +64,7 @@ def file_name(split: str) -> str:
   return f"index-{split}.json"
 
 
-def make(source: base.Source) -> Index:
+def make(source: source_lib.Source) -> Index:
   """The index of all videos that the source's expressions are about.
 
   Reads the header of each video's first frame. Which frames have ground truth
@@ -75,7 +75,7 @@ def make(source: base.Source) -> Index:
     UserError: a video is missing.
   """
   expressions = tuple(
-    base.Expression(e.video, e.id, e.text, e.object_ids, e.frame)
+    source_lib.Expression(e.video, e.id, e.text, e.object_ids, e.frame)
     for e in source.expressions
   )
   public = any(e.object_ids for e in expressions)
@@ -151,7 +151,7 @@ def from_json(text: str, what: str) -> Index:
       )
     videos = tuple(
       StoredVideo(
-        base.Video(v["name"], tuple(v["frames"]), tuple(v["size"])),
+        source_lib.Video(v["name"], tuple(v["frames"]), tuple(v["size"])),
         v["first_record"],
         None if v["annotated"] is None else tuple(v["annotated"]),
       )
@@ -159,7 +159,7 @@ def from_json(text: str, what: str) -> Index:
     )
     entries = content["expressions"]
     expressions = tuple(
-      base.Expression(
+      source_lib.Expression(
         e["video"],
         e["id"],
         e["text"],

@@ -8,7 +8,7 @@ import shlex
 import time
 
 from sgmg_jax import errors
-from sgmg_jax.input_pipeline.sources import registry
+from sgmg_jax.input_pipeline.sets import registry
 
 HELP = "store a downloaded data set for fast random access"
 

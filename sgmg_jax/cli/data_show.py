@@ -7,7 +7,7 @@ import pathlib
 
 from sgmg_jax import errors
 from sgmg_jax.cli import arguments
-from sgmg_jax.input_pipeline.sources import registry
+from sgmg_jax.input_pipeline.sets import registry
 
 HELP = "draw augmented training clips: masks, boxes, sentences"
 

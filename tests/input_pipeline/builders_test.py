@@ -22,7 +22,8 @@ from sgmg_jax.errors import UserError
 from sgmg_jax.input_pipeline.batches import pipeline, recipes
 from sgmg_jax.input_pipeline.builders import base as builders_base
 from sgmg_jax.input_pipeline.builders import build
-from sgmg_jax.input_pipeline.sources import built, registry
+from sgmg_jax.input_pipeline.sets import registry
+from sgmg_jax.input_pipeline.sources import built
 
 # Each set: maker, options of its raw reader, and splits to build (none: the
 # data set's own).

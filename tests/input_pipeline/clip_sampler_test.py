@@ -6,16 +6,15 @@ import pathlib
 import numpy as np
 import pytest
 
-from sgmg_jax.input_pipeline import seeds
+from sgmg_jax.input_pipeline import seeds, source
 from sgmg_jax.input_pipeline.batches import clip_sampler
-from sgmg_jax.input_pipeline.sources import base
 
 GOLDEN = pathlib.Path(__file__).parents[1] / "golden" / "eval"
 CASES = json.loads((GOLDEN / "sampling_cases.json").read_text())
 
 
 def _expression(video="v", frame=None):
-  return base.Expression(video, "0", "a dog", (1,), frame)
+  return source.Expression(video, "0", "a dog", (1,), frame)
 
 
 def test_enumeration():
@@ -24,7 +23,7 @@ def test_enumeration():
   for video, text, object_id, _, _ in cases["samples"]:
     texts.setdefault((video, text), object_id)
   expressions = [
-    base.Expression(video, str(i), text, (object_id,))
+    source.Expression(video, str(i), text, (object_id,))
     for i, ((video, text), object_id) in enumerate(texts.items())
   ]
   assert len(expressions) == 2 * len(cases["videos"])
@@ -142,7 +141,7 @@ def test_jhmdb_windows(case):
 
 def test_whole_videos():
   sampler = clip_sampler.WholeVideos()
-  hidden = base.Expression("v", "1", "a cat")
+  hidden = source.Expression("v", "1", "a cat")
   samples = sampler.samples([_expression(), hidden], lambda name: 3)
   clips = [sampler.clip(s, 3, np.random.default_rng(0)) for s in samples]
   assert [clip.frames for clip in clips] == [(0, 1, 2)] * 2

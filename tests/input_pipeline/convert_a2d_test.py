@@ -6,7 +6,8 @@ import logging
 import pytest
 
 from sgmg_jax import errors
-from sgmg_jax.input_pipeline.convert import a2d, json_writer
+from sgmg_jax.input_pipeline.layouts import json_writer
+from sgmg_jax.input_pipeline.sets.a2d import convert as a2d
 
 
 @pytest.fixture

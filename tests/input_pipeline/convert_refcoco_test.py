@@ -9,7 +9,7 @@ import pickletools
 import pytest
 
 from sgmg_jax import errors
-from sgmg_jax.input_pipeline.convert import refcoco
+from sgmg_jax.input_pipeline.sets.refcoco import convert as refcoco
 
 GOLDEN = pathlib.Path(__file__).parents[1] / "golden" / "eval"
 

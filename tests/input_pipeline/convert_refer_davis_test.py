@@ -8,7 +8,7 @@ import stat
 import pytest
 
 from sgmg_jax.errors import UserError
-from sgmg_jax.input_pipeline.convert import refer_davis
+from sgmg_jax.input_pipeline.sets.refer_davis import convert as refer_davis
 
 GOLDEN = pathlib.Path(__file__).parents[1] / "golden/eval"
 

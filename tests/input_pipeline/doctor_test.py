@@ -232,7 +232,7 @@ def davis_gap(root):
 
 
 def davis_converted_not_four(root):
-  from sgmg_jax.input_pipeline.convert import refer_davis
+  from sgmg_jax.input_pipeline.sets.refer_davis import convert as refer_davis
 
   refer_davis.write(root)
   return expressions_of(root, lambda v: v["expressions"].popitem(), "valid")
@@ -435,7 +435,7 @@ def refcoco_polygon_without_end(root):
 
 
 def refcoco_conversion_differs(root):
-  from sgmg_jax.input_pipeline.convert import refcoco
+  from sgmg_jax.input_pipeline.sets.refcoco import convert as refcoco
 
   refcoco.write_examples(root, "refcoco")
   path = refcoco.examples_file(root, "refcoco", "val")

@@ -7,6 +7,7 @@ import pytest
 
 from sgmg_jax.errors import UserError
 from sgmg_jax.input_pipeline import seeds
+from sgmg_jax.input_pipeline import source as source_lib
 from sgmg_jax.input_pipeline.batches import (
   clip_sampler,
   loader,
@@ -15,19 +16,18 @@ from sgmg_jax.input_pipeline.batches import (
 )
 from sgmg_jax.input_pipeline.ops import base as ops_base
 from sgmg_jax.input_pipeline.ops import boxes
-from sgmg_jax.input_pipeline.sources import base
 
 BUCKETS = ((64, 96), (96, 64), (96, 96))
 
 
-class Squares(base.Source):
+class Squares(source_lib.Source):
   """Videos of noise; video i shows object 1, a square, unless in `empty`."""
 
   name, split = "squares", "train"
 
   def __init__(self, num_videos, *, length=6, empty=(), broken=(), frame=None):
     self.expressions = [
-      base.Expression(f"v{i}", "0", f"square {i}", (1,), frame)
+      source_lib.Expression(f"v{i}", "0", f"square {i}", (1,), frame)
       for i in range(num_videos)
     ]
     self.empty, self.broken, self.length = empty, broken, length
@@ -35,7 +35,7 @@ class Squares(base.Source):
 
   def video(self, name):
     frames = tuple(f"{t:05d}" for t in range(self.length))
-    return base.Video(name, frames, (48, 80))
+    return source_lib.Video(name, frames, (48, 80))
 
   def encoded_frame(self, video, index):
     raise NotImplementedError

@@ -7,7 +7,7 @@ import pytest
 
 from sgmg_jax.errors import UserError
 from sgmg_jax.input_pipeline.doctor import examination
-from sgmg_jax.input_pipeline.sources import registry
+from sgmg_jax.input_pipeline.sets import registry
 
 SPLITS = {
   "own": "train",

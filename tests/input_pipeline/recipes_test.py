@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 
 from sgmg_jax import errors
+from sgmg_jax.input_pipeline import source
 from sgmg_jax.input_pipeline.batches import clip_sampler, recipes
-from sgmg_jax.input_pipeline.sources import base
 
 TRAINED = [name for name in recipes.NAMES if name != "jhmdb"]
 CASES = [(name, "train", False) for name in TRAINED]
@@ -53,7 +53,7 @@ def _example(num_frames, annotated, height=72, width=96):
 
 
 def _example_of(recipe, **kwargs):
-  expression = base.Expression("v", "0", "box", (1,), 2)
+  expression = source.Expression("v", "0", "box", (1,), 2)
   clip = recipe.clip(clip_sampler.Sample(expression, 2), 6, (0,))
   return _example(len(clip.frames), clip.annotated, **kwargs)
 

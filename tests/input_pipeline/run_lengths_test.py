@@ -10,7 +10,7 @@ from sgmg_jax import errors
 from sgmg_jax.inference import results
 from sgmg_jax.input_pipeline import run_lengths
 from sgmg_jax.input_pipeline.doctor import files, findings
-from sgmg_jax.input_pipeline.sources import mask_dict
+from sgmg_jax.input_pipeline.layouts import mask_dict
 
 SIZE = (37, 53)
 

@@ -15,7 +15,8 @@ import pytest
 
 from sgmg_jax import errors
 from sgmg_jax.input_pipeline.refshapes import dataset
-from sgmg_jax.input_pipeline.sources import a2d, a2d_annotation
+from sgmg_jax.input_pipeline.sets.a2d import annotation
+from sgmg_jax.input_pipeline.sets.a2d import reader as a2d
 
 GOLDEN = pathlib.Path(__file__).parents[1] / "golden" / "eval"
 IDS = (1, 3, 4, 7, 8, 9, 10, 11)
@@ -62,7 +63,7 @@ class TestAnnotation:
     with h5py.File(path, "w") as file:
       file["instance"] = example["instance"]
       file["reMask"] = stored
-    masks = a2d_annotation.masks(path)
+    masks = annotation.masks(path)
     assert sorted(masks) == example["instance"]
     mask = masks[example["asked_instance"]]
     assert list(mask[None].shape) == example["resulting_mask_shape"]
@@ -77,7 +78,7 @@ class TestAnnotation:
     with h5py.File(path, "w") as file:
       file["instance"] = [example["asked_instance"]]
       file["reMask"] = stored
-    ((instance, mask),) = a2d_annotation.masks(path).items()
+    ((instance, mask),) = annotation.masks(path).items()
     assert instance == example["asked_instance"]
     assert list(mask[None].shape) == example["resulting_mask_shape"]
     box = dataset.mask_boxes(mask)
@@ -92,19 +93,19 @@ class TestAnnotation:
       file["instance"] = ids
       file["reMask"] = np.zeros(shape, np.uint8)
     with pytest.raises(errors.UserError, match="00016.h5"):
-      a2d_annotation.masks(path)
+      annotation.masks(path)
 
   def test_other_files(self, tmp_path):
     path = tmp_path / "00016.h5"
     with pytest.raises(errors.UserError, match="00016.h5: no such file"):
-      a2d_annotation.masks(path)
+      annotation.masks(path)
     path.write_bytes(b"no h5")
     with pytest.raises(errors.UserError, match="00016.h5: cannot read"):
-      a2d_annotation.masks(path)
+      annotation.masks(path)
     with h5py.File(path, "w") as file:
       file["instance"] = [1]
     with pytest.raises(errors.UserError, match="00016.h5: .*'reMask'"):
-      a2d_annotation.masks(path)
+      annotation.masks(path)
 
 
 class TestExpressions:

@@ -9,7 +9,8 @@ import pytest
 from sgmg_jax.errors import UserError
 from sgmg_jax.input_pipeline.batches import loader, planner, recipes
 from sgmg_jax.input_pipeline.doctor import examination
-from sgmg_jax.input_pipeline.sources import frame_folders, refer_ytvos
+from sgmg_jax.input_pipeline.layouts import frame_folders
+from sgmg_jax.input_pipeline.sets.refer_ytvos import reader as refer_ytvos
 
 
 @pytest.fixture

@@ -10,7 +10,7 @@ import scipy.io
 
 from sgmg_jax import errors
 from sgmg_jax.input_pipeline.refshapes import dataset
-from sgmg_jax.input_pipeline.sources import jhmdb
+from sgmg_jax.input_pipeline.sets.jhmdb import reader as jhmdb
 
 
 @pytest.fixture(scope="module")

@@ -6,11 +6,8 @@ import pytest
 
 from sgmg_jax.errors import UserError
 from sgmg_jax.input_pipeline.doctor import examination
-from sgmg_jax.input_pipeline.sources import (
-  json_file,
-  mask_dict,
-  refer_ytvos,
-)
+from sgmg_jax.input_pipeline.layouts import json_file, mask_dict
+from sgmg_jax.input_pipeline.sets.refer_ytvos import reader as refer_ytvos
 
 
 def test_places_of_repeated_keys():

@@ -6,7 +6,7 @@ import logging
 import pytest
 
 from sgmg_jax.errors import UserError
-from sgmg_jax.input_pipeline.sources import json_file, meta_expressions
+from sgmg_jax.input_pipeline.layouts import json_file, meta_expressions
 
 
 def _content(**expression):

@@ -9,8 +9,9 @@ import pytest
 
 from sgmg_jax.errors import UserError
 from sgmg_jax.input_pipeline.batches import config, planner
+from sgmg_jax.input_pipeline.layouts import mask_dict
 from sgmg_jax.input_pipeline.refshapes import dataset, render
-from sgmg_jax.input_pipeline.sources import mask_dict, mevis
+from sgmg_jax.input_pipeline.sets.mevis import reader as mevis
 
 MeViS = mevis.MeViS
 

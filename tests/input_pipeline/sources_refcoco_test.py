@@ -11,9 +11,9 @@ import PIL.ImageDraw
 import pytest
 
 from sgmg_jax import errors
-from sgmg_jax.input_pipeline.convert import refcoco as convert
 from sgmg_jax.input_pipeline.refshapes import dataset as refshapes
-from sgmg_jax.input_pipeline.sources import refcoco
+from sgmg_jax.input_pipeline.sets.refcoco import convert
+from sgmg_jax.input_pipeline.sets.refcoco import reader as refcoco
 
 
 @pytest.fixture(scope="module")

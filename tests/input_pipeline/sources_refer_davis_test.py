@@ -8,9 +8,9 @@ import numpy as np
 import pytest
 
 from sgmg_jax.errors import UserError
-from sgmg_jax.input_pipeline.convert import refer_davis as convert
 from sgmg_jax.input_pipeline.refshapes import dataset
-from sgmg_jax.input_pipeline.sources import refer_davis
+from sgmg_jax.input_pipeline.sets.refer_davis import convert
+from sgmg_jax.input_pipeline.sets.refer_davis import reader as refer_davis
 
 ReferDAVIS = refer_davis.ReferDAVIS
 VIDEOS = {

@@ -10,8 +10,9 @@ import PIL.Image
 import pytest
 
 from sgmg_jax.errors import UserError
+from sgmg_jax.input_pipeline import source as source_lib
 from sgmg_jax.input_pipeline.refshapes import dataset
-from sgmg_jax.input_pipeline.sources import base, refer_ytvos
+from sgmg_jax.input_pipeline.sets.refer_ytvos import reader as refer_ytvos
 
 ReferYTVOS = refer_ytvos.ReferYTVOS
 OwnData = refer_ytvos.OwnData
@@ -49,7 +50,7 @@ def test_train_reads_back_to_the_clips(root):
     )
     expected += [(clip.name, e.text) for e in clip.expressions]
     video = source.video(clip.name)
-    assert video == base.Video(
+    assert video == source_lib.Video(
       clip.name, tuple(f"{5 * t:05d}" for t in range(num_frames)), shape[1:]
     )
     frames = source.read_frames(clip.name, [3, 1, 1])

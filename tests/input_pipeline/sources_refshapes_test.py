@@ -6,8 +6,9 @@ import numpy as np
 import pytest
 
 from sgmg_jax.errors import UserError
+from sgmg_jax.input_pipeline import source as source_lib
 from sgmg_jax.input_pipeline.refshapes import dataset
-from sgmg_jax.input_pipeline.sources import base, refshapes
+from sgmg_jax.input_pipeline.sets.refshapes import reader as refshapes
 
 SMALL = {"num_frames": 3, "height": 48, "width": 64}
 
@@ -33,7 +34,7 @@ def _source(**options):
 def test_everything_is_that_of_the_clip():
   source = _source(num_clips=3)
   clip = dataset.generate_clip("val", 2, **SMALL)
-  assert source.video("val_000002") == base.Video(
+  assert source.video("val_000002") == source_lib.Video(
     "val_000002", ("00000", "00001", "00002"), (48, 64)
   )
   np.testing.assert_array_equal(
@@ -41,7 +42,7 @@ def test_everything_is_that_of_the_clip():
   )
   coded = source.encoded_frame("val_000002", 1)
   np.testing.assert_array_equal(
-    np.asarray(base.decode_image(coded, "x")), clip.frames[1]
+    np.asarray(source_lib.decode_image(coded, "x")), clip.frames[1]
   )
   sentences = {e.text: e.object_index for e in clip.expressions}
   mine = [e for e in source.expressions if e.video == clip.name]
@@ -91,10 +92,10 @@ def test_objects_speak_in_turn():
 
 def test_expressions_are_expressions():
   expression = _source(num_clips=1).expressions[1]
-  plain = base.Expression(
+  plain = source_lib.Expression(
     **{
       field.name: getattr(expression, field.name)
-      for field in dataclasses.fields(base.Expression)
+      for field in dataclasses.fields(source_lib.Expression)
     }
   )
   assert plain.key == expression.key == "val_000000/1"

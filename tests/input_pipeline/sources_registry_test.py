@@ -7,7 +7,7 @@ import types
 import pytest
 
 from sgmg_jax.errors import UserError
-from sgmg_jax.input_pipeline.sources import registry
+from sgmg_jax.input_pipeline.sets import registry
 
 
 @pytest.mark.parametrize(

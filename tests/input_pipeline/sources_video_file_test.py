@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from sgmg_jax import errors
-from sgmg_jax.input_pipeline.sources import video_file
+from sgmg_jax.input_pipeline.layouts import video_file
 
 OPEN = av.open
 NUM_FRAMES = 30

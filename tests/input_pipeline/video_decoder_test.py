@@ -9,7 +9,7 @@ import pytest
 
 from sgmg_jax import errors
 from sgmg_jax.input_pipeline import video_decoder
-from sgmg_jax.input_pipeline.sources import video_file
+from sgmg_jax.input_pipeline.layouts import video_file
 
 CASES = pathlib.Path(__file__).parents[1] / "video_cases"
 BASE = CASES / "base.mp4"

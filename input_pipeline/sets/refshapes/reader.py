@@ -11,13 +11,13 @@ import numpy as np
 import PIL.Image
 
 from sgmg_jax.errors import UserError
+from sgmg_jax.input_pipeline import source as source_lib
 from sgmg_jax.input_pipeline.refshapes import dataset
-from sgmg_jax.input_pipeline.sources import base
 
 NUM_CLIPS = {"train": 10_000, "val": 500, "test": 500}
 
 
-class RefShapes(base.Source):
+class RefShapes(source_lib.Source):
   """A split of RefShapes with a fixed number of expressions per clip.
 
   A clip's sentences are known only once it has been drawn, which takes tens
@@ -104,10 +104,10 @@ class RefShapes(base.Source):
       raise UserError(f"refshapes {self.split}: no video {video!r}")
     return self._draw(self._indices[video])
 
-  def video(self, name: str) -> base.Video:
+  def video(self, name: str) -> source_lib.Video:
     if name not in self._indices:
       raise UserError(f"refshapes {self.split}: no video {name!r}")
-    return base.Video(name, self._frames, self._size)
+    return source_lib.Video(name, self._frames, self._size)
 
   def encoded_frame(self, video: str, index: int) -> bytes:
     file = io.BytesIO()
@@ -128,7 +128,7 @@ class RefShapes(base.Source):
     return {i + 1: mask for i, mask in enumerate(masks) if mask.any()}
 
 
-class _Sentence(base.Expression):
+class _Sentence(source_lib.Expression):
   """An expression whose clip is drawn when its words are asked for."""
 
   def __init__(self, source: RefShapes, video: str, position: int):

@@ -28,13 +28,13 @@ from sgmg_jax.input_pipeline.doctor import (
   ground_truth_file,
   plan,
 )
-from sgmg_jax.input_pipeline.sources import jhmdb
+from sgmg_jax.input_pipeline.sets.jhmdb import reader
 
 LOOKED_FOR: Final = (
   "puppet_mask",
   "Rename_Images",
   "jhmdb_annotation.txt",
-  jhmdb.SAMPLES_FILE,
+  reader.SAMPLES_FILE,
 )
 _SPLIT: Final = "test"
 _TRUTH_FILE: Final = "jhmdb_sentences_gt_annotations_in_coco_format.json"
@@ -64,7 +64,7 @@ def make_plan(root: pathlib.Path, *, fast: bool) -> plan.Plan:
   """Reads the lists, and checks them against each other."""
   result = plan.Plan("jhmdb", root)
   log = result.findings
-  listed = root / jhmdb.SAMPLES_FILE
+  listed = root / reader.SAMPLES_FILE
   samples = _read_samples(listed, root, log)
   rows = _read_rows(root / "jhmdb_annotation.txt", log)
   by_video = defaultdict(list)
@@ -161,7 +161,7 @@ def _check_rows(rows, by_video, log, path) -> None:
     if missing:
       log.add(
         "reference-unknown",
-        f"has not the sentence {missing[0]!r} of {jhmdb.SAMPLES_FILE}",
+        f"has not the sentence {missing[0]!r} of {reader.SAMPLES_FILE}",
         file=path,
         video=video,
         severity="warning",

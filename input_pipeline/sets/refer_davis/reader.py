@@ -23,11 +23,8 @@ import os
 import pathlib
 
 from sgmg_jax.errors import UserError
-from sgmg_jax.input_pipeline.convert import refer_davis as convert
-from sgmg_jax.input_pipeline.sources import (
-  frame_folders,
-  meta_expressions,
-)
+from sgmg_jax.input_pipeline.layouts import frame_folders, meta_expressions
+from sgmg_jax.input_pipeline.sets.refer_davis import convert
 
 VOID = 255
 # Sentences about one object: two people, first frame and full video.

@@ -23,8 +23,8 @@ from collections.abc import Sequence
 import numpy as np
 
 from sgmg_jax.errors import UserError
-from sgmg_jax.input_pipeline.sources import (
-  base,
+from sgmg_jax.input_pipeline import source
+from sgmg_jax.input_pipeline.layouts import (
   frame_folders,
   mask_dict,
   meta_expressions,
@@ -105,7 +105,7 @@ class MeViS(frame_folders.FrameFolders):
     return found
 
   def read_masks(
-    self, expression: base.Expression, indices: Sequence[int]
+    self, expression: source.Expression, indices: Sequence[int]
   ) -> np.ndarray:
     # Decodes only the objects asked for; the base class takes all.
     what = f"mevis expression {expression.key}"

@@ -22,22 +22,21 @@ from collections.abc import Mapping
 from typing import Final
 
 from sgmg_jax.files import regular_file
-from sgmg_jax.input_pipeline.convert import refer_davis as convert
 from sgmg_jax.input_pipeline.doctor import (
   expression_file,
   files,
   findings,
   plan,
-  refer_ytvos,
 )
-from sgmg_jax.input_pipeline.sources import refer_davis
+from sgmg_jax.input_pipeline.sets.refer_davis import convert, reader
+from sgmg_jax.input_pipeline.sets.refer_ytvos import doctor as refer_ytvos
 
 LOOKED_FOR: Final = (
   "DAVIS/JPEGImages",
   "DAVIS/Annotations_unsupervised",
   f"{convert.TEXT_FOLDER}/Davis17_annot*.txt",
 )
-_VOID: Final = frozenset({refer_davis.VOID})
+_VOID: Final = frozenset({reader.VOID})
 _LINE: Final = re.compile(r"(\S+)\s+(\d+)\s+(.*\S)\s*")
 
 # (object id, sentence, file and line) of each line, by video.
@@ -66,7 +65,7 @@ def make_plan(root: pathlib.Path, *, fast: bool) -> plan.Plan:
     )
     if converted.exists():
       videos = expression_file.read(
-        converted, log, train=True, ids=range(1, refer_davis.VOID)
+        converted, log, train=True, ids=range(1, reader.VOID)
       )
       for video in (videos or {}).values():
         _check_annotators(video, log, converted)
@@ -208,17 +207,17 @@ def _check_annotators(video, log, path) -> None:
   """Four sentences an object, one after the other, numbered from 0."""
   number = len(video.entries)
   where = dict(file=path, video=video.name)
-  if number % refer_davis.ANNOTATORS:
+  if number % reader.ANNOTATORS:
     log.add(
       "annotators",
-      f"{number} expressions, expected a multiple of {refer_davis.ANNOTATORS}",
+      f"{number} expressions, expected a multiple of {reader.ANNOTATORS}",
       **where,
     )
     return
   if [entry.id for entry in video.entries] != list(map(str, range(number))):
     log.add("annotators", 'expected ids "0", "1", … in order', **where)
-  for first in range(0, number, refer_davis.ANNOTATORS):
-    group = video.entries[first : first + refer_davis.ANNOTATORS]
+  for first in range(0, number, reader.ANNOTATORS):
+    group = video.entries[first : first + reader.ANNOTATORS]
     if len({entry.object_ids for entry in group}) > 1:
       log.add(
         "annotators",
@@ -228,7 +227,7 @@ def _check_annotators(video, log, path) -> None:
       )
   objects = Counter(e.object_ids for e in video.entries)
   for object_ids, count in objects.items():
-    if count != refer_davis.ANNOTATORS:
+    if count != reader.ANNOTATORS:
       log.add(
         "annotators",
         f"{count} expressions of object {files.some(object_ids or ())}",

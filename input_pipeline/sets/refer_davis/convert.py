@@ -18,8 +18,7 @@ from typing import Any
 
 from sgmg_jax.errors import UserError
 from sgmg_jax.files import regular_file
-from sgmg_jax.input_pipeline.convert import json_writer
-from sgmg_jax.input_pipeline.sources import json_file
+from sgmg_jax.input_pipeline.layouts import json_file, json_writer
 
 _logger = logging.getLogger(__name__)
 

@@ -9,7 +9,7 @@ import pathlib
 from typing import Any
 
 from sgmg_jax.errors import UserError
-from sgmg_jax.input_pipeline.sources import base
+from sgmg_jax.input_pipeline import source
 
 # Name -> module, class and arguments. Modules are imported when needed:
 # some want h5py or scipy, built ones TensorFlow Datasets.
@@ -32,7 +32,7 @@ _DRAWN = "refshapes"
 
 def open_source(
   name: str, path: str | os.PathLike | None, split: str, **options: Any
-) -> base.Source:
+) -> source.Source:
   """Opens one split of a data set.
 
   Args:
@@ -49,17 +49,17 @@ def open_source(
   """
   if name not in _READERS:
     raise UserError(f"data set {name!r}: expected one of {', '.join(NAMES)}")
-  if path is not None and _module("built").is_built(path, name):
+  if path is not None and _built().is_built(path, name):
     if options:
       raise UserError(
         f"{path}: a built data set, which takes no options; got "
         f"{', '.join(options)} for {name}"
       )
-    return _module("built").BuiltSource(path, split, name=name)
+    return _built().BuiltSource(path, split, name=name)
   if name != _DRAWN and (path is None or not pathlib.Path(path).is_dir()):
     raise UserError(f"{path}: no such folder, expected the data set {name}")
   module, reader, arguments = _READERS[name]
-  reader_class = getattr(_module(module), reader)
+  reader_class = getattr(_reader(module), reader)
   try:
     inspect.signature(reader_class).bind(path, split, **options, **arguments)
   except TypeError as e:
@@ -67,5 +67,9 @@ def open_source(
   return reader_class(path, split, **options, **arguments)
 
 
-def _module(name: str) -> Any:
-  return importlib.import_module(f"{__package__}.{name}")
+def _reader(name: str) -> Any:
+  return importlib.import_module(f"{__package__}.{name}.reader")
+
+
+def _built() -> Any:
+  return importlib.import_module("sgmg_jax.input_pipeline.sources.built")

@@ -21,14 +21,13 @@ import numpy as np
 
 from sgmg_jax.errors import UserError
 from sgmg_jax.files import regular_file
-from sgmg_jax.input_pipeline import still_image
-from sgmg_jax.input_pipeline.sources import base
+from sgmg_jax.input_pipeline import source, still_image
 
 # What own data may hold beside the released sets' .jpg; in capitals, too.
 SUFFIXES = (".jpg", ".jpeg", ".png")
 
 
-class FrameFolders(base.Source):
+class FrameFolders(source.Source):
   """Frames below a folder; subclasses say where masks come from."""
 
   def __init__(
@@ -37,7 +36,7 @@ class FrameFolders(base.Source):
     split: str,
     images: pathlib.Path,
     frames: Mapping[str, tuple[str, ...]],
-    expressions: Sequence[base.Expression],
+    expressions: Sequence[source.Expression],
   ):
     """Takes what is known of the split.
 
@@ -61,9 +60,9 @@ class FrameFolders(base.Source):
     self.images = images
     self.frames = frames
     self.expressions = expressions
-    self._videos: dict[str, base.Video] = {}
+    self._videos: dict[str, source.Video] = {}
 
-  def video(self, name: str) -> base.Video:
+  def video(self, name: str) -> source.Video:
     if name not in self._videos:
       frames = self._frames(name)
       with self._open(name, frames[0]) as file:
@@ -75,7 +74,7 @@ class FrameFolders(base.Source):
             f"{self.name} video {name!r}"
           ) from e
       # Two threads may both come here; they store the same.
-      self._videos[name] = base.Video(name, frames, size)
+      self._videos[name] = source.Video(name, frames, size)
     return self._videos[name]
 
   def encoded_frame(self, video: str, index: int) -> bytes:
@@ -122,7 +121,7 @@ class LabelFolders(FrameFolders):
     split: str,
     images: pathlib.Path,
     frames: Mapping[str, tuple[str, ...]],
-    expressions: Sequence[base.Expression],
+    expressions: Sequence[source.Expression],
     *,
     annotations: pathlib.Path | None,
     void: int | None = None,
@@ -163,7 +162,7 @@ class LabelFolders(FrameFolders):
       ) from e
     except OSError as e:
       raise UserError(f"{what}: cannot be read ({e.strerror})") from e
-    labels = base.decode_labels(data, what)
+    labels = source.decode_labels(data, what)
     if labels.shape != self.video(video).size:
       raise UserError(
         f"{what}: {labels.shape[0]}x{labels.shape[1]} pixels, expected "
@@ -177,7 +176,7 @@ class LabelFolders(FrameFolders):
     return {int(i): labels == i for i in present if i not in (0, self.void)}
 
   def read_masks(
-    self, expression: base.Expression, indices: Sequence[int]
+    self, expression: source.Expression, indices: Sequence[int]
   ) -> np.ndarray:
     # Compares only the ids asked for; the base class splits all objects.
     size = self.video(expression.video).size

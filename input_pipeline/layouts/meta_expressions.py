@@ -22,7 +22,8 @@ from collections.abc import Collection, Mapping
 from typing import Any, Literal
 
 from sgmg_jax.errors import UserError
-from sgmg_jax.input_pipeline.sources import base, json_file
+from sgmg_jax.input_pipeline import source
+from sgmg_jax.input_pipeline.layouts import json_file
 
 _logger = logging.getLogger(__name__)
 
@@ -44,12 +45,12 @@ class MetaExpressions:
   """
 
   frames: Mapping[str, tuple[str, ...]]
-  expressions: tuple[base.Expression, ...]
+  expressions: tuple[source.Expression, ...]
   has_objects: bool
 
   def select(self, videos: Collection[str]) -> MetaExpressions:
     """Only these videos, in the order given."""
-    by_video: dict[str, list[base.Expression]] = {v: [] for v in videos}
+    by_video: dict[str, list[source.Expression]] = {v: [] for v in videos}
     for expression in self.expressions:
       if expression.video in by_video:
         by_video[expression.video].append(expression)
@@ -98,7 +99,7 @@ def parse(
   if not isinstance(videos, dict):
     raise UserError(f"{where}: expected {_EXPECTED}")
   frames, expressions, empty = {}, [], []
-  without: base.Expression | None = None
+  without: source.Expression | None = None
   has_objects = objects == "required"
   for video, entry in videos.items():
     here = f"{where}: video {video!r}"
@@ -115,7 +116,7 @@ def parse(
       if key in sentence:
         found = _ids(sentence[key], key, ids, no_target, there)
         has_objects = True
-      expression = base.Expression(video, name, text, found)
+      expression = source.Expression(video, name, text, found)
       expressions.append(expression)
       if key not in sentence and without is None:
         without = expression

@@ -21,9 +21,8 @@ from typing import Any, Final
 from sgmg_jax.errors import UserError
 from sgmg_jax.files import regular_file
 from sgmg_jax.input_pipeline import polygons as polygons_lib
-from sgmg_jax.input_pipeline.convert import refcoco as convert
 from sgmg_jax.input_pipeline.doctor import files, frames, plan
-from sgmg_jax.input_pipeline.sources import refcoco
+from sgmg_jax.input_pipeline.sets.refcoco import convert, reader
 
 LOOKED_FOR: Final = (
   "refcoco*/refs(*).p",
@@ -49,7 +48,7 @@ def make_plan(root: pathlib.Path, *, fast: bool) -> plan.Plan:
   """Reads the sentences and annotations of every set that is there."""
   result = plan.Plan("refcoco", root)
   log = result.findings
-  images = root / refcoco.IMAGE_FOLDER
+  images = root / reader.IMAGE_FOLDER
   if not images.is_dir():
     log.add("file-missing", "no such folder", file=images)
   train, found = set(), {}
@@ -265,7 +264,7 @@ def _example(root, split, image, annotation) -> plan.Example:
     image["caption"],
     functools.partial(
       _load,
-      root / refcoco.IMAGE_FOLDER / image["file_name"],
+      root / reader.IMAGE_FOLDER / image["file_name"],
       annotation["segmentation"],
     ),
   )

@@ -20,8 +20,9 @@ import scipy.io
 
 from sgmg_jax.errors import UserError
 from sgmg_jax.files import regular_file
-from sgmg_jax.input_pipeline.convert import jhmdb as convert
-from sgmg_jax.input_pipeline.sources import base, json_file
+from sgmg_jax.input_pipeline import source
+from sgmg_jax.input_pipeline.layouts import json_file
+from sgmg_jax.input_pipeline.sets.jhmdb import convert
 
 SAMPLES_FILE = "jhmdb_sentences_samples_metadata.json"
 _EXPECTED = "[video, frame file, mask file, masks, query]"
@@ -41,7 +42,7 @@ _UNREADABLE = (
 )
 
 
-class JHMDB(base.Source):
+class JHMDB(source.Source):
   """JHMDB-Sentences: three fixed frames of every video have to be segmented.
 
   They were drawn once at random and published; other frames would give other
@@ -90,15 +91,15 @@ class JHMDB(base.Source):
     # By video: folder of its frames, its masks, number of frames with masks.
     self._files: dict[str, tuple[pathlib.Path, pathlib.Path, int]] = {}
     self.expressions = self._parse(samples, root)
-    self._videos: dict[str, base.Video] = {}
+    self._videos: dict[str, source.Video] = {}
 
-  def video(self, name: str) -> base.Video:
+  def video(self, name: str) -> source.Video:
     if name not in self._videos:
       _, _, num_masks = self._find(name)
       frames = tuple(f"{number:05d}" for number in range(1, num_masks + 1))
       what = f"jhmdb video {name!r}: {self._frame_file(name, 0)}"
-      size = base.image_size(self.encoded_frame(name, 0), what)
-      self._videos[name] = base.Video(name, frames, size)
+      size = source.image_size(self.encoded_frame(name, 0), what)
+      self._videos[name] = source.Video(name, frames, size)
     return self._videos[name]
 
   def encoded_frame(self, video: str, index: int) -> bytes:
@@ -141,9 +142,9 @@ class JHMDB(base.Source):
 
   def _parse(
     self, samples: list, root: pathlib.Path
-  ) -> tuple[base.Expression, ...]:
+  ) -> tuple[source.Expression, ...]:
     listed = root / SAMPLES_FILE
-    expressions: dict[tuple[str, str], base.Expression] = {}
+    expressions: dict[tuple[str, str], source.Expression] = {}
     for number, sample in enumerate(samples):
       match sample:
         case [str(video), str(image), str(masks), int(num_masks), str(text)]:
@@ -165,7 +166,7 @@ class JHMDB(base.Source):
           f"{listed} entry {number}: video {video!r} has other files or "
           "another number of masks than before"
         )
-      expression = base.Expression(
+      expression = source.Expression(
         video=video,
         id=f"f_{int(stem)}",
         text=text,

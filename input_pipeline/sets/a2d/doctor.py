@@ -23,14 +23,13 @@ import numpy as np
 
 from sgmg_jax.errors import UserError
 from sgmg_jax.input_pipeline import extras, run_lengths
-from sgmg_jax.input_pipeline.convert import a2d as convert
 from sgmg_jax.input_pipeline.doctor import (
   files,
   ground_truth_file,
   movies,
   plan,
 )
-from sgmg_jax.input_pipeline.sources import a2d, a2d_annotation
+from sgmg_jax.input_pipeline.sets.a2d import annotation, convert, reader
 
 LOOKED_FOR: Final = (
   "Release/videoset.csv",
@@ -217,12 +216,12 @@ def _read_samples(path, subsets, split, log) -> dict[str, list]:
 
 
 def _clips(release, log) -> pathlib.Path | None:
-  for name in a2d.CLIP_FOLDERS:
+  for name in reader.CLIP_FOLDERS:
     if (release / name).is_dir():
       return release / name
   log.add(
     "file-missing",
-    f"no folder of clips: expected {files.some(a2d.CLIP_FOLDERS)}",
+    f"no folder of clips: expected {files.some(reader.CLIP_FOLDERS)}",
     file=release,
   )
   return None
@@ -286,12 +285,12 @@ def _read_masks(video, log) -> dict[int, dict[int, np.ndarray]]:
       log.add("frame-index", "expected a frame number as its name", **where)
       continue
     try:
-      a2d_annotation.instance_ids(file)
+      annotation.instance_ids(file)
     except UserError as e:
       log.add("mask-corrupt", str(e).removeprefix(f"{file}: "), **where)
       continue
     try:
-      masks[int(name)] = a2d_annotation.masks(file)
+      masks[int(name)] = annotation.masks(file)
     except UserError as e:
       log.add("mask-shape", str(e).removeprefix(f"{file}: "), **where)
   return masks
@@ -338,7 +337,7 @@ def _examples(video: _Video, sentences) -> list[plan.Example]:
 
 def _load(video: _Video, instance: int):
   for name in files.names_in(video.labels, ".h5"):
-    masks = a2d_annotation.masks(video.labels / f"{name}.h5")
+    masks = annotation.masks(video.labels / f"{name}.h5")
     if instance in masks:
       return movies.read_frame(video.clip, int(name) - 1), masks[instance]
   raise UserError(f"{video.labels}: no instance {instance}")

@@ -13,8 +13,8 @@ import pathlib
 
 from sgmg_jax.errors import UserError
 from sgmg_jax.files import regular_file
-from sgmg_jax.input_pipeline.convert import json_writer
-from sgmg_jax.input_pipeline.sources import a2d_annotation
+from sgmg_jax.input_pipeline.layouts import json_writer
+from sgmg_jax.input_pipeline.sets.a2d import annotation
 
 # The last column of videoset.csv.
 SUBSETS = {"train": "0", "test": "1"}
@@ -124,7 +124,7 @@ def _annotated_frames(
   for path in paths:
     if not path.stem.isdecimal():
       raise UserError(f"{path}: expected a frame number as its name")
-  return [(int(path.stem), a2d_annotation.instance_ids(path)) for path in paths]
+  return [(int(path.stem), annotation.instance_ids(path)) for path in paths]
 
 
 def _rows(path: pathlib.Path) -> list[list[str]]:

@@ -22,8 +22,8 @@ import numpy as np
 from sgmg_jax.errors import UserError
 from sgmg_jax.files import regular_file
 from sgmg_jax.input_pipeline import polygons as polygons_lib
-from sgmg_jax.input_pipeline.convert import refcoco as convert
-from sgmg_jax.input_pipeline.sources import base
+from sgmg_jax.input_pipeline import source
+from sgmg_jax.input_pipeline.sets.refcoco import convert
 
 IMAGE_FOLDER = "train2014"
 
@@ -42,7 +42,7 @@ class _Annotation:
   bbox: tuple[float, float, float, float]
 
 
-class RefCOCO(base.Source):
+class RefCOCO(source.Source):
   """A split of one of the three sets; every image is a video of one frame.
 
   A video is named by the image file without suffix and its objects by the
@@ -93,7 +93,7 @@ class RefCOCO(base.Source):
         dataset,
         split,
       )
-    self._videos: dict[str, base.Video] = {}
+    self._videos: dict[str, source.Video] = {}
     self._files: dict[str, pathlib.Path] = {}
     self._annotations: dict[str, dict[int, _Annotation]] = {}
     try:
@@ -104,7 +104,7 @@ class RefCOCO(base.Source):
         "and annotation a sentence"
       ) from e
 
-  def video(self, name: str) -> base.Video:
+  def video(self, name: str) -> source.Video:
     self._find(name)
     if not self._files[name].is_file():
       raise UserError(
@@ -129,7 +129,7 @@ class RefCOCO(base.Source):
       for object_id, annotation in self._annotations[video].items()
     }
 
-  def box(self, expression: base.Expression) -> np.ndarray | None:
+  def box(self, expression: source.Expression) -> np.ndarray | None:
     """float32[4], x1, y1, x2, y2 in pixels of the expression's instance.
 
     COCO's own box cut to the image: its far corner is where the instance
@@ -144,7 +144,7 @@ class RefCOCO(base.Source):
     shown = annotation.polygons and box[0] < box[2] and box[1] < box[3]
     return box if shown else None
 
-  def _find(self, video: str, index: int = 0) -> base.Video:
+  def _find(self, video: str, index: int = 0) -> source.Video:
     if video not in self._videos:
       raise UserError(
         f"{self.name} video {video!r}: not in split {self.split!r}"
@@ -157,7 +157,7 @@ class RefCOCO(base.Source):
 
   def _parse(
     self, content: Mapping[str, Any], excluded: frozenset, file: pathlib.Path
-  ) -> tuple[base.Expression, ...]:
+  ) -> tuple[source.Expression, ...]:
     annotations = {a["image_id"]: a for a in content["annotations"]}
     expressions = []
     for image in content["images"]:
@@ -176,10 +176,10 @@ class RefCOCO(base.Source):
         objects[object_id] = _annotation(annotation, what)
       if name not in self._videos:
         size = (image["height"], image["width"])
-        self._videos[name] = base.Video(name, (name,), size)
+        self._videos[name] = source.Video(name, (name,), size)
         self._files[name] = self._images / image["file_name"]
       expressions.append(
-        base.Expression(
+        source.Expression(
           video=name,
           id=str(image["id"]),
           text=image["caption"],

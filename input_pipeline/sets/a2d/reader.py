@@ -23,14 +23,9 @@ import numpy as np
 import PIL.Image
 
 from sgmg_jax.errors import UserError
-from sgmg_jax.input_pipeline import extras
-from sgmg_jax.input_pipeline.convert import a2d as convert
-from sgmg_jax.input_pipeline.sources import (
-  a2d_annotation,
-  base,
-  json_file,
-  video_file,
-)
+from sgmg_jax.input_pipeline import extras, source
+from sgmg_jax.input_pipeline.layouts import json_file, video_file
+from sgmg_jax.input_pipeline.sets.a2d import annotation, convert
 
 # The archive's name of the folder and that of other toolkits' instructions.
 CLIP_FOLDERS = ("clips320H", "CLIPS320")
@@ -38,7 +33,7 @@ CLIP_FOLDERS = ("clips320H", "CLIPS320")
 _EXPECTED = "[query, video, frame from 1, instance id]"
 
 
-class A2D(base.Source):
+class A2D(source.Source):
   """A split of A2D-Sentences; three to five frames of a video have masks.
 
   Every sentence is an expression for each annotated frame that shows its
@@ -86,13 +81,13 @@ class A2D(base.Source):
     else:
       examples = convert.write_examples(root, split)
     self.expressions = _expressions(examples, listed)
-    self._videos: dict[str, base.Video] = {}
+    self._videos: dict[str, source.Video] = {}
     # The expression of each video that is furthest from its start.
     self._last = {
       e.video: e for e in sorted(self.expressions, key=lambda e: e.frame)
     }
 
-  def video(self, name: str) -> base.Video:
+  def video(self, name: str) -> source.Video:
     """As for any source.
 
     Raises:
@@ -109,7 +104,7 @@ class A2D(base.Source):
           f"but {self._clip(name)} has {num_frames} frames"
         )
       frames = tuple(f"{number:05d}" for number in range(1, num_frames + 1))
-      self._videos[name] = base.Video(name, frames, (height, width))
+      self._videos[name] = source.Video(name, frames, (height, width))
     return self._videos[name]
 
   def encoded_frame(self, video: str, index: int) -> bytes:
@@ -143,12 +138,12 @@ class A2D(base.Source):
   def objects(self, video: str, index: int) -> dict[int, np.ndarray]:
     path = self._annotations / video / f"{index + 1:05d}.h5"
     try:
-      return a2d_annotation.masks(path)
+      return annotation.masks(path)
     except UserError as e:
       raise UserError(f"a2d video {video!r} frame {index}: {e}") from e
 
   def read_masks(
-    self, expression: base.Expression, indices: Sequence[int]
+    self, expression: source.Expression, indices: Sequence[int]
   ) -> np.ndarray:
     """As for any source, but an absent instance is an error.
 
@@ -182,7 +177,7 @@ class A2D(base.Source):
 
 def _expressions(
   examples: list, path: pathlib.Path
-) -> tuple[base.Expression, ...]:
+) -> tuple[source.Expression, ...]:
   repeats: collections.Counter[tuple] = collections.Counter()
   expressions = []
   for number, example in enumerate(examples):
@@ -195,7 +190,7 @@ def _expressions(
         )
     repeats[video, frame, instance] += 1
     count = repeats[video, frame, instance]
-    expression = base.Expression(
+    expression = source.Expression(
       video=video,
       id=f"f_{frame}_i_{instance}" + (f"_{count}" if count > 1 else ""),
       text=text,

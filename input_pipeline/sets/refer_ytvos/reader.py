@@ -19,7 +19,7 @@ import os
 import pathlib
 
 from sgmg_jax.errors import UserError
-from sgmg_jax.input_pipeline.sources import frame_folders, meta_expressions
+from sgmg_jax.input_pipeline.layouts import frame_folders, meta_expressions
 
 MetaExpressions = meta_expressions.MetaExpressions
 

@@ -28,7 +28,8 @@ from sgmg_jax.input_pipeline.doctor import (
   frames,
   plan,
 )
-from sgmg_jax.input_pipeline.sources import mask_dict, mevis
+from sgmg_jax.input_pipeline.layouts import mask_dict
+from sgmg_jax.input_pipeline.sets.mevis import reader
 
 LOOKED_FOR: Final = (
   "*/mask_dict.json",
@@ -41,7 +42,7 @@ _NO_MASKS: Final = "valid"
 def make_plan(root: pathlib.Path, *, fast: bool) -> plan.Plan:
   """Reads the small files of every split, and the masks' codes."""
   result = plan.Plan("mevis", root)
-  for split in mevis.SPLITS:
+  for split in reader.SPLITS:
     if (root / split).is_dir():
       _add_split(result, split, fast=fast)
     else:
@@ -51,7 +52,7 @@ def make_plan(root: pathlib.Path, *, fast: bool) -> plan.Plan:
 
 def _sentence_file(folder: pathlib.Path) -> pathlib.Path:
   """Version 1 of the sentences if it is there, as readers choose."""
-  first, second = (folder / mevis.FILES[v][folder.name] for v in (1, 2))
+  first, second = (folder / reader.FILES[v][folder.name] for v in (1, 2))
   return second if second.exists() and not first.exists() else first
 
 

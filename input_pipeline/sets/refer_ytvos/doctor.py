@@ -21,6 +21,7 @@ from typing import Final
 import numpy as np
 
 from sgmg_jax.files import regular_file
+from sgmg_jax.input_pipeline import source
 from sgmg_jax.input_pipeline.doctor import (
   expression_file,
   files,
@@ -28,7 +29,7 @@ from sgmg_jax.input_pipeline.doctor import (
   frames,
   plan,
 )
-from sgmg_jax.input_pipeline.sources import base, frame_folders
+from sgmg_jax.input_pipeline.layouts import frame_folders
 
 LOOKED_FOR: Final = ("meta_expressions/*/meta_expressions.json",)
 # Of the published valid file: valid and test together.
@@ -260,5 +261,5 @@ def _load(folder, name, labels, object_ids):
   if labels is None or object_ids is None:
     return frame, None
   path = frame_folders.find(labels, name, (".png",))
-  masks = base.decode_labels(regular_file.read_bytes(path), str(path))
+  masks = source.decode_labels(regular_file.read_bytes(path), str(path))
   return frame, np.isin(masks, object_ids)
