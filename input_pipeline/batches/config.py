@@ -10,8 +10,8 @@ from typing import Any
 from sgmg_jax.errors import UserError
 from sgmg_jax.input_pipeline.batches import loader as loader_lib
 from sgmg_jax.input_pipeline.batches import planner, recipes
+from sgmg_jax.input_pipeline.built import reader as built
 from sgmg_jax.input_pipeline.sets import registry
-from sgmg_jax.input_pipeline.sources import built
 
 # Data sets that take another's recipe.
 _RECIPES = {"own": "refer_ytvos"}

@@ -72,4 +72,4 @@ def _reader(name: str) -> Any:
 
 
 def _built() -> Any:
-  return importlib.import_module("sgmg_jax.input_pipeline.sources.built")
+  return importlib.import_module("sgmg_jax.input_pipeline.built.reader")

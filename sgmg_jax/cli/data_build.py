@@ -76,7 +76,7 @@ def run(args: argparse.Namespace) -> int:
     beam_options = [f"--{option}" for option in given if option]
   # Warnings only; TensorFlow is imported below and nowhere else.
   os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
-  from sgmg_jax.input_pipeline.builders import build
+  from sgmg_jax.input_pipeline.built import build
 
   start = time.monotonic()
   built = build.build(

@@ -20,10 +20,10 @@ from tensorflow_datasets.core.utils import shard_utils
 from sgmg_jax.cli import main
 from sgmg_jax.errors import UserError
 from sgmg_jax.input_pipeline.batches import pipeline, recipes
-from sgmg_jax.input_pipeline.builders import base as builders_base
-from sgmg_jax.input_pipeline.builders import build
+from sgmg_jax.input_pipeline.built import build
+from sgmg_jax.input_pipeline.built import builder as builders_base
+from sgmg_jax.input_pipeline.built import reader as built
 from sgmg_jax.input_pipeline.sets import registry
-from sgmg_jax.input_pipeline.sources import built
 
 # Each set: maker, options of its raw reader, and splits to build (none: the
 # data set's own).

@@ -16,7 +16,8 @@ from etils import epath
 
 from sgmg_jax.errors import UserError
 from sgmg_jax.input_pipeline import extras
-from sgmg_jax.input_pipeline.builders import base, sets
+from sgmg_jax.input_pipeline.built import builder as builder_lib
+from sgmg_jax.input_pipeline.built import sets
 from sgmg_jax.input_pipeline.sets import registry
 
 
@@ -84,7 +85,7 @@ def build(
   if raw_needed:
     settings["manual_dir"] = os.fspath(manual_dir)
   if beam_options is not None:
-    pipeline_options = base.import_beam().options.pipeline_options
+    pipeline_options = builder_lib.import_beam().options.pipeline_options
     settings["beam_options"] = pipeline_options.PipelineOptions(
       flags=list(beam_options)
     )

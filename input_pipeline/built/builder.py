@@ -20,9 +20,9 @@ from etils import epath
 
 from sgmg_jax.errors import UserError
 from sgmg_jax.input_pipeline import source as source_lib
-from sgmg_jax.input_pipeline.builders import records
+from sgmg_jax.input_pipeline.built import index as index_lib
+from sgmg_jax.input_pipeline.built import reader, records
 from sgmg_jax.input_pipeline.sets import registry
-from sgmg_jax.input_pipeline.sources import built, built_index
 
 # Parts that TensorFlow Datasets sorts one after the other in memory before it
 # writes a split of over a gigabyte; each is an open file until then.
@@ -98,7 +98,7 @@ class Builder(tfds.core.GeneratorBasedBuilder, skip_registration=True):
     self._chosen = tuple(splits)
     self._options = dict(options or {})
     self._beam = beam
-    self.indices: dict[str, built_index.Index] = {}
+    self.indices: dict[str, index_lib.Index] = {}
     self._index_files = _IndexFiles(self.indices)
     super().__init__(file_format=file_format, **kwargs)
 
@@ -141,7 +141,7 @@ class Builder(tfds.core.GeneratorBasedBuilder, skip_registration=True):
 
   def _split_generators(self, dl_manager: tfds.download.DownloadManager):
     path = dl_manager.manual_dir if self.MANUAL_DOWNLOAD_INSTRUCTIONS else None
-    if path is not None and built.is_built(path, self.set_name):
+    if path is not None and reader.is_built(path, self.set_name):
       raise UserError(
         f"{path}: is a built {self.set_name}, expected the raw files"
       )
@@ -154,12 +154,12 @@ class Builder(tfds.core.GeneratorBasedBuilder, skip_registration=True):
         split,
         tuple(self._options.items()),
       )
-      index = built_index.make(raw.source)
+      index = index_lib.make(raw.source)
       self.indices[split] = index
       generators[split] = self._generate_examples(raw, index)
     return generators
 
-  def _generate_examples(self, raw: RawSplit, index: built_index.Index):
+  def _generate_examples(self, raw: RawSplit, index: index_lib.Index):
     re_encoded = index.split in self.RE_ENCODED
     encode = records.as_jpeg if re_encoded else records.as_stored
     if self._beam:
@@ -170,7 +170,7 @@ class Builder(tfds.core.GeneratorBasedBuilder, skip_registration=True):
     return _Writer(self.info.file_format)
 
 
-def _videos(index: built_index.Index):
+def _videos(index: index_lib.Index):
   """(entry, object ids needed by frame index) of each video."""
   needed: dict[str, dict[int, set[int]]] = {}
   for (video, frame), ids in records.needed_objects(index).items():
@@ -180,7 +180,7 @@ def _videos(index: built_index.Index):
 
 
 def _examples(
-  source: source_lib.Source, index: built_index.Index, encode: records.Encode
+  source: source_lib.Source, index: index_lib.Index, encode: records.Encode
 ) -> Iterator[tuple[int, records.Record]]:
   title = f"{index.name} {index.split}"
   with tqdm.tqdm(total=index.num_records, desc=title, unit="frame") as bar:
@@ -201,7 +201,7 @@ def _sort_key(number: int, total: int) -> int:
 
 
 def _beam_examples(
-  raw: RawSplit, index: built_index.Index, encode: records.Encode
+  raw: RawSplit, index: index_lib.Index, encode: records.Encode
 ):
   """A Beam transform that gives the same; videos are read in parallel."""
   beam = import_beam()
@@ -244,14 +244,14 @@ def import_beam():
 class _IndexFiles(tfds.core.Metadata):
   """Writes the index of each split into the folder of the build."""
 
-  def __init__(self, indices: dict[str, built_index.Index]):
+  def __init__(self, indices: dict[str, index_lib.Index]):
     super().__init__()
     self._indices = indices
 
   def save_metadata(self, data_dir):
     for split, index in self._indices.items():
-      path = epath.Path(data_dir) / built_index.file_name(split)
-      path.write_text(built_index.to_json(index))
+      path = epath.Path(data_dir) / index_lib.file_name(split)
+      path.write_text(index_lib.to_json(index))
 
   def load_metadata(self, data_dir):
     """Nothing: `BuiltSource` reads the index of the split that it opens."""

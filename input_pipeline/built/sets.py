@@ -10,10 +10,10 @@ from typing import Final
 import tensorflow_datasets as tfds
 
 from sgmg_jax.errors import UserError
-from sgmg_jax.input_pipeline.builders import base
+from sgmg_jax.input_pipeline.built import builder
 
 
-class ReferYtvos(base.Builder):
+class ReferYtvos(builder.Builder):
   """Ref-YouTube-VOS."""
 
   SPLITS = ("train", "valid")
@@ -36,7 +36,7 @@ YouTube-VOS 2019. Split test needs test/JPEGImages, too.
 }"""
 
 
-class ReferDavis(base.Builder):
+class ReferDavis(builder.Builder):
   """Ref-DAVIS17."""
 
   SPLITS = ("train", "valid")
@@ -59,7 +59,7 @@ DAVIS/ and davis_text_annotations/. The converted layout of other toolkits
 }"""
 
 
-class Mevis(base.Builder):
+class Mevis(builder.Builder):
   """MeViS."""
 
   SPLITS = ("train", "valid_u", "valid")
@@ -81,7 +81,7 @@ meta_expressions.json, the first two with mask_dict.json.
 }"""
 
 
-class A2d(base.Builder):
+class A2d(builder.Builder):
   """A2D-Sentences."""
 
   SPLITS = ("train", "test")
@@ -114,7 +114,7 @@ used if they lie there and made if not.
 }"""
 
 
-class Jhmdb(base.Builder):
+class Jhmdb(builder.Builder):
   """JHMDB-Sentences."""
 
   SPLITS = ("test",)
@@ -143,7 +143,7 @@ jhmdb_sentences_samples_metadata.json, which lists the frames to score.
 }"""
 
 
-class Refcoco(base.Builder):
+class Refcoco(builder.Builder):
   """RefCOCO, RefCOCO+ and RefCOCOg (umd), a config each."""
 
   BUILDER_CONFIGS = [
@@ -183,7 +183,7 @@ holds train2014/, refcoco/, refcoco+/ and refcocog/.
     return ("train", "val", "testA", "testB")
 
 
-class Own(base.Builder):
+class Own(builder.Builder):
   """Own data in the layout of Ref-YouTube-VOS."""
 
   DESCRIPTION = "Own videos and sentences, in the layout of Ref-YouTube-VOS."
@@ -204,7 +204,7 @@ an example and docs/own_data.md explains it.
     return splits
 
 
-class Refshapes(base.Builder):
+class Refshapes(builder.Builder):
   """RefShapes, drawn and stored."""
 
   SPLITS = ("train", "val", "test")
@@ -212,7 +212,7 @@ class Refshapes(base.Builder):
 
 
 # One for each name of `registry.NAMES`.
-BUILDERS: Final[dict[str, type[base.Builder]]] = {
+BUILDERS: Final[dict[str, type[builder.Builder]]] = {
   "refer_ytvos": ReferYtvos,
   "refer_davis": ReferDavis,
   "mevis": Mevis,

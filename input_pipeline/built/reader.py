@@ -20,7 +20,7 @@ from google.protobuf.message import DecodeError
 
 from sgmg_jax.errors import UserError
 from sgmg_jax.input_pipeline import run_lengths, source
-from sgmg_jax.input_pipeline.sources import built_index
+from sgmg_jax.input_pipeline.built import index as index_lib
 
 # Records kept in memory: frames and masks of a clip are asked for in turn, in
 # as many threads as there are.
@@ -97,8 +97,8 @@ class BuiltSource(source.Source):
         f"{folder}: {name} has no split {split!r}, built were "
         f"{', '.join(sorted(splits))}"
       )
-    index_file = folder / built_index.file_name(split)
-    index = built_index.from_json(index_file.read_text(), str(index_file))
+    index_file = folder / index_lib.file_name(split)
+    index = index_lib.from_json(index_file.read_text(), str(index_file))
     self.expressions = index.expressions
     self._videos = {stored.video.name: stored for stored in index.videos}
     self._boxes = {
@@ -137,7 +137,7 @@ class BuiltSource(source.Source):
     box = self._boxes.get((expression.video, expression.id))
     return None if box is None else np.array(box, np.float32)
 
-  def _find(self, video: str) -> built_index.StoredVideo:
+  def _find(self, video: str) -> index_lib.StoredVideo:
     if video not in self._videos:
       raise UserError(f"{self.name} {self.split}: no video {video!r}")
     return self._videos[video]
@@ -212,7 +212,7 @@ def _holds(folder: epath.Path, name: str) -> bool:
   description = folder / "dataset_info.json"
   if not description.is_file():
     return False
-  index = next(iter(folder.glob(built_index.file_name("*"))), None)
+  index = next(iter(folder.glob(index_lib.file_name("*"))), None)
   if index is None:
     return False
   # The name stands in the first line of an index, which may have megabytes.

@@ -12,7 +12,7 @@ from pycocotools import mask as coco_mask
 
 from sgmg_jax.errors import UserError
 from sgmg_jax.input_pipeline import source as source_lib
-from sgmg_jax.input_pipeline.sources import built_index
+from sgmg_jax.input_pipeline.built import index as index_lib
 
 # (source, video name, index) -> the image file to store.
 Encode = Callable[[source_lib.Source, str, int], bytes]
@@ -37,7 +37,7 @@ def as_jpeg(source: source_lib.Source, video: str, index: int) -> bytes:
   return file.getvalue()
 
 
-def needed_objects(index: built_index.Index) -> dict[tuple[str, int], set[int]]:
+def needed_objects(index: index_lib.Index) -> dict[tuple[str, int], set[int]]:
   """Object ids that must be in a frame, by (video, frame index).
 
   Where an expression has its ground truth in one frame alone, that frame must
@@ -52,7 +52,7 @@ def needed_objects(index: built_index.Index) -> dict[tuple[str, int], set[int]]:
 
 def of_video(
   source: source_lib.Source,
-  stored: built_index.StoredVideo,
+  stored: index_lib.StoredVideo,
   needed: dict[int, set[int]],
   encode: Encode = as_stored,
 ) -> Iterator[tuple[int, Record]]:
