@@ -22,7 +22,7 @@ import optax
 from flax import linen as nn
 
 from sgmg_jax import types
-from sgmg_jax.input_pipeline.refshapes import cell_labels
+from sgmg_jax.input_pipeline.refshapes.labels import cell_labels
 from sgmg_jax.training import data_parallel
 
 STRIDES = (8, 16, 32)

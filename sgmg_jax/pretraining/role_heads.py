@@ -24,7 +24,7 @@ import optax
 from flax import linen as nn
 
 from sgmg_jax import types
-from sgmg_jax.input_pipeline.refshapes import role_labels
+from sgmg_jax.input_pipeline.refshapes.labels import role_labels
 from sgmg_jax.pretraining import cell_heads
 from sgmg_jax.training import data_parallel
 

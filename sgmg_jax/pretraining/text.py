@@ -24,8 +24,10 @@ from ml_collections import ConfigDict
 
 from sgmg_jax import precision
 from sgmg_jax import tokenizer as tokenizer_lib
-from sgmg_jax.input_pipeline import refshapes_sentence_batches
-from sgmg_jax.input_pipeline.refshapes import meaning_labels
+from sgmg_jax.input_pipeline.refshapes.labels import (
+  meaning_labels,
+  sentence_batches,
+)
 from sgmg_jax.model import sgmg, variants
 from sgmg_jax.pretraining import phases
 from sgmg_jax.training import data_parallel, run_tokenizer
@@ -149,15 +151,13 @@ def make_task(
   truncations = run_tokenizer.TruncationCounter()
 
   def batches(phase, start) -> Iterator[TextBatch]:
-    spec = refshapes_sentence_batches.SentenceBatchSpec(
+    spec = sentence_batches.SentenceBatchSpec(
       **config.data,
       seed=config.seed,
       batch_size=phase.batch_size,
       num_frames=phase.num_frames,
     )
-    made = refshapes_sentence_batches.batches(
-      spec, start=start, **config.loader
-    )
+    made = sentence_batches.batches(spec, start=start, **config.loader)
     with contextlib.closing(made):
       for batch in made:
         encoded = tokenizer_lib.encode(

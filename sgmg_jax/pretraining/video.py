@@ -16,7 +16,7 @@ from sgmg_jax import precision, types
 from sgmg_jax.checkpoints import expected_shapes, native
 from sgmg_jax.errors import UserError
 from sgmg_jax.inference import preprocess
-from sgmg_jax.input_pipeline import refshapes_cell_batches as cell_batches
+from sgmg_jax.input_pipeline.refshapes.labels import cell_batches
 from sgmg_jax.model import sgmg, variants
 from sgmg_jax.pretraining import cell_heads, phases
 

@@ -22,8 +22,8 @@ from sgmg_jax import types
 from sgmg_jax.errors import UserError
 from sgmg_jax.inference import preprocess
 from sgmg_jax.input_pipeline import batch as batch_lib
-from sgmg_jax.input_pipeline import refshapes_batches
 from sgmg_jax.input_pipeline.batches import pipeline
+from sgmg_jax.input_pipeline.refshapes import batches
 from sgmg_jax.pretraining import cell_heads
 from sgmg_jax.training import run_tokenizer
 
@@ -69,7 +69,7 @@ class RefShapesData:
 
   def __init__(
     self,
-    spec: refshapes_batches.BatchSpec,
+    spec: batches.BatchSpec,
     *,
     max_tokens: int,
     num_workers: int,
@@ -101,9 +101,7 @@ class RefShapesData:
     self._step = step
 
   def start(self, tokenizer, sharding):
-    clips = refshapes_batches.batches(
-      self._spec, start=self._step, **self._loader
-    )
+    clips = batches.batches(self._spec, start=self._step, **self._loader)
     for batch in clips:
       yield to_batch(
         batch, tokenizer, self._max_tokens, sharding, self.truncations
@@ -150,9 +148,7 @@ def open_data(config: ConfigDict) -> TrainingData:
   max_tokens = config.tokenizer.max_tokens
   if kind == "refshapes":
     strides = cell_heads.STRIDES if settings.pop("cell_labels") else ()
-    spec = refshapes_batches.BatchSpec(
-      **settings, seed=config.seed, cell_strides=strides
-    )
+    spec = batches.BatchSpec(**settings, seed=config.seed, cell_strides=strides)
     return RefShapesData(spec, max_tokens=max_tokens, **config.loader)
   if kind != "sets":
     raise UserError(f"data.kind: expected refshapes or sets, got {kind!r}")

@@ -7,14 +7,10 @@ import numpy as np
 import pytest
 
 from sgmg_jax import errors
-from sgmg_jax.input_pipeline import refshapes_batches
-from sgmg_jax.input_pipeline.refshapes import (
-  cell_labels,
-  dataset,
-  predicates,
-)
+from sgmg_jax.input_pipeline.refshapes import batches, dataset, predicates
+from sgmg_jax.input_pipeline.refshapes.labels import cell_labels
 
-SPEC = refshapes_batches.BatchSpec(
+SPEC = batches.BatchSpec(
   split="train",
   seed=5,
   batch_size=2,
@@ -33,7 +29,7 @@ def _same(a, b):
 
 
 def _take(count, **kwargs):
-  stream = refshapes_batches.batches(SPEC, **kwargs)
+  stream = batches.batches(SPEC, **kwargs)
   taken = list(itertools.islice(stream, count))
   stream.close()
   return taken
@@ -94,13 +90,13 @@ def test_every_object_speaks_before_one_speaks_twice():
   random = np.random.default_rng(0)
   seen = set()
   for _ in range(50):
-    chosen = refshapes_batches.choose_expressions(objects, 5, random)
+    chosen = batches.choose_expressions(objects, 5, random)
     assert len(set(chosen)) == 5
     assert {objects[k] for k in chosen[:3]} == {0, 1, 2}
     seen.update(chosen)
   assert seen == set(range(7))
   # More than there are: each again only after all.
-  chosen = refshapes_batches.choose_expressions([0, 1], 5, random)
+  chosen = batches.choose_expressions([0, 1], 5, random)
   assert set(chosen[:2]) == set(chosen[2:4]) == {0, 1}
 
 
@@ -108,7 +104,7 @@ def test_absent_expressions_are_false_of_every_object_and_find_nothing():
   spec = dataclasses.replace(SPEC, absent_share=0.5)
   rows = kept = 0
   for step in range(6):
-    batch = refshapes_batches.make_batch(spec, step)
+    batch = batches.make_batch(spec, step)
     for row, text in enumerate(batch.expressions):
       clips = [
         dataset.generate_clip(
@@ -135,14 +131,14 @@ def test_absent_expressions_are_false_of_every_object_and_find_nothing():
 
 def test_a_single_clip_has_nobody_to_take_absent_expressions_from():
   spec = dataclasses.replace(SPEC, batch_size=1, absent_share=1.0)
-  assert refshapes_batches.make_batch(spec, 0).valid.any(1).all()
+  assert batches.make_batch(spec, 0).valid.any(1).all()
 
 
 def test_annotated_frames_are_those_of_the_whole_clip(straight):
   spec = dataclasses.replace(SPEC, num_annotated=2)
   seen = set()
   for step, whole in enumerate(straight):
-    batch = refshapes_batches.make_batch(spec, step)
+    batch = batches.make_batch(spec, step)
     assert batch.annotated.shape == (2, 2) and batch.annotated.dtype == np.int32
     assert (np.diff(batch.annotated) > 0).all()
     np.testing.assert_array_equal(batch.frames, whole.frames)
@@ -173,7 +169,7 @@ def test_specs_that_no_batch_can_have(change):
 def test_labels_of_cells_are_those_of_the_clips(straight):
   assert straight[0].cells is None
   spec = dataclasses.replace(SPEC, cell_strides=[8, 32], num_annotated=1)
-  batch = refshapes_batches.make_batch(spec, 0)
+  batch = batches.make_batch(spec, 0)
   for k, stride in enumerate((8, 32)):
     classes, motion = (kind[k] for kind in batch.cells)
     # Of the padded frames, and of all of them.
@@ -200,7 +196,7 @@ def test_cells_with_the_referent_s_role_are_those_of_its_mask():
   )
   absent = 0
   for step in range(3):
-    batch = refshapes_batches.make_batch(spec, step)
+    batch = batches.make_batch(spec, step)
     for stride, labels in zip((8, 32), batch.roles, strict=True):
       centres = batch.masks[:, :, stride // 2 :: stride, stride // 2 :: stride]
       assert labels.dtype == np.int8

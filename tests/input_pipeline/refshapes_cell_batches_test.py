@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 
 from sgmg_jax.errors import UserError
-from sgmg_jax.input_pipeline import refshapes_cell_batches as cell_batches
-from sgmg_jax.input_pipeline.refshapes import cell_labels, dataset
+from sgmg_jax.input_pipeline.refshapes import dataset
+from sgmg_jax.input_pipeline.refshapes.labels import cell_batches, cell_labels
 
 SPEC = cell_batches.CellBatchSpec(
   seed=5, batch_size=2, num_frames=3, height=64, width=96, strides=(8, 32)

@@ -2,8 +2,9 @@
 
 import pytest
 
-from sgmg_jax.input_pipeline.refshapes import cell_labels, facts, render
+from sgmg_jax.input_pipeline.refshapes import facts, render
 from sgmg_jax.input_pipeline.refshapes import scene as scene_lib
+from sgmg_jax.input_pipeline.refshapes.labels import cell_labels
 
 SIDE = 160
 

@@ -3,11 +3,8 @@
 import numpy as np
 import pytest
 
-from sgmg_jax.input_pipeline.refshapes import (
-  dataset,
-  predicates,
-  role_labels,
-)
+from sgmg_jax.input_pipeline.refshapes import dataset, predicates
+from sgmg_jax.input_pipeline.refshapes.labels import role_labels
 
 REFERENT, CANDIDATE, LANDMARK = range(3)
 

@@ -7,15 +7,14 @@ import numpy as np
 import pytest
 
 from sgmg_jax.errors import UserError
-from sgmg_jax.input_pipeline import refshapes_sentence_batches
-from sgmg_jax.input_pipeline.refshapes import (
-  dataset,
+from sgmg_jax.input_pipeline.refshapes import dataset, predicates
+from sgmg_jax.input_pipeline.refshapes.labels import (
   meaning_labels,
-  predicates,
+  sentence_batches,
 )
 
 Predicate = predicates.Predicate
-SPEC = refshapes_sentence_batches.SentenceBatchSpec(
+SPEC = sentence_batches.SentenceBatchSpec(
   seed=5, batch_size=30, num_frames=4, height=64, width=64
 )
 
@@ -82,7 +81,7 @@ def test_every_sentence_has_labels():
 
 
 def _take(count, spec=SPEC, **kwargs):
-  stream = refshapes_sentence_batches.batches(spec, **kwargs)
+  stream = sentence_batches.batches(spec, **kwargs)
   taken = list(itertools.islice(stream, count))
   stream.close()
   return taken
@@ -126,4 +125,4 @@ def test_every_step_and_seed_has_its_own_sentences(straight):
 def test_clips_too_small():
   small = dataclasses.replace(SPEC, height=16)
   with pytest.raises(UserError, match="16x64"):
-    refshapes_sentence_batches.make_batch(small, 0)
+    sentence_batches.make_batch(small, 0)

@@ -15,8 +15,7 @@ from sgmg_jax.checkpoints import card as card_lib
 from sgmg_jax.checkpoints import expected_shapes, native
 from sgmg_jax.cli import main, train
 from sgmg_jax.errors import UserError
-from sgmg_jax.input_pipeline import refshapes_cell_batches as cell_batches
-from sgmg_jax.input_pipeline.refshapes import cell_labels
+from sgmg_jax.input_pipeline.refshapes.labels import cell_batches, cell_labels
 from sgmg_jax.model import sgmg, variants
 from sgmg_jax.pretraining import (
   cell_heads,

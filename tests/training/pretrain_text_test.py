@@ -13,7 +13,8 @@ from sgmg_jax import tokenizer as tokenizer_lib
 from sgmg_jax.checkpoints import card, expected_shapes, native
 from sgmg_jax.cli import main, train
 from sgmg_jax.errors import UserError
-from sgmg_jax.input_pipeline.refshapes import meaning_labels, predicates
+from sgmg_jax.input_pipeline.refshapes import predicates
+from sgmg_jax.input_pipeline.refshapes.labels import meaning_labels
 from sgmg_jax.model import sgmg, variants
 from sgmg_jax.pretraining import phases, pretrain, text
 from sgmg_jax.training import initial, interrupt, metrics

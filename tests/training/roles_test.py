@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from sgmg_jax import types
-from sgmg_jax.input_pipeline.refshapes import cell_labels
+from sgmg_jax.input_pipeline.refshapes.labels import cell_labels
 from sgmg_jax.pretraining import cell_heads, role_heads
 from sgmg_jax.training import data_parallel
 

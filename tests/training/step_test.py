@@ -9,7 +9,7 @@ import optax
 import pytest
 
 from sgmg_jax import types
-from sgmg_jax.input_pipeline.refshapes import cell_labels
+from sgmg_jax.input_pipeline.refshapes.labels import cell_labels
 from sgmg_jax.losses import criterion
 from sgmg_jax.model import sgmg, variants
 from sgmg_jax.pretraining import cell_heads, role_heads

@@ -11,11 +11,8 @@ from collections.abc import Iterator
 
 import numpy as np
 
-from sgmg_jax.input_pipeline.refshapes import (
-  cell_labels,
-  lexicon,
-  predicates,
-)
+from sgmg_jax.input_pipeline.refshapes import lexicon, predicates
+from sgmg_jax.input_pipeline.refshapes.labels import cell_labels
 
 Predicate = predicates.Predicate
 Meaning = predicates.Meaning

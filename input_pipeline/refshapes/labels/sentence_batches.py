@@ -17,7 +17,8 @@ from typing import NamedTuple
 import numpy as np
 
 from sgmg_jax.input_pipeline.batches import workers
-from sgmg_jax.input_pipeline.refshapes import dataset, meaning_labels
+from sgmg_jax.input_pipeline.refshapes import dataset
+from sgmg_jax.input_pipeline.refshapes.labels import meaning_labels
 
 # Batches of a seed: another seed has sentences of other clips.
 _STEPS = 1_000_000

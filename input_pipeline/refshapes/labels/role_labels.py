@@ -10,7 +10,8 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from sgmg_jax.input_pipeline.refshapes import cell_labels, predicates
+from sgmg_jax.input_pipeline.refshapes import predicates
+from sgmg_jax.input_pipeline.refshapes.labels import cell_labels
 
 # The object that is meant; those that look as it is said to; and the other
 # object of a relation.

@@ -16,13 +16,8 @@ import numpy as np
 from sgmg_jax.errors import UserError
 from sgmg_jax.input_pipeline import batch
 from sgmg_jax.input_pipeline.batches import workers
-from sgmg_jax.input_pipeline.refshapes import (
-  cell_labels,
-  dataset,
-  grammar,
-  predicates,
-  role_labels,
-)
+from sgmg_jax.input_pipeline.refshapes import dataset, grammar, predicates
+from sgmg_jax.input_pipeline.refshapes.labels import cell_labels, role_labels
 
 ClipBatch = batch.ClipBatch
 

@@ -17,12 +17,8 @@ import numpy as np
 from sgmg_jax.errors import UserError
 from sgmg_jax.input_pipeline import seeds
 from sgmg_jax.input_pipeline.batches import workers
-from sgmg_jax.input_pipeline.refshapes import (
-  cell_labels,
-  facts,
-  render,
-  scene,
-)
+from sgmg_jax.input_pipeline.refshapes import facts, render, scene
+from sgmg_jax.input_pipeline.refshapes.labels import cell_labels
 
 # Beside `dataset.SPLIT_SEEDS`; a clip's stream is that of this, the seed, the
 # step and its place in the batch.
