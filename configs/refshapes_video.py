@@ -8,9 +8,9 @@ The paper's backbone has seen Kinetics, this one nothing: here every cell of
 the stride-8, -16 and -32 maps that words are fused into learns to name the
 shape, colour, texture and size of the object that it shows, and which of the
 things that sentences say about motion and order are true of it, and whether it
-passes in front of another or behind one (`sgmg_jax/pretraining/cell_heads.py`). That
-trains the backbone, the projections to the model's width and the
-pre-augmentation.
+passes in front of another or behind one
+(`sgmg_jax/pretraining/cell_heads.py`). That trains the backbone, the
+projections to the model's width and the pre-augmentation.
 
 An hour and a quarter on two cores, with one device each:
 

@@ -1,6 +1,6 @@
 """The builders: names of data sets, where users get them, their splits.
 
-Raw folders are those that the readers in `sources/` describe.
+Raw folders are those that the readers in `sets/` describe.
 """
 
 from __future__ import annotations

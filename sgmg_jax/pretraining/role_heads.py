@@ -40,7 +40,7 @@ _ASKED = {"fused": role_labels.ROLES[1:], "memory": role_labels.ROLES}
 
 
 class RoleHeads(nn.Module):
-  """A linear layer for the maps of each kind and of each of `cell_heads.STRIDES`."""
+  """A linear layer for each kind of maps and each of `cell_heads.STRIDES`."""
 
   @nn.compact
   def __call__(self, fused, memory):

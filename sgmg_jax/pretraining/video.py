@@ -30,8 +30,8 @@ def make_objective(
 
   Args:
     model: those of its parameters that `encode_video` needs are the task's
-      `video`, those of `cell_heads.CellHeads` its `heads`. Only the weight decay
-      moves those of the stride-64 map, whose cells are not asked.
+      `video`, those of `cell_heads.CellHeads` its `heads`. Only the weight
+      decay moves those of the stride-64 map, whose cells are not asked.
     motion_weight: of the loss of what objects do beside that of their looks.
   """
 

@@ -111,9 +111,9 @@ def losses(
 
   Args:
     model: the network.
-    params: its parameters; with those of `cell_heads.CellHeads` under `cell_heads.NAME`
-      if the batch has labels of cells, those of `role_heads.RoleHeads` under
-      `role_heads.NAME` if it has labels of roles.
+    params: its parameters; with those of `cell_heads.CellHeads` under
+      `cell_heads.NAME` if the batch has labels of cells, those of
+      `role_heads.RoleHeads` under `role_heads.NAME` if it has labels of roles.
     batch: B clips, B * E expressions.
     rngs: keys "dropout" and "drop_path".
     text_dropout: False switches the text encoder's dropout off (for a frozen
@@ -122,9 +122,9 @@ def losses(
 
   Returns:
     Unweighted scalars, named as `criterion.name_layers` does; what
-    `cell_heads.measure` and `role_heads.measure` give, nothing without their labels; and
-    the layers that the losses are of. Of a shared batch this share's part of
-    the sums.
+    `cell_heads.measure` and `role_heads.measure` give, nothing without their
+    labels; and the layers that the losses are of. Of a shared batch this
+    share's part of the sums.
   """
 
   def apply(method, *args, **kwargs):

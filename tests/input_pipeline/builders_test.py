@@ -388,7 +388,7 @@ def test_command(miniatures, tmp_path, capsys, arguments, expected):
 def test_reading_needs_no_tensorflow(built_sets):
   _, data_dir, _ = built_sets("own")
   check = (
-    "import sys; from sgmg_jax.input_pipeline.sources import registry; "
+    "import sys; from sgmg_jax.input_pipeline.sets import registry; "
     f"s = registry.open_source('own', {str(data_dir)!r}, 'train'); "
     "s.read_masks(s.expressions[0], [0]); "
     "assert 'tensorflow' not in sys.modules"

@@ -78,7 +78,7 @@ def test_a_built_data_set_comes_first(monkeypatch, tmp_path):
 def test_readers_of_other_data_sets_are_not_imported():
   code = (
     "import sys\n"
-    "from sgmg_jax.input_pipeline.sources import registry\n"
+    "from sgmg_jax.input_pipeline.sets import registry\n"
     "registry.open_source('refshapes', None, 'val')\n"
     "heavy = {'jax', 'h5py', 'tensorflow', 'tensorflow_datasets', 'av'}\n"
     "assert not heavy & set(sys.modules), heavy & set(sys.modules)\n"
