@@ -1,6 +1,9 @@
 """Fixtures that several areas share."""
 
+import contextlib
+import importlib.util
 import os
+import pathlib
 import signal
 import struct
 import zlib
@@ -11,6 +14,9 @@ os.environ.setdefault("JAX_PLATFORMS", "cpu")
 import jax
 import numpy as np
 import pytest
+from ml_collections import ConfigDict
+
+from sgmg_jax.training import interrupt
 
 # Tests send signals, to themselves and to programs that inherit what is
 # ignored: SIGINT of a job in the background, SIGHUP under nohup.
@@ -20,6 +26,7 @@ signal.signal(signal.SIGHUP, signal.SIG_DFL)
 # Two, so that what is shared over devices is tested as such.
 jax.config.update("jax_num_cpu_devices", 2)
 
+MINIATURES = pathlib.Path(__file__).parent / "input_pipeline/miniatures"
 WORDS = (
   "a the and of on to that from red green blue yellow white black dog cat ball "
   "circle square left right moving rolling small large"
@@ -103,3 +110,66 @@ def make_bomb():
     return path
 
   return make
+
+
+class Miniatures:
+  """Attribute `make_x` is the function of that name in miniatures/make_x.py.
+
+  Tests are no package, so each file is loaded by path when first asked for.
+  """
+
+  def __init__(self):
+    self._makers = {}
+
+  def __getattr__(self, name: str):
+    if not name.startswith("make_"):
+      raise AttributeError(name)
+    if name not in self._makers:
+      path = MINIATURES / f"{name}.py"
+      spec = importlib.util.spec_from_file_location(f"miniatures_{name}", path)
+      module = importlib.util.module_from_spec(spec)
+      spec.loader.exec_module(module)
+      self._makers[name] = getattr(module, name)
+    return self._makers[name]
+
+
+@pytest.fixture(scope="session")
+def miniatures():
+  """Makers of miniature data sets: `miniatures.make_mevis(tmp_path)`."""
+  return Miniatures()
+
+
+@pytest.fixture(scope="session")
+def assert_reads_all():
+  """Asserts that the modules' sources name every value of a config."""
+
+  def check(modules, config):
+    source = "".join(pathlib.Path(m.__file__).read_text() for m in modules)
+    for name, value in config.items():
+      whole = f"config.{name}" in source
+      if isinstance(value, ConfigDict) and f"**config.{name}" not in source:
+        whole = all(f"config.{name}.{key}" in source for key in value)
+      assert whole, name
+
+  return check
+
+
+class _StopAfter(interrupt.Stop):
+  def __init__(self, num_rests):
+    super().__init__()
+    self._num_left = num_rests
+
+  @contextlib.contextmanager
+  def at_rest(self, save):
+    with super().at_rest(save):
+      yield
+    self._num_left -= 1
+    if self._num_left == 0:
+      self.request(signal.SIGTERM)
+
+
+@pytest.fixture(scope="session")
+def stop_after():
+  """Makes a `Stop` that is requested, as if by SIGTERM, when a run has rested
+  so many times: in the middle of a step."""
+  return _StopAfter

@@ -10,7 +10,7 @@ import pytest
 from sgmg_jax.errors import UserError
 from sgmg_jax.input_pipeline.sets.refer_davis import convert as refer_davis
 
-GOLDEN = pathlib.Path(__file__).parents[1] / "golden/eval"
+GOLDEN = pathlib.Path(__file__).parents[3] / "golden/eval"
 
 
 @pytest.fixture(scope="module")

@@ -18,7 +18,7 @@ from sgmg_jax.input_pipeline.refshapes import dataset
 from sgmg_jax.input_pipeline.sets.a2d import annotation
 from sgmg_jax.input_pipeline.sets.a2d import reader as a2d
 
-GOLDEN = pathlib.Path(__file__).parents[1] / "golden" / "eval"
+GOLDEN = pathlib.Path(__file__).parents[3] / "golden" / "eval"
 IDS = (1, 3, 4, 7, 8, 9, 10, 11)
 
 

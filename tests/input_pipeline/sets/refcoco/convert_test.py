@@ -11,7 +11,7 @@ import pytest
 from sgmg_jax import errors
 from sgmg_jax.input_pipeline.sets.refcoco import convert as refcoco
 
-GOLDEN = pathlib.Path(__file__).parents[1] / "golden" / "eval"
+GOLDEN = pathlib.Path(__file__).parents[3] / "golden" / "eval"
 
 
 @pytest.fixture(scope="module")

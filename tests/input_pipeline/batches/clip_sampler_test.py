@@ -9,7 +9,7 @@ import pytest
 from sgmg_jax.input_pipeline import seeds, source
 from sgmg_jax.input_pipeline.batches import clip_sampler
 
-GOLDEN = pathlib.Path(__file__).parents[1] / "golden" / "eval"
+GOLDEN = pathlib.Path(__file__).parents[2] / "golden" / "eval"
 CASES = json.loads((GOLDEN / "sampling_cases.json").read_text())
 
 
