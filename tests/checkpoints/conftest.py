@@ -48,24 +48,3 @@ def mu_shapes():
 def mu_state_dict(mu_shapes):
   """A whole small model as the released code would save it."""
   return made_up(mu_shapes)
-
-
-@pytest.fixture
-def tokenizer():
-  """A fast tokenizer that fits `mu`: 120 tokens at most, padding id 1."""
-  import tokenizers
-  import transformers
-  from tokenizers import models, pre_tokenizers, processors
-
-  words = ["<s>", "<pad>", "</s>", "<unk>", "a", "red", "ball", "the", "dog"]
-  model = models.WordLevel({w: i for i, w in enumerate(words)}, "<unk>")
-  inner = tokenizers.Tokenizer(model)
-  inner.pre_tokenizer = pre_tokenizers.Whitespace()
-  inner.post_processor = processors.RobertaProcessing(("</s>", 2), ("<s>", 0))
-  return transformers.PreTrainedTokenizerFast(
-    tokenizer_object=inner,
-    bos_token="<s>",
-    eos_token="</s>",
-    unk_token="<unk>",
-    pad_token="<pad>",
-  )

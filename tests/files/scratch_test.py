@@ -13,7 +13,7 @@ from sgmg_jax.files import atomic, scratch
 # Begins an output, and says so.
 WRITE = """
 import pathlib, sys, time
-from sgmg_jax.checkpoints import scratch
+from sgmg_jax.files import scratch
 with scratch.folder(pathlib.Path(sys.argv[1])) as made:
   for name in sys.argv[2:]:
     (made / name).write_text(name)

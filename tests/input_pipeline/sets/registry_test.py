@@ -63,10 +63,7 @@ def test_a_built_data_set_comes_first(monkeypatch, tmp_path):
     is_built=lambda path, name: name == "mevis" and path == tmp_path,
     BuiltSource=lambda path, split, name: ("built", path, split, name),
   )
-  module = registry._module
-  monkeypatch.setattr(
-    registry, "_module", lambda name: built if name == "built" else module(name)
-  )
+  monkeypatch.setattr(registry, "_built", lambda: built)
   opened = registry.open_source("mevis", tmp_path, "train")
   assert opened == ("built", tmp_path, "train", "mevis")
   with pytest.raises(UserError, match="takes no options; got version"):
