@@ -66,7 +66,7 @@ class Task:
   """What is pre-trained and how.
 
   Attributes:
-    part: of the model, a key of `abstract.PATHS`.
+    part: of the model, a key of `expected_shapes.PATHS`.
     params: at the start: the modules of the model under the part's name, and
       `heads`, thrown away at the end.
     objective: (params, batch, rngs, total) -> (loss, metrics), both this

@@ -56,10 +56,10 @@ def child(tmp_path, monkeypatch):
     (tmp_path / "child.py").write_text(
       "import os, sys\n"
       "from sgmg_jax import errors\n"
-      "from sgmg_jax.bench import machine\n"
+      "from sgmg_jax.bench import report\n"
       f"def reply(argument):\n  {reply}\n"
       "print('noise')\n"
-      "machine.answer(reply)\n"
+      "report.answer(reply)\n"
     )
 
   root = pathlib.Path(report.__file__).parents[2]

@@ -261,7 +261,7 @@ def services():
   command = [
     sys.executable,
     "-m",
-    "sgmg_jax.input_pipeline.batches.service",
+    "sgmg_jax.input_pipeline.service",
     "--port=0",
     "--host=localhost",
   ]

@@ -8,7 +8,7 @@ import sys
 import pytest
 
 from sgmg_jax import errors
-from sgmg_jax.input_pipeline.batches import service
+from sgmg_jax.input_pipeline import service
 
 
 def bound_to(listening):
