@@ -28,9 +28,8 @@ class ClipBatch:
     valid: bool[B * E, K], False where the object is not to be seen.
     annotated: int32[B, K], positions of the annotated frames in the clip, in
       ascending order; None: all T, in their order.
-    cells: `cell_labels.CellLabels` of all frames, None where there are none.
-    roles: for every stride int8[B * E, K, h, w, R], see
-      `role_labels.label_cells`; None where there are none.
+    labels: labels for auxiliary losses by name, trees of arrays whose first
+      axis is B or B * E; empty where there are none.
     valid_row: bool[B], False for rows that only fill the last batch of an
       evaluation; None: all True.
     index: int64[B], each row's sample in the split, -1 where it only fills;
@@ -44,8 +43,7 @@ class ClipBatch:
   masks: np.ndarray
   valid: np.ndarray
   annotated: np.ndarray | None = None
-  cells: Any = None
-  roles: Any = None
+  labels: Mapping[str, Any] = dataclasses.field(default_factory=dict)
   valid_row: np.ndarray | None = None
   index: np.ndarray | None = None
 

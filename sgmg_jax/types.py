@@ -12,7 +12,7 @@ Layouts are channels-last.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import jax
@@ -121,10 +121,8 @@ class Batch:
     token_valid: bool[B * E, L].
     targets: `Targets` with leading dimension B * E.
     annotated: int[B, K], the frames that `targets` are about; None: all T.
-    cells: `CellLabels` of all frames of RefShapes clips, for `training.cells`;
-      None: there are none.
-    roles: labels of the annotated frames' cells for every expression, for
-      `training.roles`; None: there are none.
+    labels: labels for auxiliary losses by name, arrays or trees of them whose
+      first axis is B or B * E; empty: there are none.
   """
 
   frames: Array
@@ -134,8 +132,7 @@ class Batch:
   token_valid: Array
   targets: Targets
   annotated: Array | None = None
-  cells: Any = None
-  roles: Any = None
+  labels: Mapping[str, Any] = struct.field(default_factory=dict)
 
 
 def take_query(values: Array, query: Array, axis: int = 2) -> Array:

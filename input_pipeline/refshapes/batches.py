@@ -46,10 +46,11 @@ class BatchSpec:
     num_annotated: K, frames of every clip, drawn at random, that have ground
       truth and go through all of the model: of the T only its backbone sees
       the others. 0: all.
-    cell_strides: of the maps whose cells have labels, see `cell_labels`;
-      empty: there are none.
+    cell_strides: of the maps whose cells have labels: `labels["cells"]` is a
+      `cell_labels.CellLabels` of all frames; empty: there are none.
     role_labels: whether the cells of the annotated frames also have those of
-      every expression, see `role_labels`.
+      every expression: `labels["roles"]` is int8[B * E, K, h, w, R] for every
+      stride, see `role_labels.label_cells`.
   """
 
   split: str
@@ -171,6 +172,11 @@ def make_batch(spec: BatchSpec, step: int) -> ClipBatch:
       said.append((expression.meaning, index))
     if spec.role_labels:
       roles.append(_roles(spec, clip, kept, said))
+  labels = {}
+  if spec.cell_strides:
+    labels["cells"] = _cells(spec, clips)
+  if spec.role_labels:
+    labels["roles"] = tuple(map(np.concatenate, zip(*roles)))
   truth = np.stack(masks)
   frames = np.stack([clip.frames for clip in clips])
   size = np.array([spec.height, spec.width], np.int32)
@@ -182,8 +188,7 @@ def make_batch(spec: BatchSpec, step: int) -> ClipBatch:
     masks=batch.pad(truth, spec.bucket, 2),
     valid=truth.any((2, 3)),
     annotated=np.stack(annotated) if spec.num_annotated else None,
-    cells=_cells(spec, clips) if spec.cell_strides else None,
-    roles=tuple(map(np.concatenate, zip(*roles))) if roles else None,
+    labels=labels,
   )
 
 

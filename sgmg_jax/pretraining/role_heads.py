@@ -71,7 +71,7 @@ def shown_cells(batch: types.Batch) -> list[jax.Array]:
   """For every stride bool[B * E, K, h, w]: the cells that show an object, of
   the annotated frames, as often as a clip has expressions."""
   count = batch.tokens.shape[0] // batch.frames.shape[0]
-  shown = [x[..., 0] > 0 for x in batch.cells.classes]
+  shown = [x[..., 0] > 0 for x in batch.labels["cells"].classes]
   if batch.annotated is not None:
     shown = types.take_frames(shown, batch.annotated)
   return [jnp.repeat(x, count, 0) for x in shown]

@@ -199,6 +199,5 @@ def to_batch(
       boxes=put(clips.boxes), masks=put(clips.masks), valid=put(clips.valid)
     ),
     annotated=None if clips.annotated is None else put(clips.annotated),
-    cells=jax.tree.map(put, clips.cells),
-    roles=jax.tree.map(put, clips.roles),
+    labels=jax.tree.map(put, clips.labels),
   )

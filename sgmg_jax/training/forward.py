@@ -133,7 +133,7 @@ def losses(
     )
 
   # Cells of all frames have labels.
-  annotated = batch.annotated if batch.cells is None else None
+  annotated = None if "cells" in batch.labels else batch.annotated
   video = apply(
     encode_frames,
     batch.frames,
@@ -143,9 +143,9 @@ def losses(
     train=True,
   )
   measured, total = {}, data_parallel.total_over(axis)
-  if batch.cells is not None:
+  if "cells" in batch.labels:
     scores = cell_heads.apply_heads(params[cell_heads.NAME], video)
-    measured = cell_heads.measure(scores, batch.cells, total)
+    measured = cell_heads.measure(scores, batch.labels["cells"], total)
     if batch.annotated is not None:
       video = video.replace(
         levels=types.take_frames(video.levels, batch.annotated),
@@ -162,10 +162,10 @@ def losses(
   )
   fused = apply("fuse", video, text)
   decoded = apply("transform", fused, video, text, train=True)
-  if batch.roles is not None:
+  if "roles" in batch.labels:
     scores = role_heads.apply_heads(params[role_heads.NAME], fused, decoded)
     shown = role_heads.shown_cells(batch)
-    measured |= role_heads.measure(scores, batch.roles, shown, total)
+    measured |= role_heads.measure(scores, batch.labels["roles"], shown, total)
   num_valid = criterion.count_valid(batch.targets, axis)
   layers = list(_match_layers(apply, decoded, video, batch.targets))
   named = criterion.name_layers(

@@ -76,9 +76,9 @@ def make_train_step(
         axis=axis,
       )
       total = criterion.total(losses)
-      if batch.cells is not None:
+      if "cells" in batch.labels:
         total += cell_heads.WEIGHT * cell_heads.total_loss(measured)
-      if batch.roles is not None:
+      if "roles" in batch.labels:
         total += role_heads.WEIGHT * role_heads.total_loss(measured)
       return total, losses | measured
 

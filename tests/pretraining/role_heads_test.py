@@ -88,7 +88,7 @@ def test_cells_shown_in_annotated_frames_once_for_every_expression():
     token_valid=None,
     targets=None,
     annotated=np.array([[1, 4], [0, 2]]),
-    cells=cell_labels.CellLabels(classes, ()),
+    labels={"cells": cell_labels.CellLabels(classes, ())},
   )
   for x, actual in zip(classes, role_heads.shown_cells(batch), strict=True):
     expected = [x[0, [1, 4], ..., 0] > 0] * 3 + [x[1, [0, 2], ..., 0] > 0] * 3

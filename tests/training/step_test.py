@@ -200,8 +200,10 @@ def test_cells_of_all_frames_are_asked_beside_the_annotated_ones(model, params):
     targets=jax.tree.map(first, batch.targets),
   )
   labelled = some.replace(
-    cells=cell_labels.CellLabels(labels(0, 4, 4), labels(-1, 2, motion)),
-    roles=said,
+    labels={
+      "cells": cell_labels.CellLabels(labels(0, 4, 4), labels(-1, 2, motion)),
+      "roles": said,
+    },
   )
   heads = {
     task.NAME: task.init_heads(jax.random.key(0), VARIANT.width)

@@ -167,11 +167,11 @@ def test_specs_that_no_batch_can_have(change):
 
 
 def test_labels_of_cells_are_those_of_the_clips(straight):
-  assert straight[0].cells is None
+  assert not straight[0].labels
   spec = dataclasses.replace(SPEC, cell_strides=[8, 32], num_annotated=1)
   batch = batches.make_batch(spec, 0)
   for k, stride in enumerate((8, 32)):
-    classes, motion = (kind[k] for kind in batch.cells)
+    classes, motion = (kind[k] for kind in batch.labels["cells"])
     # Of the padded frames, and of all of them.
     assert classes.shape == (2, 4, 96 // stride, 96 // stride, 4)
     assert motion.shape[:-1] == classes.shape[:-1]
@@ -197,7 +197,7 @@ def test_cells_with_the_referent_s_role_are_those_of_its_mask():
   absent = 0
   for step in range(3):
     batch = batches.make_batch(spec, step)
-    for stride, labels in zip((8, 32), batch.roles, strict=True):
+    for stride, labels in zip((8, 32), batch.labels["roles"], strict=True):
       centres = batch.masks[:, :, stride // 2 :: stride, stride // 2 :: stride]
       assert labels.dtype == np.int8
       np.testing.assert_array_equal(labels[..., 0] == 1, centres)
