@@ -13,8 +13,6 @@ from sgmg_jax.input_pipeline.batches import planner, recipes
 from sgmg_jax.input_pipeline.built import reader as built
 from sgmg_jax.input_pipeline.sets import registry
 
-# Data sets that take another's recipe.
-_RECIPES = {"own": "refer_ytvos"}
 # What positions without the setting `reverse` were saved with.
 _OLD_REVERSE = {"refer_ytvos": 0.3, "mevis": 0.3, "own": 0.3}
 
@@ -87,10 +85,10 @@ class Config:
         f"data.on_error: expected error or skip, got {self.on_error!r}"
       )
     for name, probability in self.reverse.items():
-      if name not in recipes.REVERSIBLE:
+      if name not in recipes.VIDEOS:
         raise UserError(
           f"data.reverse: {name} has no clips to reverse, expected some of "
-          f"{', '.join(recipes.REVERSIBLE)}"
+          f"{', '.join(recipes.VIDEOS)}"
         )
       if not 0 <= probability <= 1:
         raise UserError(
@@ -122,7 +120,7 @@ def open_loader(config: Config, share: Share) -> loader_lib.Loader:
   data_sets = []
   for name, folder, repeat in config.sets:
     recipe = recipes.get(
-      _RECIPES.get(name, name),
+      name,
       "train" if share.train else "eval",
       num_frames=config.num_frames,
       quirks=recipes.Quirks(**config.quirks),

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Mapping
-from typing import Any, Final
+from typing import Any
 
 import numpy as np
 
@@ -27,13 +27,14 @@ from sgmg_jax.input_pipeline.ops import (
   resize,
   resize_crop,
 )
+from sgmg_jax.input_pipeline.sets import registry
+from sgmg_jax.input_pipeline.sets.about import About
 
-IMAGES: Final = ("refcoco", "refcoco+", "refcocog")
-VIDEOS: Final = ("refer_ytvos", "refer_davis", "mevis")
-ACTORS: Final = ("a2d", "jhmdb")
-# Whose training clips may run backwards; own data has the first one's recipe.
-REVERSIBLE: Final = (*VIDEOS, "own")
-NAMES: Final = (*VIDEOS, *ACTORS, *IMAGES, "refshapes")
+# Names of the sets whose clips may run backwards, and of images.
+VIDEOS, IMAGES = (
+  tuple(name for name, about in registry.ABOUT.items() if about.family == each)
+  for each in ("videos", "images")
+)
 
 # Padded sides are no shorter: the model has fewer levels for smaller ones.
 _MIN_SIDE = 144
@@ -124,7 +125,7 @@ def get(
   """The recipe of a data set.
 
   Args:
-    name: one of `NAMES`; own data is "refer_ytvos".
+    name: one of `registry.NAMES`.
     phase: "train" or "eval".
     num_frames: T. Whole videos have their own.
     quirks: to reproduce in training.
@@ -140,31 +141,30 @@ def get(
   Raises:
     UserError: no such data set, phase or size; or no such recipe.
   """
-  if name not in NAMES:
-    raise UserError(
-      f"data set {name!r} is unknown, expected one of {', '.join(NAMES)}"
-    )
+  about = registry.about(name)
   if phase not in ("train", "eval"):
     raise UserError(f"phase {phase!r}: expected 'train' or 'eval'")
-  if pseudo_video and (name not in IMAGES or phase != "train"):
+  if pseudo_video and (about.family != "images" or phase != "train"):
     raise UserError(
       f"pseudo_video: {name} ({phase}) has no images to train on, expected "
       f"one of {', '.join(IMAGES)}"
     )
   if phase == "eval":
-    return _evaluation(name, num_frames, normalise_eval_captions, sizes)
+    return _evaluation(about, num_frames, normalise_eval_captions, sizes)
+  if about.splits[name] and "train" not in about.splits[name]:
+    raise UserError(f"{name} is for evaluation only, expected phase 'eval'")
   quirks = quirks or Quirks()
   if pseudo_video:
     return _pseudo_video(num_frames, quirks, sizes)
-  if name in VIDEOS:
-    return _videos(name, num_frames, quirks, reverse, sizes)
-  if name == "a2d":
-    return _a2d(num_frames, quirks, sizes)
-  if name in IMAGES:
-    return _images(quirks, sizes)
-  if name == "refshapes":
-    return _refshapes()
-  raise UserError(f"{name} is for evaluation only, expected phase 'eval'")
+  match about.family:
+    case "videos":
+      return _videos(about, num_frames, quirks, reverse, sizes)
+    case "actors":
+      return _actors(num_frames, quirks, sizes)
+    case "images":
+      return _images(quirks, sizes)
+    case "drawn":
+      return _drawn()
 
 
 def clip_sizes(
@@ -196,26 +196,26 @@ def clip_sizes(
   return sizes, tuple(dict.fromkeys([lying, lying[::-1]]))
 
 
-def _evaluation(name, num_frames, normalise_captions, sizes):
-  if name == "refshapes":
-    return dataclasses.replace(_refshapes(), resample=False)
-  whole = name in VIDEOS
+def _evaluation(about: About, num_frames, normalise_captions, sizes):
+  if about.family == "drawn":
+    return dataclasses.replace(_drawn(), resample=False)
+  whole, images = about.family == "videos", about.family == "images"
   if whole:
     sampler = clip_sampler.WholeVideos()
   else:
-    sampler = clip_sampler.Windows(1 if name in IMAGES else num_frames)
+    sampler = clip_sampler.Windows(1 if images else num_frames)
   ops = [
-    boxes.BoxesFromMasks(continuous=name in IMAGES),
+    boxes.BoxesFromMasks(continuous=images),
     _resized(resize.Resize(360, None if whole else 640), sizes),
   ]
-  if name in ACTORS or (whole and normalise_captions):
+  if about.family == "actors" or (whole and normalise_captions):
     ops.insert(0, captions.NormaliseCaption())
   return Recipe(sampler, tuple(ops), resample=False)
 
 
-def _videos(name, num_frames, quirks, reverse, sizes):
+def _videos(about: About, num_frames, quirks, reverse, sizes):
   sampler = clip_sampler.SpreadClips(
-    num_frames, reverse=reverse, lone_anchor=name != "refer_davis"
+    num_frames, reverse=reverse, lone_anchor=about.lone_anchor
   )
   ops = (
     captions.NormaliseCaption(),
@@ -227,7 +227,7 @@ def _videos(name, num_frames, quirks, reverse, sizes):
   return Recipe(sampler, ops, resample=True)
 
 
-def _a2d(num_frames, quirks, sizes):
+def _actors(num_frames, quirks, sizes):
   ops = (
     captions.NormaliseCaption(),
     boxes.BoxesFromMasks(),
@@ -265,7 +265,7 @@ def _pseudo_video(num_frames, quirks, sizes):
   return Recipe(clip_sampler.Windows(1), ops, resample=True)
 
 
-def _refshapes():
+def _drawn():
   # Whole and unchanged: sentences speak of first and last, of colours, and
   # of a motion that the clip shows from beginning to end.
   ops = (boxes.BoxesFromMasks(),)

@@ -17,8 +17,6 @@ from etils import epath
 from sgmg_jax.errors import UserError
 from sgmg_jax.input_pipeline import extras
 from sgmg_jax.input_pipeline.built import builder as builder_lib
-from sgmg_jax.input_pipeline.built import sets
-from sgmg_jax.input_pipeline.sets import registry
 
 
 @dataclasses.dataclass(frozen=True)
@@ -60,17 +58,13 @@ def build(
     UserError: an unknown set, it is built already, no such folder, no
       TensorFlow, or anything wrong with the raw files.
   """
-  if name not in sets.BUILDERS:
-    raise UserError(
-      f"data set {name!r}: expected one of {', '.join(registry.NAMES)}"
-    )
+  builder_class = builder_lib.of_set(name)
   for split in splits:
     if not re.fullmatch(r"[A-Za-z]\w*", split) or split.lower() == "all":
       raise UserError(
         f"split {split!r}: expected a letter, then letters, digits and "
         "underscores, and not 'all'"
       )
-  builder_class = sets.BUILDERS[name]
   raw_needed = builder_class.MANUAL_DOWNLOAD_INSTRUCTIONS is not None
   if raw_needed and (manual_dir is None or not _holds_files(manual_dir)):
     raise UserError(

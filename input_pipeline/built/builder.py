@@ -22,7 +22,9 @@ from sgmg_jax.errors import UserError
 from sgmg_jax.input_pipeline import source as source_lib
 from sgmg_jax.input_pipeline.built import index as index_lib
 from sgmg_jax.input_pipeline.built import reader, records
+from sgmg_jax.input_pipeline.layouts import meta_expressions
 from sgmg_jax.input_pipeline.sets import registry
+from sgmg_jax.input_pipeline.sets.about import About
 
 # Parts that TensorFlow Datasets sorts one after the other in memory before it
 # writes a split of over a gigabyte; each is an open file until then.
@@ -53,13 +55,10 @@ class RawSplit:
 
 
 class Builder(tfds.core.GeneratorBasedBuilder, skip_registration=True):
-  """Stores one record per frame; subclasses say what and from where.
+  """Stores one record per frame; `of_set` makes a data set's own.
 
   Attributes:
-    SPLITS: built if no others are asked for.
-    OTHER_SPLITS: further ones, with files that not everybody has.
-    RE_ENCODED: splits stored as JPEG though the source gives other files.
-    DESCRIPTION, HOMEPAGE, CITATION: of the data set.
+    ABOUT: the data set.
     indices: of the splits built, by name.
   """
 
@@ -67,12 +66,7 @@ class Builder(tfds.core.GeneratorBasedBuilder, skip_registration=True):
   RELEASE_NOTES: ClassVar[dict[str, str]] = {
     "1.0.0": "One record per frame with masks of all objects, and an index."
   }
-  SPLITS: ClassVar[tuple[str, ...]] = ()
-  OTHER_SPLITS: ClassVar[tuple[str, ...]] = ()
-  RE_ENCODED: ClassVar[tuple[str, ...]] = ()
-  DESCRIPTION: ClassVar[str] = ""
-  HOMEPAGE: ClassVar[str | None] = None
-  CITATION: ClassVar[str | None] = None
+  ABOUT: ClassVar[About]
   # Nothing is downloaded: there are no checksums to look for near the code.
   code_path = None
 
@@ -88,7 +82,7 @@ class Builder(tfds.core.GeneratorBasedBuilder, skip_registration=True):
     """As any builder.
 
     Args:
-      splits: to build, in place of `SPLITS`.
+      splits: to build, in place of the data set's.
       options: of the raw reader, such as {"version": 2}.
       beam: whether Apache Beam runs the build. Its workers read the raw
         files, by the same path.
@@ -107,15 +101,10 @@ class Builder(tfds.core.GeneratorBasedBuilder, skip_registration=True):
     """The data set's name, such as "refcoco+"."""
     return self.builder_config.name if self.builder_config else self.name
 
-  def default_splits(self, path: epath.Path | None) -> tuple[str, ...]:
-    """Those to build when none are asked for; `path` holds the raw files."""
-    del path  # For subclasses.
-    return self.SPLITS
-
   def _info(self) -> tfds.core.DatasetInfo:
     return tfds.core.DatasetInfo(
       builder=self,
-      description=self.DESCRIPTION,
+      description=self.ABOUT.description,
       features=tfds.features.FeaturesDict(
         {
           "video": tfds.features.Text(),
@@ -133,8 +122,8 @@ class Builder(tfds.core.GeneratorBasedBuilder, skip_registration=True):
           ),
         }
       ),
-      homepage=self.HOMEPAGE,
-      citation=self.CITATION,
+      homepage=self.ABOUT.homepage,
+      citation=self.ABOUT.citation,
       disable_shuffling=True,
       metadata=self._index_files,
     )
@@ -145,9 +134,10 @@ class Builder(tfds.core.GeneratorBasedBuilder, skip_registration=True):
       raise UserError(
         f"{path}: is a built {self.set_name}, expected the raw files"
       )
+    splits = self._chosen or self.ABOUT.splits[self.set_name]
     generators = {}
     # All are opened, hence checked, before any is stored.
-    for split in self._chosen or self.default_splits(path):
+    for split in splits or meta_expressions.splits(path):
       raw = RawSplit(
         self.set_name,
         None if path is None else os.fspath(path),
@@ -160,7 +150,7 @@ class Builder(tfds.core.GeneratorBasedBuilder, skip_registration=True):
     return generators
 
   def _generate_examples(self, raw: RawSplit, index: index_lib.Index):
-    re_encoded = index.split in self.RE_ENCODED
+    re_encoded = index.split in self.ABOUT.re_encoded
     encode = records.as_jpeg if re_encoded else records.as_stored
     if self._beam:
       return _beam_examples(raw, index, encode)
@@ -168,6 +158,27 @@ class Builder(tfds.core.GeneratorBasedBuilder, skip_registration=True):
 
   def _example_writer(self):
     return _Writer(self.info.file_format)
+
+
+def of_set(name: str) -> type[Builder]:
+  """The builder of a data set; sister sets are its configs.
+
+  Raises:
+    UserError: an unknown name.
+  """
+  about = registry.about(name)
+
+  class SetBuilder(Builder, skip_registration=True):
+    name = about.folder
+    ABOUT = about
+    MANUAL_DOWNLOAD_INSTRUCTIONS = about.download
+    BUILDER_CONFIGS = [
+      tfds.core.BuilderConfig(name=sister, description=about.description)
+      for sister in about.splits
+      if about.has_sisters
+    ]
+
+  return SetBuilder
 
 
 def _videos(index: index_lib.Index):

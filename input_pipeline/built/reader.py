@@ -21,17 +21,13 @@ from google.protobuf.message import DecodeError
 from sgmg_jax.errors import UserError
 from sgmg_jax.input_pipeline import run_lengths, source
 from sgmg_jax.input_pipeline.built import index as index_lib
+from sgmg_jax.input_pipeline.sets import registry
 
 # Records kept in memory: frames and masks of a clip are asked for in turn, in
 # as many threads as there are.
 _CACHED_RECORDS = 256
 
 _VERSION = re.compile(r"\d+\.\d+\.\d+")
-
-
-def folder_name(name: str) -> str:
-  """Where the data set lies below the folder of built data sets."""
-  return f"refcoco/{name}" if name.startswith("refcoco") else name
 
 
 def find(path: str | os.PathLike, name: str) -> epath.Path | None:
@@ -46,7 +42,9 @@ def find(path: str | os.PathLike, name: str) -> epath.Path | None:
     UserError: there is only what an interrupted build has left.
   """
   root = epath.Path(path)
-  for folder in (root / folder_name(name), root):
+  about = registry.about(name)
+  inside = root / about.folder / (name if about.has_sisters else "")
+  for folder in (inside, root):
     if not folder.is_dir():
       continue
     children = [child.name for child in folder.iterdir()]

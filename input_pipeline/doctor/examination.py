@@ -4,10 +4,8 @@ from __future__ import annotations
 
 import concurrent.futures
 import dataclasses
-import importlib
 import os
 import pathlib
-import types
 from collections.abc import Sequence
 from typing import Final
 
@@ -21,19 +19,15 @@ from sgmg_jax.input_pipeline.doctor import (
   plan,
   sentences,
 )
+from sgmg_jax.input_pipeline.sets import registry
 
-# Folders of `sets`, in the order in which they are tried.
-NAMES: Final = (
-  "refer_davis",
-  "a2d",
-  "jhmdb",
-  "refcoco",
-  "refer_ytvos",
-  "mevis",
+# What is examined, in the order in which it is tried: Ref-DAVIS17 may hold the
+# files of Ref-YouTube-VOS, too, the first of the registry.
+NAMES: Final = tuple(
+  folder
+  for folder in reversed(registry.FOLDERS)
+  if registry.about(folder).looked_for
 )
-# Converted Ref-DAVIS17 looks as Ref-YouTube-VOS does, but for its name and
-# what lies next to it.
-_DAVIS: Final = "davis"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -84,7 +78,7 @@ def recognise(root: pathlib.Path) -> str:
   if inside:
     raise UserError(f"{root}: no data set, but these are: {', '.join(inside)}")
   looked_for = (
-    f"{', '.join(_module(name).LOOKED_FOR)} ({name})" for name in NAMES
+    f"{', '.join(registry.about(name).looked_for)} ({name})" for name in NAMES
   )
   raise UserError(f"{root}: no data set; looked for {'; '.join(looked_for)}")
 
@@ -118,7 +112,8 @@ def examine(
       raise UserError(f"{folder}: no such folder, expected a data set")
   sets = []
   for folder, each in zip(folders, names):
-    made = _module(each).make_plan(folder, fast=fast)
+    # Imported when needed: some want h5py or scipy.
+    made = registry.module(each, "doctor").make_plan(folder, fast=fast)
     outcomes = _run(made, workers, progress)
     found = findings.Findings(made.findings)
     found += sentences.check(made.sentences)
@@ -134,19 +129,17 @@ def examine(
 
 def _recognise(root: pathlib.Path) -> str | None:
   for name in NAMES:
-    if any(any(root.glob(p)) for p in _module(name).LOOKED_FOR):
-      return _as_davis(root) if name == "refer_ytvos" else name
+    if any(any(root.glob(p)) for p in registry.about(name).looked_for):
+      return next((n for n in NAMES if _is_called(root, n, name)), name)
   return None
 
 
-def _as_davis(root: pathlib.Path) -> str:
-  named = _DAVIS in root.resolve().name.lower()
-  return "refer_davis" if named else "refer_ytvos"
-
-
-def _module(name: str) -> types.ModuleType:
-  # Imported when needed: some want h5py or scipy.
-  return importlib.import_module(f"sgmg_jax.input_pipeline.sets.{name}.doctor")
+def _is_called(root: pathlib.Path, name: str, layout: str) -> bool:
+  """Whether the folder's name says that the layout is that of a set."""
+  about = registry.about(name)
+  return (
+    about.layout_of == layout and about.called in root.resolve().name.lower()
+  )
 
 
 def _run(

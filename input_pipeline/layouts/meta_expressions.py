@@ -34,6 +34,23 @@ _EXPECTED = (
 LABELS = range(1, 256)
 
 
+def splits(root: pathlib.Path) -> tuple[str, ...]:
+  """Names of the splits whose sentences lie below `meta_expressions/`.
+
+  Raises:
+    UserError: there are none.
+  """
+  folder = root / "meta_expressions"
+  if not folder.is_dir():
+    raise UserError(
+      f"{folder}: no such folder, expected one in it for each split"
+    )
+  names = tuple(sorted(f.name for f in folder.iterdir() if f.is_dir()))
+  if not names:
+    raise UserError(f"{folder}: expected a folder for each split, found none")
+  return names
+
+
 @dataclasses.dataclass(frozen=True)
 class MetaExpressions:
   """Content of the file.

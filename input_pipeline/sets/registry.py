@@ -1,4 +1,4 @@
-"""Opens a data set by name, raw or built."""
+"""Find what is known of a data set by its name, and open it, raw or built."""
 
 from __future__ import annotations
 
@@ -6,28 +6,48 @@ import importlib
 import inspect
 import os
 import pathlib
-from typing import Any
+from typing import Any, Final
 
 from sgmg_jax.errors import UserError
 from sgmg_jax.input_pipeline import source
+from sgmg_jax.input_pipeline.sets.about import About
 
-# Name -> module, class and arguments. Modules are imported when needed:
-# some want h5py or scipy, built ones TensorFlow Datasets.
-_READERS: dict[str, tuple[str, str, dict[str, Any]]] = {
-  "refer_ytvos": ("refer_ytvos", "ReferYTVOS", {}),
-  "refer_davis": ("refer_davis", "ReferDAVIS", {}),
-  "mevis": ("mevis", "MeViS", {}),
-  "a2d": ("a2d", "A2D", {}),
-  "jhmdb": ("jhmdb", "JHMDB", {}),
-  "refcoco": ("refcoco", "RefCOCO", {"dataset": "refcoco"}),
-  "refcoco+": ("refcoco", "RefCOCO", {"dataset": "refcoco+"}),
-  "refcocog": ("refcoco", "RefCOCO", {"dataset": "refcocog"}),
-  "refshapes": ("refshapes", "RefShapes", {}),
-  "own": ("refer_ytvos", "OwnData", {}),
+# The folders beside this file, in the order of messages. Only `about.py` of
+# each is imported here: some readers want h5py or scipy.
+FOLDERS: Final = (
+  "refer_ytvos",
+  "refer_davis",
+  "mevis",
+  "a2d",
+  "jhmdb",
+  "refcoco",
+  "refshapes",
+  "own",
+)
+
+
+def module(folder: str, part: str) -> Any:
+  """A module of a data set's folder, such as its "reader"."""
+  return importlib.import_module(f"{__package__}.{folder}.{part}")
+
+
+ABOUT: Final[dict[str, About]] = {
+  name: about
+  for about in (module(folder, "about").ABOUT for folder in FOLDERS)
+  for name in about.splits
 }
-NAMES = tuple(_READERS)
-# Needs no folder.
-_DRAWN = "refshapes"
+NAMES: Final = tuple(ABOUT)
+
+
+def about(name: str) -> About:
+  """The facts of a data set.
+
+  Raises:
+    UserError: an unknown name.
+  """
+  if name not in ABOUT:
+    raise UserError(f"data set {name!r}: expected one of {', '.join(NAMES)}")
+  return ABOUT[name]
 
 
 def open_source(
@@ -47,8 +67,7 @@ def open_source(
     UserError: an unknown name, no such folder, an option that the reader does
       not have, or what the reader says.
   """
-  if name not in _READERS:
-    raise UserError(f"data set {name!r}: expected one of {', '.join(NAMES)}")
+  facts = about(name)
   if path is not None and _built().is_built(path, name):
     if options:
       raise UserError(
@@ -56,19 +75,15 @@ def open_source(
         f"{', '.join(options)} for {name}"
       )
     return _built().BuiltSource(path, split, name=name)
-  if name != _DRAWN and (path is None or not pathlib.Path(path).is_dir()):
+  if facts.download and (path is None or not pathlib.Path(path).is_dir()):
     raise UserError(f"{path}: no such folder, expected the data set {name}")
-  module, reader, arguments = _READERS[name]
-  reader_class = getattr(_reader(module), reader)
+  reader = getattr(module(facts.folder, "reader"), facts.reader)
+  arguments = {"dataset": name} if facts.has_sisters else {}
   try:
-    inspect.signature(reader_class).bind(path, split, **options, **arguments)
+    inspect.signature(reader).bind(path, split, **options, **arguments)
   except TypeError as e:
     raise UserError(f"data set {name}: {e}") from e
-  return reader_class(path, split, **options, **arguments)
-
-
-def _reader(name: str) -> Any:
-  return importlib.import_module(f"{__package__}.{name}.reader")
+  return reader(path, split, **options, **arguments)
 
 
 def _built() -> Any:

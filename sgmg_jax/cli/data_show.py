@@ -82,10 +82,7 @@ def run(args: argparse.Namespace) -> int:
   if not 0 <= args.reverse <= 1:
     raise errors.UserError(f"--reverse {args.reverse}: expected 0 to 1")
   recipe = recipes.get(
-    "refer_ytvos" if args.name == "own" else args.name,
-    args.phase,
-    num_frames=args.frames,
-    reverse=args.reverse,
+    args.name, args.phase, num_frames=args.frames, reverse=args.reverse
   )
   source = registry.open_source(args.name, args.path, args.split)
   data_set = loader.DataSet(source, recipe)

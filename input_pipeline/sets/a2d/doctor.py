@@ -31,10 +31,6 @@ from sgmg_jax.input_pipeline.doctor import (
 )
 from sgmg_jax.input_pipeline.sets.a2d import annotation, convert, reader
 
-LOOKED_FOR: Final = (
-  "Release/videoset.csv",
-  "text_annotations/a2d_annotation.txt",
-)
 _COLUMNS: Final = 9
 # One row of the published file; readers drop it.
 _COPY: Final = "1 (copy)"

@@ -30,12 +30,6 @@ from sgmg_jax.input_pipeline.doctor import (
 )
 from sgmg_jax.input_pipeline.sets.jhmdb import reader
 
-LOOKED_FOR: Final = (
-  "puppet_mask",
-  "Rename_Images",
-  "jhmdb_annotation.txt",
-  reader.SAMPLES_FILE,
-)
 _SPLIT: Final = "test"
 _TRUTH_FILE: Final = "jhmdb_sentences_gt_annotations_in_coco_format.json"
 _PER_VIDEO: Final = 3

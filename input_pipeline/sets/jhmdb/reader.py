@@ -23,8 +23,8 @@ from sgmg_jax.files import regular_file
 from sgmg_jax.input_pipeline import source
 from sgmg_jax.input_pipeline.layouts import json_file
 from sgmg_jax.input_pipeline.sets.jhmdb import convert
+from sgmg_jax.input_pipeline.sets.jhmdb.about import SAMPLES_FILE
 
-SAMPLES_FILE = "jhmdb_sentences_samples_metadata.json"
 _EXPECTED = "[video, frame file, mask file, masks, query]"
 # Every video has one annotated person.
 OBJECT_ID = 1

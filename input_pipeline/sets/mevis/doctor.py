@@ -31,11 +31,6 @@ from sgmg_jax.input_pipeline.doctor import (
 from sgmg_jax.input_pipeline.layouts import mask_dict
 from sgmg_jax.input_pipeline.sets.mevis import reader
 
-LOOKED_FOR: Final = (
-  "*/mask_dict.json",
-  "*/meta_expressions.json",
-  "*/meta_expressions_v2*.json",
-)
 _NO_MASKS: Final = "valid"
 
 

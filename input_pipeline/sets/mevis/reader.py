@@ -29,8 +29,9 @@ from sgmg_jax.input_pipeline.layouts import (
   mask_dict,
   meta_expressions,
 )
+from sgmg_jax.input_pipeline.sets.mevis.about import ABOUT
 
-SPLITS = ("train", "valid_u", "valid")
+SPLITS = ABOUT.splits["mevis"]
 FILES = {
   1: {split: "meta_expressions.json" for split in SPLITS},
   2: {

@@ -16,14 +16,10 @@ from typing import Any
 from sgmg_jax.errors import UserError
 from sgmg_jax.files import regular_file
 from sgmg_jax.input_pipeline.layouts import json_file, json_writer
+from sgmg_jax.input_pipeline.sets.refcoco.about import ABOUT
 
 PARTITIONS = {"refcoco": "unc", "refcoco+": "unc", "refcocog": "umd"}
-SPLITS = {
-  "refcoco": ("train", "val", "testA", "testB"),
-  "refcoco+": ("train", "val", "testA", "testB"),
-  "refcocog": ("train", "val", "test"),
-}
-
+SPLITS = ABOUT.splits
 
 _COCO_FIELDS = ("info", "licenses", "categories", "images", "annotations")
 

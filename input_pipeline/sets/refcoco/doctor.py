@@ -24,11 +24,6 @@ from sgmg_jax.input_pipeline import polygons as polygons_lib
 from sgmg_jax.input_pipeline.doctor import files, frames, plan
 from sgmg_jax.input_pipeline.sets.refcoco import convert, reader
 
-LOOKED_FOR: Final = (
-  "refcoco*/refs(*).p",
-  "refcoco*/instances.json",
-  "refcoco*/instances_refcoco*_*.json",
-)
 _CHUNK: Final = 32
 _IMAGE: Final = {"id": int, "file_name": str, "height": int, "width": int}
 _ANNOTATION: Final = {

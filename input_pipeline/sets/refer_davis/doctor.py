@@ -31,11 +31,6 @@ from sgmg_jax.input_pipeline.doctor import (
 from sgmg_jax.input_pipeline.sets.refer_davis import convert, reader
 from sgmg_jax.input_pipeline.sets.refer_ytvos import doctor as refer_ytvos
 
-LOOKED_FOR: Final = (
-  "DAVIS/JPEGImages",
-  "DAVIS/Annotations_unsupervised",
-  f"{convert.TEXT_FOLDER}/Davis17_annot*.txt",
-)
 _VOID: Final = frozenset({reader.VOID})
 _LINE: Final = re.compile(r"(\S+)\s+(\d+)\s+(.*\S)\s*")
 

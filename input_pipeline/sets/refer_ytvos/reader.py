@@ -1,4 +1,4 @@
-"""Ref-YouTube-VOS as downloaded, and own data in the same layout.
+"""Ref-YouTube-VOS as downloaded.
 
 ```
 <split>/JPEGImages/<video>/<frame>.jpg
@@ -7,8 +7,7 @@ meta_expressions/<split>/meta_expressions.json
 ```
 
 The sentences are the "full-video" ones of the competition release (Seo et
-al., "URVOS", ECCV 2020). Only its train split has ground truth; own data may
-have it in any split, and sentences about several objects.
+al., "URVOS", ECCV 2020). Only its train split has ground truth.
 """
 
 from __future__ import annotations
@@ -20,13 +19,14 @@ import pathlib
 
 from sgmg_jax.errors import UserError
 from sgmg_jax.input_pipeline.layouts import frame_folders, meta_expressions
+from sgmg_jax.input_pipeline.sets.refer_ytvos.about import ABOUT
 
 MetaExpressions = meta_expressions.MetaExpressions
 
 _logger = logging.getLogger(__name__)
 
-# Videos of the released valid split.
-VALID_VIDEOS = 202
+# Of the released valid split.
+VALID_VIDEOS = ABOUT.published["valid"]["videos"]
 
 
 class ReferYTVOS(frame_folders.LabelFolders):
@@ -64,31 +64,8 @@ class ReferYTVOS(frame_folders.LabelFolders):
     elif split == "valid":
       content = _validation_videos(root, content, strict)
     super().__init__(
-      "refer_ytvos", split, **_folders_and_content(root, split, content)
+      "refer_ytvos", split, **folders_and_content(root, split, content)
     )
-
-
-class OwnData(frame_folders.LabelFolders):
-  """Any folder in the layout of Ref-YouTube-VOS.
-
-  Split "train" must have masks; another has them if its sentences name their
-  objects in `obj_id`, and then all of them must. Frames keep the order in
-  which they are listed.
-  """
-
-  def __init__(self, path: str | os.PathLike, split: str):
-    """Opens a split.
-
-    Args:
-      path: the folder that holds `meta_expressions`.
-      split: name of its folders.
-
-    Raises:
-      UserError: a folder or file is missing or malformed.
-    """
-    root = pathlib.Path(path)
-    content = read_expressions(root, split)
-    super().__init__("own", split, **_folders_and_content(root, split, content))
 
 
 def expression_file(root: pathlib.Path, split: str) -> pathlib.Path:
@@ -108,9 +85,10 @@ def read_expressions(root: pathlib.Path, split: str) -> MetaExpressions:
   )
 
 
-def _folders_and_content(
+def folders_and_content(
   root: pathlib.Path, split: str, content: MetaExpressions
 ) -> dict:
+  """Arguments of `LabelFolders` in this layout, from `images` on."""
   folder = root / split
   return {
     "images": folder / "JPEGImages",

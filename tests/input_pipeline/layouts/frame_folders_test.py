@@ -10,7 +10,7 @@ from sgmg_jax.errors import UserError
 from sgmg_jax.input_pipeline.batches import loader, planner, recipes
 from sgmg_jax.input_pipeline.doctor import examination
 from sgmg_jax.input_pipeline.layouts import frame_folders
-from sgmg_jax.input_pipeline.sets.refer_ytvos import reader as refer_ytvos
+from sgmg_jax.input_pipeline.sets.own import reader as own
 
 
 @pytest.fixture
@@ -34,7 +34,7 @@ def examine(root, **options):
 
 
 def read(root):
-  source = refer_ytvos.OwnData(root, "train")
+  source = own.OwnData(root, "train")
   first = source.expressions[0]
   return source.read_frames(first.video, [0]), source.read_masks(first, [0])
 
@@ -124,7 +124,7 @@ class TestNoFrame:
   def test_reader_names_the_file(self, root, spoil, index):
     path = frames_of(root)[index]
     reason = spoil(path)
-    source = refer_ytvos.OwnData(root, "train")
+    source = own.OwnData(root, "train")
     with pytest.raises(UserError) as caught:
       source.read_frames(source.expressions[0].video, [index])
     assert str(path) in str(caught.value) and reason in str(caught.value)
@@ -135,8 +135,8 @@ class TestNoFrame:
     bad = frames_of(root)[index]
     reason = spoil(bad)
     data_set = loader.DataSet(
-      refer_ytvos.OwnData(root, "train"),
-      recipes.get("refer_ytvos", "train", num_frames=4),
+      own.OwnData(root, "train"),
+      recipes.get("own", "train", num_frames=4),
       skip_errors=True,
     )
     mixture = planner.Mixture([data_set.part()])
@@ -154,7 +154,7 @@ class TestNoFrame:
   def test_label_map(self, root, spoil):
     path = label_of(frames_of(root)[0])
     reason = spoil(path)
-    source = refer_ytvos.OwnData(root, "train")
+    source = own.OwnData(root, "train")
     with pytest.raises(UserError, match=r"expected|limit") as caught:
       source.read_masks(source.expressions[0], [0])
     assert str(path) in str(caught.value)
@@ -175,6 +175,6 @@ def test_pipes_instead_of_lists(root):
   path.unlink()
   os.mkfifo(path)
   with pytest.raises(UserError, match="a pipe, expected a regular file"):
-    refer_ytvos.OwnData(root, "train")
+    own.OwnData(root, "train")
   (found,) = (f for f in examine(root) if f.severity == "error")
   assert found.file == str(path) and "a pipe" in found.message

@@ -7,6 +7,7 @@ import pytest
 from sgmg_jax.errors import UserError
 from sgmg_jax.input_pipeline.doctor import examination
 from sgmg_jax.input_pipeline.layouts import json_file, mask_dict
+from sgmg_jax.input_pipeline.sets.own import reader as own
 from sgmg_jax.input_pipeline.sets.refer_ytvos import reader as refer_ytvos
 
 
@@ -42,7 +43,7 @@ def twice(miniatures, tmp_path):
 def test_reader_refuses_expressions_of_one_id(twice):
   root, path, video = twice
   with pytest.raises(UserError) as caught:
-    refer_ytvos.OwnData(root, "train")
+    own.OwnData(root, "train")
   assert str(caught.value).startswith(
     f"{path}: 'videos.{video}.expressions.1' is there twice: all but"
   )
