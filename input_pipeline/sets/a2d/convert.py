@@ -1,4 +1,4 @@
-"""Single-frame examples of A2D-Sentences from its text annotations.
+"""Make single-frame examples of A2D-Sentences from its text annotations.
 
 MTTR distributes them as a2d_sentences_single_frame_{train,test}_annotations
 .json; this makes the same lists from what the data set itself contains.
@@ -7,13 +7,11 @@ MTTR distributes them as a2d_sentences_single_frame_{train,test}_annotations
 from __future__ import annotations
 
 import csv
-import logging
 import os
 import pathlib
 
 from sgmg_jax.errors import UserError
 from sgmg_jax.files import regular_file
-from sgmg_jax.input_pipeline.layouts import json_writer
 from sgmg_jax.input_pipeline.sets.a2d import annotation
 
 # The last column of videoset.csv.
@@ -27,28 +25,9 @@ _DUPLICATE = "1 (copy)"
 
 
 def examples_file(root: str | os.PathLike, split: str) -> pathlib.Path:
-  """Where the examples of a split are stored."""
+  """Where other toolkits store the examples of a split."""
   name = f"a2d_sentences_single_frame_{split}_annotations.json"
   return pathlib.Path(root) / name
-
-
-def write_examples(root: str | os.PathLike, split: str) -> list[list]:
-  """Makes the examples of a split, stores them and returns them.
-
-  In a folder that cannot be written to they are made anew each time, which a
-  warning says: data often lie on read-only disks.
-
-  Raises:
-    UserError: as `single_frame_examples`.
-  """
-  path = examples_file(root, split)
-  logging.info("making %s from the annotations of every frame", path)
-  examples = single_frame_examples(root, split)
-  try:
-    json_writer.write(path, examples)
-  except UserError as e:
-    logging.warning("%s: the examples will be made again next time", e)
-  return examples
 
 
 def single_frame_examples(root: str | os.PathLike, split: str) -> list[list]:

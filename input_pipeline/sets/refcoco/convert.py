@@ -1,4 +1,4 @@
-"""REFER's pickles of RefCOCO, RefCOCO+ and RefCOCOg to per-sentence examples.
+"""REFER's pickles of RefCOCO, RefCOCO+ and RefCOCOg -> examples by sentence.
 
 `<dataset>/refs(<partition>).p` lists which sentences describe which COCO
 annotation, `<dataset>/instances.json` holds these annotations. The result is
@@ -15,7 +15,7 @@ from typing import Any
 
 from sgmg_jax.errors import UserError
 from sgmg_jax.files import regular_file
-from sgmg_jax.input_pipeline.layouts import json_file, json_writer
+from sgmg_jax.input_pipeline.layouts import json_file
 from sgmg_jax.input_pipeline.sets.refcoco.about import ABOUT
 
 PARTITIONS = {"refcoco": "unc", "refcoco+": "unc", "refcocog": "umd"}
@@ -44,23 +44,6 @@ def examples_file(
 ) -> pathlib.Path:
   """Where the per-sentence examples of a split are stored."""
   return pathlib.Path(root) / dataset / f"instances_{dataset}_{split}.json"
-
-
-def write_examples(root: str | os.PathLike, dataset: str) -> list[pathlib.Path]:
-  """Converts every split of a data set, returns the files written.
-
-  Raises:
-    UserError: an unknown data set; a file is missing, malformed or asks for
-      more than plain data; or the folder is read-only.
-  """
-  check(dataset, "train")
-  refs = read_refs(refs_file(root, dataset))
-  instances = read_instances(root, dataset)
-  paths = []
-  for split in SPLITS[dataset]:
-    paths.append(examples_file(root, dataset, split))
-    json_writer.write(paths[-1], examples(refs, instances, dataset, split))
-  return paths
 
 
 def examples(
@@ -123,29 +106,6 @@ def examples(
       )
   copied = {key: instances[key] for key in ("info", "licenses", "categories")}
   return copied | {"images": images, "annotations": annotations}
-
-
-def evaluation_images(
-  root: str | os.PathLike, datasets: tuple[str, ...] = tuple(SPLITS)
-) -> frozenset[int]:
-  """COCO ids of the images in any split but "train" of these data sets.
-
-  The three sets share images: training on one shows images that another one
-  is evaluated on.
-
-  Raises:
-    UserError: no examples of a data set, or unreadable ones.
-  """
-  found: set[int] = set()
-  for dataset in datasets:
-    if refs_file(root, dataset).exists():
-      refs = read_refs(refs_file(root, dataset))
-      found |= {ref["image_id"] for ref in refs if ref["split"] != "train"}
-      continue
-    for split in SPLITS[dataset][1:]:
-      content = read_examples(root, dataset, split)
-      found |= {image["original_id"] for image in content["images"]}
-  return frozenset(found)
 
 
 def read_examples(

@@ -68,9 +68,8 @@ class RefCOCO(source.Source):
       split: "train", "val", "testA" or "testB"; of refcocog "train", "val" or
         "test".
       dataset: "refcoco", "refcoco+" or "refcocog".
-      exclude_images: COCO ids of images to leave out, such as the
-        `evaluation_images` of the sets to be evaluated on. The other
-        expressions keep their ids.
+      exclude_images: COCO ids of images to leave out, such as those that a
+        sister set is evaluated on. The other expressions keep their ids.
 
     Raises:
       UserError: an unknown set or split; a file is missing or malformed.

@@ -1,4 +1,4 @@
-"""Ref-DAVIS17: the four text files -> meta_expressions.json and meta.json.
+"""Ref-DAVIS17: the four text files -> meta_expressions.json.
 
 Two people described every object twice, from its first frame and from the
 full video (Khoreva et al., "Video Object Segmentation with Language Referring
@@ -18,7 +18,6 @@ from typing import Any
 
 from sgmg_jax.errors import UserError
 from sgmg_jax.files import regular_file
-from sgmg_jax.input_pipeline.layouts import json_file, json_writer
 
 _logger = logging.getLogger(__name__)
 
@@ -124,32 +123,6 @@ def meta_expressions(
   return {"videos": videos}
 
 
-def meta(
-  semantics: Mapping[str, Mapping[str, str]], videos: Sequence[str], where: str
-) -> dict[str, Any]:
-  """Content of a split's meta.json: categories of the objects 1 to N.
-
-  Args:
-    semantics: category by object id by video, of all videos.
-    videos: of the split.
-    where: file of the semantics, for messages.
-
-  Raises:
-    UserError: a video or object without a category.
-  """
-  result = {}
-  for video in videos:
-    objects = semantics.get(video)
-    ids = [str(i + 1) for i in range(len(objects or ()))]
-    if not isinstance(objects, dict) or set(objects) != set(ids) or not ids:
-      raise UserError(
-        f"{where}: video {video!r}: expected the categories of objects 1 to N, "
-        f"got {objects!r}"
-      )
-    result[video] = {"objects": {i: {"category": objects[i]} for i in ids}}
-  return {"videos": result}
-
-
 def read_raw(root: str | os.PathLike, split: str) -> dict[str, Any]:
   """Content of meta_expressions.json from the files as downloaded.
 
@@ -207,37 +180,3 @@ def _reason(error: OSError | UnicodeDecodeError) -> str:
 def frame_folder(folder: pathlib.Path) -> pathlib.Path:
   """The level below which videos are: DAVIS has "480p", copies may not."""
   return folder / "480p" if (folder / "480p").is_dir() else folder
-
-
-def write(root: str | os.PathLike) -> list[pathlib.Path]:
-  """Writes the converted files next to the raw data, returns their paths.
-
-  They are `meta_expressions/<split>/meta_expressions.json` and
-  `<split>/meta.json`, as other tools expect them; readers here do without.
-  A file that is there already is kept.
-
-  Args:
-    root: holds `DAVIS` and `davis_text_annotations`.
-
-  Raises:
-    UserError: a raw file is missing or malformed, or the folder cannot be
-      written to.
-  """
-  root = pathlib.Path(root)
-  source = root / "DAVIS" / "davis_semantics.json"
-  semantics = json_file.read(source, "the category of each object by video")
-  contents = {}
-  for split in VIDEO_LISTS:
-    expressions = read_raw(root, split)
-    videos = list(expressions["videos"])
-    folder = root / "meta_expressions" / split
-    contents[folder / "meta_expressions.json"] = expressions
-    contents[root / split / "meta.json"] = meta(semantics, videos, str(source))
-  missing = [path for path in contents if not path.exists()]
-  for path in missing:
-    try:
-      path.parent.mkdir(parents=True, exist_ok=True)
-    except OSError as e:
-      raise UserError(f"{path}: cannot be written ({e.strerror})") from e
-    json_writer.write(path, contents[path])
-  return missing

@@ -1,12 +1,10 @@
 """A2D-Sentences' list of examples from its annotations."""
 
 import json
-import logging
 
 import pytest
 
 from sgmg_jax import errors
-from sgmg_jax.input_pipeline.layouts import json_writer
 from sgmg_jax.input_pipeline.sets.a2d import convert as a2d
 
 
@@ -47,16 +45,6 @@ def test_skips_frames_that_do_not_show_the_instance(root):
     file.write("_vid1,77,nothing has this id\n")
   sentences = {s for s, *_ in a2d.single_frame_examples(root, "train")}
   assert "nothing has this id" not in sentences
-
-
-def test_a_read_only_folder_only_warns(root, monkeypatch, caplog):
-  def refuse(path, content):
-    raise errors.UserError(f"{path}: cannot be written")
-
-  monkeypatch.setattr(json_writer, "write", refuse)
-  with caplog.at_level(logging.WARNING):
-    assert a2d.write_examples(root, "train")
-  assert "cannot be written" in caplog.text
 
 
 @pytest.mark.parametrize(
@@ -107,12 +95,3 @@ def test_a_video_without_annotations_that_was_not_missed(root):
 def test_an_unknown_split(root):
   with pytest.raises(errors.UserError, match="'val'"):
     a2d.single_frame_examples(root, "val")
-
-
-def test_json_is_written_whole_or_not_at_all(tmp_path):
-  path = tmp_path / "list.json"
-  json_writer.write(path, [1])
-  with pytest.raises(TypeError):
-    json_writer.write(path, [object()])
-  assert [p.name for p in tmp_path.iterdir()] == ["list.json"]
-  assert json.loads(path.read_text()) == [1]

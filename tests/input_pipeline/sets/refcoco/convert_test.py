@@ -33,18 +33,6 @@ class TestExamples:
     )
     assert found == case["output"][split]
 
-  def test_all_splits_are_written_where_others_look_for_them(
-    self, case, tmp_path
-  ):
-    folder = tmp_path / "refcoco"
-    folder.mkdir()
-    write(folder / "refs(unc).p", case["input_refs"])
-    (folder / "instances.json").write_text(json.dumps(case["input_instances"]))
-    refcoco.write_examples(tmp_path, "refcoco")
-    for split, expected in case["output"].items():
-      path = folder / f"instances_refcoco_{split}.json"
-      assert json.loads(path.read_text()) == expected
-
   @pytest.mark.parametrize(
     "stored, split, expected",
     [
@@ -79,26 +67,6 @@ class TestExamples:
     path.write_text(json.dumps({"images": []}))
     with pytest.raises(errors.UserError, match="instances.json: no info"):
       refcoco.read_instances(tmp_path, "refcoco")
-
-
-class TestEvaluationImages:
-  def test_of_pickles_and_of_examples_alike(self, miniatures, tmp_path):
-    root = miniatures.make_refcoco(tmp_path, images=4)
-    # Of set d, image k is for training where k + d is a multiple of the
-    # number of splits.
-    expected = {
-      ("refcoco",): {102, 103, 104},
-      ("refcoco+",): {101, 102, 103},
-      ("refcocog",): {101, 103, 104},
-      ("refcoco", "refcoco+"): {101, 102, 103, 104},
-    }
-    for datasets, images in expected.items():
-      assert refcoco.evaluation_images(root, datasets) == images
-    for dataset in refcoco.SPLITS:
-      refcoco.write_examples(root, dataset)
-      refcoco.refs_file(root, dataset).unlink()
-    for datasets, images in expected.items():
-      assert refcoco.evaluation_images(root, datasets) == images
 
 
 class Call:

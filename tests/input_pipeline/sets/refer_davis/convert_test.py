@@ -3,7 +3,6 @@
 import json
 import logging
 import pathlib
-import stat
 
 import pytest
 
@@ -24,8 +23,7 @@ def root(golden, tmp_path):
   davis = tmp_path / "DAVIS"
   lists = davis / "ImageSets/2017"
   lists.mkdir(parents=True)
-  semantics = {}
-  for split, name in (("train", "train"), ("valid", "val")):
+  for name in ("train", "val"):
     videos = golden[f"{name}_txt"]
     (lists / f"{name}.txt").write_text("\n".join(videos) + "\n")
     for video in videos:
@@ -33,10 +31,6 @@ def root(golden, tmp_path):
       folder.mkdir(parents=True)
       for frame in golden["frames_on_disk"]:
         (folder / frame).touch()
-    for video, entry in golden["meta"][split]["videos"].items():
-      objects = entry["objects"]
-      semantics[video] = {i: o["category"] for i, o in objects.items()}
-  (davis / "davis_semantics.json").write_text(json.dumps(semantics))
   (tmp_path / "davis_text_annotations").mkdir()
   for name, lines in golden["text_files"].items():
     encoding = golden["encodings"][name.removesuffix(".txt").split("_")[1]]
@@ -54,23 +48,6 @@ def _same(a, b):
 def test_golden_expressions(golden, root, split):
   made = refer_davis.read_raw(root, split)
   assert _same(made, golden["meta_expressions"][split])
-
-
-def test_written_files_are_golden(golden, root):
-  paths = refer_davis.write(root)
-  assert len(paths) == 4
-  for split in ("train", "valid"):
-    path = root / "meta_expressions" / split / "meta_expressions.json"
-    made = json.loads(path.read_text())
-    assert _same(made, golden["meta_expressions"][split])
-    made = json.loads((root / split / "meta.json").read_text())
-    assert _same(made, golden["meta"][split])
-  # Nothing else, and what is there stays.
-  assert not [p for p in root.rglob("*") if p.name.startswith(".")]
-  paths[0].write_text("{}")
-  paths[1].unlink()
-  assert refer_davis.write(root) == [paths[1]]
-  assert paths[0].read_text() == "{}"
 
 
 def test_frames_without_the_level_480p(golden, root):
@@ -160,13 +137,12 @@ def test_video_without_sentence(root):
   [
     ("davis_text_annotations/Davis17_annot2.txt", "expected the sentences"),
     ("DAVIS/ImageSets/2017/train.txt", "expected the names of the videos"),
-    ("DAVIS/davis_semantics.json", "expected the category of each object"),
   ],
 )
 def test_missing_files(root, name, fault):
   (root / name).unlink()
   with pytest.raises(UserError, match=f"{name}: no such file, {fault}"):
-    refer_davis.write(root)
+    refer_davis.read_raw(root, "train")
 
 
 def test_video_without_frames(root):
@@ -175,18 +151,3 @@ def test_video_without_frames(root):
     path.unlink()
   with pytest.raises(UserError, match="480p/motorbike: no JPEG frames"):
     refer_davis.read_raw(root, "valid")
-
-
-@pytest.mark.parametrize("objects", [None, {}, {"1": "a", "3": "b"}, ["a"]])
-def test_semantics_of_another_form(root, objects):
-  path = root / "DAVIS/davis_semantics.json"
-  semantics = json.loads(path.read_text())
-  semantics["classic-car"] = objects
-  path.write_text(json.dumps(semantics))
-  with pytest.raises(UserError, match="semantics.json: video 'classic-car'"):
-    refer_davis.write(root)
-
-
-def test_others_can_read_what_is_written(root):
-  for path in refer_davis.write(root):
-    assert path.stat().st_mode & stat.S_IROTH

@@ -9,7 +9,6 @@ import pytest
 
 from sgmg_jax.errors import UserError
 from sgmg_jax.input_pipeline.refshapes import dataset
-from sgmg_jax.input_pipeline.sets.refer_davis import convert
 from sgmg_jax.input_pipeline.sets.refer_davis import reader as refer_davis
 
 ReferDAVIS = refer_davis.ReferDAVIS
@@ -30,9 +29,9 @@ def copy(raw, tmp_path):
 
 
 @pytest.fixture(params=["480p", ""])
-def converted(copy, request):
+def converted(miniatures, copy, request):
   """The converted layout alone, with and without the level."""
-  convert.write(copy)
+  miniatures.make_converted(copy)
   davis = copy / "DAVIS"
   for split, videos in VIDEOS.items():
     for ours, theirs in (
@@ -103,8 +102,8 @@ def test_masks_as_the_official_evaluator_wants_them(converted):
   _check(ReferDAVIS(converted, "valid"), "valid")
 
 
-def test_converted_expressions_beside_raw_frames(copy):
-  convert.write(copy)
+def test_converted_expressions_beside_raw_frames(miniatures, copy):
+  miniatures.make_converted(copy)
   shutil.rmtree(copy / "davis_text_annotations")
   _check(ReferDAVIS(copy, "valid"), "valid")
 
@@ -117,8 +116,8 @@ def test_void_is_no_object_but_a_label(raw):
   assert set(objects) == set(np.unique(labels)) - {0, 255}
 
 
-def test_an_object_that_masks_lack_gives_empty_masks(copy):
-  convert.write(copy)
+def test_an_object_that_masks_lack_gives_empty_masks(miniatures, copy):
+  miniatures.make_converted(copy)
   path = copy / "meta_expressions/valid/meta_expressions.json"
   content = json.loads(path.read_text())
   for expression in content["videos"]["blackswan"]["expressions"].values():
@@ -129,8 +128,8 @@ def test_an_object_that_masks_lack_gives_empty_masks(copy):
 
 
 @pytest.mark.parametrize("object_id", ["255", "0"])
-def test_void_cannot_be_described(copy, object_id):
-  convert.write(copy)
+def test_void_cannot_be_described(miniatures, copy, object_id):
+  miniatures.make_converted(copy)
   path = copy / "meta_expressions/valid/meta_expressions.json"
   content = json.loads(path.read_text())
   content["videos"]["blackswan"]["expressions"]["0"]["obj_id"] = object_id
@@ -139,8 +138,8 @@ def test_void_cannot_be_described(copy, object_id):
     ReferDAVIS(copy, "valid")
 
 
-def test_expressions_not_in_fours(copy):
-  convert.write(copy)
+def test_expressions_not_in_fours(miniatures, copy):
+  miniatures.make_converted(copy)
   path = copy / "meta_expressions/valid/meta_expressions.json"
   content = json.loads(path.read_text())
   expressions = content["videos"]["motorbike"]["expressions"]
