@@ -2,8 +2,8 @@
 
 A source gives random access in plain numpy and is safe to read from several
 threads. It knows nothing of sampling, transforms or batches. The raw readers
-next to this file and the built data sets (`built.py`) are sources alike, so
-that training from either gives the same samples.
+in `sets/` and the built data sets in `built/` are sources alike, so that
+training from either gives the same samples.
 """
 
 from __future__ import annotations
@@ -57,7 +57,7 @@ class Expression:
 
   @property
   def key(self) -> str:
-    """Names it in messages: video and expression."""
+    """Name in messages: video and expression."""
     return f"{self.video}/{self.id}"
 
 
@@ -131,7 +131,7 @@ class Source(abc.ABC):
     return images
 
   def _encoded(self, video: str, index: int) -> tuple[str, bytes]:
-    """What messages call a frame, and its image file."""
+    """Name of a frame in messages, and its image file."""
     what = f"{self.name} video {video!r} frame {index}"
     return what, self.encoded_frame(video, index)
 

@@ -89,6 +89,10 @@ def test_imports_go_one_way(path, file):
     parts = name.split(".")
     if parts[0] == "sgmg_jax" and len(parts) > 1:
       assert parts[1] in ALLOWED[area] | {area, "__version__"}, name
+      if parts[1:3] == ["input_pipeline", "sets"]:
+        # Nothing but its own folder, and its sisters, knows one data set.
+        inside = path.parts[:2] == ("input_pipeline", "sets")
+        assert inside or {"registry", "about"} & set(parts[3:4]), name
     assert parts[0] not in ("tests", "configs", "kernels", "input_pipeline")
     if parts[0] == "tensorflow":
       assert area == "input_pipeline", f"{name} outside input_pipeline"

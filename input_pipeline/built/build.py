@@ -1,4 +1,4 @@
-"""Builds a data set, completely or not at all."""
+"""Build a data set, completely or not at all."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from sgmg_jax.input_pipeline.built import builder as builder_lib
 
 @dataclasses.dataclass(frozen=True)
 class Built:
-  """What was built.
+  """Content of a finished build.
 
   Attributes:
     folder: of the records.
@@ -43,7 +43,7 @@ def build(
   options: Mapping[str, Any] | None = None,
   beam_options: Sequence[str] | None = None,
 ) -> Built:
-  """Stores a raw data set below `data_dir`.
+  """Store a raw data set below `data_dir`.
 
   Args:
     name: one of `registry.NAMES`.

@@ -34,7 +34,7 @@ _KEY_SPACE = 2**128
 
 @dataclasses.dataclass(frozen=True)
 class RawSplit:
-  """What opens a raw split, in this process or in a worker of Beam.
+  """Recipe to open a raw split, here or in a worker of Beam.
 
   Attributes:
     name, path, split: as for `registry.open_source`.
@@ -55,7 +55,7 @@ class RawSplit:
 
 
 class Builder(tfds.core.GeneratorBasedBuilder, skip_registration=True):
-  """Stores one record per frame; `of_set` makes a data set's own.
+  """Builder that stores one record per frame; see `of_set`.
 
   Attributes:
     ABOUT: the data set.
@@ -79,7 +79,7 @@ class Builder(tfds.core.GeneratorBasedBuilder, skip_registration=True):
     file_format: str = "array_record",
     **kwargs: Any,
   ):
-    """As any builder.
+    """Set up as any builder.
 
     Args:
       splits: to build, in place of the data set's.
@@ -202,7 +202,7 @@ def _examples(
 
 
 def _sort_key(number: int, total: int) -> int:
-  """Rises with `number` over the whole space of keys.
+  """Key that rises with `number` over the whole space of keys.
 
   Numbers themselves lie at its lower end, where the sort would take the whole
   split for one part and load it into memory.
@@ -232,7 +232,7 @@ def _read_video(encode, entry):
 
 @functools.lru_cache(maxsize=4)
 def _worker_split(raw: RawSplit) -> RawSplit:
-  """One for all that are equal, so that each is opened once a process."""
+  """Share one of equal splits, so that each is opened once a process."""
   return raw
 
 
@@ -253,7 +253,7 @@ def import_beam():
 
 
 class _IndexFiles(tfds.core.Metadata):
-  """Writes the index of each split into the folder of the build."""
+  """Metadata: the index of each split, in the folder of the build."""
 
   def __init__(self, indices: dict[str, index_lib.Index]):
     super().__init__()
@@ -265,11 +265,11 @@ class _IndexFiles(tfds.core.Metadata):
       path.write_text(index_lib.to_json(index))
 
   def load_metadata(self, data_dir):
-    """Nothing: `BuiltSource` reads the index of the split that it opens."""
+    """Load nothing: `BuiltSource` reads the index of its split."""
 
 
 class _Writer(tfds.core.ExampleWriter):
-  """Writes record files; to remote folders by way of a local file.
+  """Writer of record files; to remote folders by way of a local file.
 
   ArrayRecord writes local files only.
   """

@@ -60,7 +60,7 @@ class Index:
 
 
 def file_name(split: str) -> str:
-  """Of a split's index, in the folder of the built set."""
+  """Name of a split's index in the folder of the built set."""
   return f"index-{split}.json"
 
 
@@ -103,7 +103,7 @@ def make(source: source_lib.Source) -> Index:
 
 
 def to_json(index: Index) -> str:
-  """One line for each video and each expression."""
+  """JSON with one line for each video and each expression."""
   expressions = [
     {"video": e.video, "id": e.id, "text": e.text}
     | ({"object_ids": e.object_ids} if e.object_ids else {})

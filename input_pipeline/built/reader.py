@@ -74,7 +74,7 @@ class BuiltSource(source.Source):
   """One split of a built data set; reads only the frames asked for."""
 
   def __init__(self, path: str | os.PathLike, split: str, *, name: str):
-    """Reads the index and opens no record file yet.
+    """Read the index; open no record file yet.
 
     Args:
       path: as for `find`.

@@ -1,4 +1,4 @@
-"""Numbers of videos and sentences, as published.
+"""Compare the numbers of videos and sentences with those published.
 
 A folder may hold part of a set on purpose, or own data in its layout, so
 another number is a warning. It is an error where the whole set is clearly
@@ -19,7 +19,7 @@ _CLOSE: Final = 0.1
 
 
 def check(examined: plan.Plan, policy: Policy) -> findings.Findings:
-  """Compares the numbers found with those published.
+  """Compare the numbers found with those published.
 
   Args:
     policy: "auto": as said above; "strict": another number is an error

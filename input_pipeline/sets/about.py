@@ -1,4 +1,4 @@
-"""What is known of a data set before any file of it is opened."""
+"""Facts of a data set that are known before any file of it is opened."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Find what is known of a data set by its name, and open it, raw or built."""
+"""Registry of data sets: facts by name, and a source, raw or built."""
 
 from __future__ import annotations
 
@@ -53,7 +53,7 @@ def about(name: str) -> About:
 def open_source(
   name: str, path: str | os.PathLike | None, split: str, **options: Any
 ) -> source.Source:
-  """Opens one split of a data set.
+  """Open one split of a data set.
 
   Args:
     name: one of `NAMES`.

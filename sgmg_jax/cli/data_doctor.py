@@ -100,7 +100,7 @@ def run(args: argparse.Namespace) -> int:
 
 
 def _write(path: pathlib.Path, text: str) -> None:
-  """A report is there whole or not at all."""
+  """Write a report whole or not at all."""
   with atomic.output(path, overwrite=True) as partial:
     # Names of files that are not valid text must not stop the report.
     partial.write_text(text, encoding="utf-8", errors="backslashreplace")

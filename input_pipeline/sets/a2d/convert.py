@@ -25,7 +25,7 @@ _DUPLICATE = "1 (copy)"
 
 
 def examples_file(root: str | os.PathLike, split: str) -> pathlib.Path:
-  """Where other toolkits store the examples of a split."""
+  """Path at which other toolkits store the examples of a split."""
   name = f"a2d_sentences_single_frame_{split}_annotations.json"
   return pathlib.Path(root) / name
 

@@ -48,7 +48,7 @@ class A2D(source.Source):
   name = "a2d"
 
   def __init__(self, path: str | os.PathLike, split: str):
-    """Reads the list of examples, or makes it from the annotations.
+    """Read the list of examples, or make it from the annotations.
 
     Args:
       path: the folder that holds Release/ and text_annotations/.

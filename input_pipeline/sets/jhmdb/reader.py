@@ -60,7 +60,7 @@ class JHMDB(source.Source):
     *,
     draw_frames: bool = False,
   ):
-    """Reads the list of chosen frames.
+    """Read the list of chosen frames.
 
     Args:
       path: the folder that holds Rename_Images/ and puppet_mask/.

@@ -18,7 +18,7 @@ class OwnData(frame_folders.LabelFolders):
   """
 
   def __init__(self, path: str | os.PathLike, split: str):
-    """Opens a split.
+    """Open a split.
 
     Args:
       path: the folder that holds `meta_expressions`.

@@ -25,7 +25,7 @@ _COCO_FIELDS = ("info", "licenses", "categories", "images", "annotations")
 
 
 def check(dataset: str, split: str) -> None:
-  """Raises UserError for an unknown data set or split."""
+  """Raise UserError for an unknown data set or split."""
   if dataset not in SPLITS:
     raise UserError(f"data set {dataset!r}: expected one of {sorted(SPLITS)}")
   if split not in SPLITS[dataset]:
@@ -35,14 +35,14 @@ def check(dataset: str, split: str) -> None:
 
 
 def refs_file(root: str | os.PathLike, dataset: str) -> pathlib.Path:
-  """Where REFER's pickle of a data set lies below the COCO folder."""
+  """Path of REFER's pickle of a data set below the COCO folder."""
   return pathlib.Path(root) / dataset / f"refs({PARTITIONS[dataset]}).p"
 
 
 def examples_file(
   root: str | os.PathLike, dataset: str, split: str
 ) -> pathlib.Path:
-  """Where the per-sentence examples of a split are stored."""
+  """Path of the stored per-sentence examples of a split."""
   return pathlib.Path(root) / dataset / f"instances_{dataset}_{split}.json"
 
 
@@ -162,7 +162,7 @@ def read_refs(path: str | os.PathLike) -> list[dict]:
 
 
 class _PlainUnpickler(pickle.Unpickler):
-  """Builds nothing but Python's own lists, dictionaries, strings, numbers."""
+  """Unpickler of Python's own lists, dictionaries, strings, numbers only."""
 
   def __init__(self, file, path: str | os.PathLike):
     # Strings of Python 2 are bytes; latin1 maps any of them.

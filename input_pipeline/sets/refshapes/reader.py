@@ -38,7 +38,7 @@ class RefShapes(source_lib.Source):
     width: int = 160,
     cached_clips: int = 16,
   ):
-    """Draws nothing yet.
+    """Check the arguments; draw nothing yet.
 
     Args:
       path: unused, clips come from their index alone.
