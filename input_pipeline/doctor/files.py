@@ -8,7 +8,7 @@ import hashlib
 import io
 import os
 import pathlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any, Final
 
 import numpy as np
@@ -92,35 +92,9 @@ def read_json(
   path: pathlib.Path, log: findings.Findings, kind: type = dict
 ) -> Any:
   """The content of a JSON file; None, and a finding, if it is not one."""
-  try:
-    content, repeated = json_file.parse(regular_file.read_bytes(path))
-  except FileNotFoundError:
-    log.add("file-missing", "no such file", file=path)
-  except (OSError, ValueError, RecursionError) as e:
-    log.add("malformed", f"not readable as JSON ({e})", file=path)
-  else:
-    for place in repeated:
-      log.add(
-        "key-repeated",
-        f"{json_file.name(place)} is there twice: all but the last are lost",
-        file=path,
-        **_described_by(place),
-      )
-    if isinstance(content, kind):
-      return content
-    names = {dict: "an object", list: "a list"}
-    log.add("malformed", f"expected {names[kind]}", file=path)
-  return None
-
-
-def _described_by(place: tuple[str | int, ...]) -> dict[str, str]:
-  """Video and expression of a place in an expression file."""
-  match place:
-    case ("videos", video, "expressions", expression, *_):
-      return dict(video=video, expression=expression)
-    case ("videos", video, *_):
-      return dict(video=video)
-  return {}
+  expected = {dict: "an object", list: "a list"}[kind]
+  with log.caught():
+    return json_file.read(path, expected, kind=kind, report=log.add)
 
 
 def are_records(value: Any, fields: Mapping[str, Any]) -> bool:
@@ -194,23 +168,6 @@ def names_in(folder: pathlib.Path, suffix: str = "") -> list[str]:
     for name in os.listdir(folder)
     if name.endswith(suffix) and not name.startswith(".")
   )
-
-
-def files_in(
-  folder: pathlib.Path, suffixes: Sequence[str]
-) -> dict[str, pathlib.Path]:
-  """Files with one of the suffixes by name without it, as readers find them:
-  the first suffix wins, capitals come last."""
-  found = {}
-  for name in names_in(folder):
-    stem, suffix = os.path.splitext(name)
-    if suffix.lower() in suffixes:
-      place = (
-        suffixes.index(suffix) if suffix in suffixes else len(suffixes),
-        name,
-      )
-      found[stem] = min(place, found.get(stem, (len(suffixes) + 1, "")))
-  return {stem: folder / name for stem, (_, name) in found.items()}
 
 
 def some(names, limit: int = 5) -> str:

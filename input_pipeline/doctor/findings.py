@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import os
+from collections.abc import Iterator
 from typing import Final, Literal
+
+from sgmg_jax.input_pipeline import problems
 
 Severity = Literal["error", "warning", "info"]
 SEVERITIES: Final = ("error", "warning", "info")
@@ -135,11 +139,12 @@ class Finding:
     return CODES[self.code].check
 
   def __str__(self) -> str:
-    places = (
-      self.file,
-      self.video and f"video {self.video!r}",
-      self.expression and f"expression {self.expression!r}",
-    )
+    places = [self.file]
+    # Readers' messages name these themselves.
+    for what in ("video", "expression"):
+      place = f"{what} {getattr(self, what)!r}"
+      if getattr(self, what) and place not in self.message:
+        places.append(place)
     return f"{', '.join(filter(None, places))}: {self.message}".lstrip(": ")
 
 
@@ -152,13 +157,35 @@ class Findings(list[Finding]):
     message: str,
     *,
     file: str | os.PathLike = "",
+    place: str = "",
     video: str = "",
     expression: str = "",
     severity: Severity | None = None,
   ) -> None:
-    """Appends one; `severity` only where it departs from the code's."""
+    """Appends one; readers report to it.
+
+    Args:
+      place: within the file, such as "line 3".
+      severity: only where it departs from the code's.
+    """
     severity = severity or CODES[code].severity
+    message = f"{place}: {message}" if place else message
     self.append(Finding(severity, code, message, str(file), video, expression))
+
+  @contextlib.contextmanager
+  def caught(self) -> Iterator[None]:
+    """Adds the problem that ends what is done inside, if any."""
+    try:
+      yield
+    except problems.Problem as e:
+      self.add(
+        e.code,
+        e.message,
+        file=e.file,
+        place=e.place,
+        video=e.video,
+        expression=e.expression,
+      )
 
   def number(self, severity: Severity) -> int:
     return sum(finding.severity == severity for finding in self)

@@ -1,10 +1,11 @@
-"""Checks of a video that is a folder of images, and of its PNG masks."""
+"""Checks of videos that are folders of images, and of their label maps."""
 
 from __future__ import annotations
 
+import functools
 import pathlib
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 
 from sgmg_jax.input_pipeline.doctor import files, findings, plan
 from sgmg_jax.input_pipeline.layouts import frame_folders
@@ -12,35 +13,74 @@ from sgmg_jax.input_pipeline.layouts import frame_folders
 Size = tuple[int, int]
 
 
-def check_list(names, log: findings.Findings, *, file, video: str) -> list[str]:
-  """The frames that a video lists, as far as they are usable.
+def add_split(
+  result: plan.Plan,
+  source: frame_folders.FrameFolders,
+  file: pathlib.Path,
+  check_truth: Callable[..., None],
+  *,
+  fast: bool,
+) -> None:
+  """Adds the checks of one split to the plan.
 
   Args:
-    names: whatever the file holds under "frames".
+    file: that holds the sentences.
+    check_truth: of one video; called with its name, ids of its sentences by
+      object id, the sizes of its frames by name, and the findings.
+    fast: read no more than headers.
   """
-  if not isinstance(names, list) or not all(isinstance(n, str) for n in names):
-    log.add(
-      "malformed", "expected a list of frame names", file=file, video=video
-    )
-    return []
-  if not names:
-    log.add("frames-empty", "lists no frames", file=file, video=video)
-  if names != sorted(set(names)):
-    twice = [name for name, n in Counter(names).items() if n > 1]
-    message = f"{files.some(twice)} listed twice" if twice else "not in order"
-    log.add(
-      "frames-order",
-      f"frames: {message}",
-      file=file,
-      video=video,
-      severity="error" if twice else "warning",
-    )
-  return list(dict.fromkeys(names))
+  log = result.findings
+  described = plan.described(source)
+  result.counts[source.split] = {
+    "videos": len(source.frames),
+    "expressions": len(source.expressions),
+    "objects": sum(map(len, described.values())),
+  }
+  there = set(files.names_in(source.images)) & source.frames.keys()
+  result.add_sentences(source, source.expressions, file)
+  shown = {video for video in there if source.frames[video]}
+  result.add_examples(
+    source, (e for e in source.expressions if e.video in shown)
+  )
+  for video, names in source.frames.items():
+    _check_order(names, log, file=file, video=video)
+    if video not in described:
+      log.add("expression-missing", "no sentence", file=file, video=video)
+    if video in there:
+      check = functools.partial(check_truth, video, described.get(video, {}))
+      task = functools.partial(_check_video, source, video, check, fast=fast)
+      result.tasks.append(task)
+    elif source.images.is_dir():
+      log.add(
+        "video-missing",
+        f"no frames, but listed in {file}",
+        file=source.images / video,
+        video=video,
+      )
 
 
-def images_in(folder: pathlib.Path) -> dict[str, pathlib.Path]:
-  """Images in a folder by name without suffix, as readers look for them."""
-  return files.files_in(folder, frame_folders.SUFFIXES)
+def _check_order(names: Sequence[str], log: findings.Findings, **where) -> None:
+  twice = [name for name, n in Counter(names).items() if n > 1]
+  if twice:
+    twice = files.some(twice)
+    log.add("frames-order", f"frames: {twice} listed twice", **where)
+  elif list(names) != sorted(names):
+    message = "frames: not in order"
+    log.add("frames-order", message, severity="warning", **where)
+
+
+def _check_video(source, video, check_truth, *, fast: bool) -> plan.Outcome:
+  out = plan.Outcome()
+  sizes = check_frames(
+    source.images / video,
+    source.frames[video],
+    out,
+    split=source.split,
+    video=video,
+    fast=fast,
+  )
+  check_truth(sizes, out.findings)
+  return out
 
 
 def check_frames(
@@ -57,9 +97,9 @@ def check_frames(
   The first readable frame sets the size that all others are held to.
   """
   log = out.findings
-  there = images_in(folder)
+  there = frame_folders.files_in(folder, frame_folders.SUFFIXES)
   sizes = {}
-  for name in names:
+  for name in dict.fromkeys(names):
     path = there.get(name)
     if path is None:
       log.add(
@@ -110,78 +150,37 @@ def check_mode(image: files.Image, log: findings.Findings, **where) -> None:
     )
 
 
-def check_masks(
-  folder: pathlib.Path,
-  names: Sequence[str],
-  sizes: dict[str, Size],
+def check_labels(
+  source: frame_folders.LabelFolders,
+  video: str,
+  described: Mapping[int, Sequence[str]],
+  sizes: Mapping[str, Size],
   log: findings.Findings,
   *,
-  video: str,
   fast: bool,
-) -> dict[int, int] | None:
-  """Reads the PNG label maps of the listed frames.
-
-  Args:
-    sizes: of the frames, from `check_frames`.
-
-  Returns:
-    Pixels of each object id above 0 in the whole video; None if that is not
-    known, because of `fast` or since a mask could not be read.
-  """
-  pixels, known = Counter(), not fast
-  there = files.files_in(folder, (".png",))
-  for name in names:
-    path = there.get(name, folder / f"{name}.png")
-    if name not in there:
-      log.add("mask-missing", "frame without mask", file=path, video=video)
-      known = False
-      continue
-    try:
-      image = files.read_image(path, fast=fast, values=True)
-    except files.Unreadable as e:
-      log.add("mask-corrupt", str(e), file=path, video=video)
-      known = False
-      continue
-    if image.mode not in ("P", "L"):
-      log.add(
-        "mask-mode",
-        f"mode {image.mode}, expected palette (P) or grey (L) of object ids",
-        file=path,
-        video=video,
-      )
-      known = False
-    if name in sizes and image.size != sizes[name]:
-      log.add(
-        "mask-size",
-        f"{_pixels(image.size)}, expected {_pixels(sizes[name])} as the frame",
-        file=path,
-        video=video,
-      )
-    pixels.update(image.values or {})
-  del pixels[0]
-  return dict(pixels) if known else None
-
-
-def check_objects(
-  described: dict[int, list[str]],
-  pixels: dict[int, int],
-  log: findings.Findings,
-  *,
-  file,
-  video: str,
+  file: pathlib.Path,
   severity: findings.Severity = "error",
-  ignored: frozenset[int] = frozenset(),
 ) -> None:
-  """Compares described objects with those that the masks show.
+  """Label maps of a video, and whether they show what sentences describe.
 
   Args:
-    described: expression ids by object id.
-    pixels: from `check_masks`.
+    described: ids of its sentences by object id.
+    sizes: of its frames by name.
+    file: that holds the sentences.
     severity: of a described object without pixels.
-    ignored: ids that are no objects.
   """
-  shown = sorted(set(pixels) - ignored)
-  for object_id in sorted(set(described) - set(shown)):
+  if source.annotations is None or not source.annotations.is_dir():
+    return
+  folder = source.annotations / video
+  if not folder.is_dir():
+    log.add("mask-missing", "no such folder", file=folder, video=video)
+    return
+  names = dict.fromkeys(source.frames[video])
+  pixels = _check_masks(folder, names, sizes, log, video=video, fast=fast)
+  if pixels is None:
+    return
+  shown = sorted(pixels - {source.void})
+  for object_id in sorted(described.keys() - shown):
     log.add(
       "object-without-pixels",
       f"object {object_id} is in no mask; they show {files.some(shown) or 0}",
@@ -198,6 +197,52 @@ def check_objects(
       file=file,
       video=video,
     )
+
+
+def _check_masks(
+  folder: pathlib.Path,
+  names: Iterable[str],
+  sizes: Mapping[str, Size],
+  log: findings.Findings,
+  *,
+  video: str,
+  fast: bool,
+) -> set[int] | None:
+  """Object ids above 0 in the listed frames' label maps.
+
+  None if they are not known, because of `fast` or since a map could not be
+  read.
+  """
+  shown, known = set(), not fast
+  there = frame_folders.files_in(folder, (".png",))
+  for name in names:
+    path = there.get(name, folder / f"{name}.png")
+    where = dict(file=path, video=video)
+    if name not in there:
+      log.add("mask-missing", "frame without mask", **where)
+      known = False
+      continue
+    try:
+      image = files.read_image(path, fast=fast, values=True)
+    except files.Unreadable as e:
+      log.add("mask-corrupt", str(e), **where)
+      known = False
+      continue
+    if image.mode not in ("P", "L"):
+      log.add(
+        "mask-mode",
+        f"mode {image.mode}, expected palette (P) or grey (L) of object ids",
+        **where,
+      )
+      known = False
+    if name in sizes and image.size != sizes[name]:
+      log.add(
+        "mask-size",
+        f"{_pixels(image.size)}, expected {_pixels(sizes[name])} as the frame",
+        **where,
+      )
+    shown.update(image.values or ())
+  return shown - {0} if known else None
 
 
 def _pixels(size: Size) -> str:

@@ -1,4 +1,4 @@
-"""The plan of an examination, made by the reader of a layout.
+"""The plan of an examination, made by the doctor of a data set.
 
 Everything that small files tell is found while the plan is made. What needs
 frames, masks or videos is a list of tasks, one for each video, which share
@@ -8,11 +8,13 @@ nothing and run in parallel.
 from __future__ import annotations
 
 import dataclasses
+import functools
 import pathlib
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Sequence
 
 import numpy as np
 
+from sgmg_jax.input_pipeline import source as source_lib
 from sgmg_jax.input_pipeline.doctor import findings
 
 
@@ -103,3 +105,55 @@ class Plan:
   examples: list[Example] = dataclasses.field(default_factory=list)
   train: frozenset[str] = frozenset({"train"})
   images: dict[str, frozenset[str]] = dataclasses.field(default_factory=dict)
+
+  def add_sentences(
+    self,
+    source: source_lib.Source,
+    expressions: Sequence[source_lib.Expression],
+    file: pathlib.Path,
+  ) -> None:
+    """Adds sentences of a split, which stand in the file."""
+    public = any(e.object_ids for e in source.expressions)
+    self.sentences += [
+      Sentence(
+        source.split,
+        e.video,
+        e.id,
+        e.text,
+        e.object_ids if public else None,
+        str(file),
+      )
+      for e in expressions
+    ]
+
+  def add_examples(
+    self,
+    source: source_lib.Source,
+    expressions: Iterable[source_lib.Expression],
+  ) -> None:
+    """Adds pictures of what the sentences describe."""
+    self.examples += [
+      Example(
+        source.split, e.video, e.id, e.text, functools.partial(_load, source, e)
+      )
+      for e in expressions
+    ]
+
+
+def described(source: source_lib.Source) -> dict[str, dict[int, list[str]]]:
+  """Expression ids by object id, by video."""
+  result = {}
+  for e in source.expressions:
+    objects = result.setdefault(e.video, {})
+    for object_id in e.object_ids:
+      objects.setdefault(object_id, []).append(e.id)
+  return result
+
+
+def _load(source: source_lib.Source, e: source_lib.Expression):
+  """What an `Example` shows: the annotated frame, or one in the middle."""
+  index = e.frame
+  if index is None:
+    index = len(source.video(e.video).frames) // 2
+  (frame,) = source.read_frames(e.video, [index])
+  return frame, source.read_masks(e, [index])[0] if e.object_ids else None

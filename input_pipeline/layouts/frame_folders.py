@@ -21,7 +21,7 @@ import numpy as np
 
 from sgmg_jax.errors import UserError
 from sgmg_jax.files import regular_file
-from sgmg_jax.input_pipeline import source, still_image
+from sgmg_jax.input_pipeline import problems, source, still_image
 
 # What own data may hold beside the released sets' .jpg; in capitals, too.
 SUFFIXES = (".jpg", ".jpeg", ".png")
@@ -37,6 +37,8 @@ class FrameFolders(source.Source):
     images: pathlib.Path,
     frames: Mapping[str, tuple[str, ...]],
     expressions: Sequence[source.Expression],
+    *,
+    report: problems.Report = problems.stop,
   ):
     """Takes what is known of the split.
 
@@ -46,14 +48,17 @@ class FrameFolders(source.Source):
       images: folder of the videos' folders.
       frames: names of the frames of each video, in order.
       expressions: in the official order.
+      report: is told if there is no folder of images.
 
     Raises:
-      UserError: no folder of images.
+      UserError: as `report`.
     """
     if not images.is_dir():
-      raise UserError(
-        f"{images}: no such folder, expected a folder of JPEG frames for each "
-        f"video of {name} {split}"
+      report(
+        "file-missing",
+        "no such folder, expected a folder of JPEG frames for each video of "
+        f"{name} {split}",
+        file=images,
       )
     self.name = name
     self.split = split
@@ -125,17 +130,19 @@ class LabelFolders(FrameFolders):
     *,
     annotations: pathlib.Path | None,
     void: int | None = None,
+    report: problems.Report = problems.stop,
   ):
     """As `FrameFolders`; see the attributes.
 
     Raises:
-      UserError: a folder is missing.
+      UserError: as `report`, which is told of missing folders.
     """
-    super().__init__(name, split, images, frames, expressions)
+    super().__init__(name, split, images, frames, expressions, report=report)
     if annotations is not None and not annotations.is_dir():
-      raise UserError(
-        f"{annotations}: no such folder, expected label maps (PNG) of "
-        f"{name} {split}"
+      report(
+        "file-missing",
+        f"no such folder, expected label maps (PNG) of {name} {split}",
+        file=annotations,
       )
     self.annotations = annotations
     self.void = void
@@ -204,9 +211,22 @@ def find(
     if os.path.exists(path):
       return path
   # Released sets never come here, so that no folder of theirs is listed.
+  return files_in(folder, suffixes).get(name, paths[0])
+
+
+def files_in(
+  folder: pathlib.Path, suffixes: Sequence[str]
+) -> dict[str, pathlib.Path]:
+  """What `find` finds in a folder, by name; nothing if there is no folder.
+
+  Hidden files are left out.
+  """
+  found: dict[str, tuple[int, str]] = {}
   with contextlib.suppress(OSError):
     for entry in sorted(os.listdir(folder)):
       stem, suffix = os.path.splitext(entry)
-      if stem == name and suffix.lower() in suffixes:
-        return folder / entry
-  return paths[0]
+      if suffix.lower() in suffixes and not entry.startswith("."):
+        exact = suffix in suffixes
+        place = suffixes.index(suffix) if exact else len(suffixes)
+        found[stem] = min((place, entry), found.get(stem, (place + 1, "")))
+  return {stem: folder / entry for stem, (_, entry) in found.items()}

@@ -5,44 +5,58 @@ from __future__ import annotations
 import collections
 import json
 import os
-import pathlib
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-from sgmg_jax.errors import UserError
 from sgmg_jax.files import regular_file
+from sgmg_jax.input_pipeline import problems
 
 
-def read(path: str | os.PathLike, expected: str, *, kind: type = dict) -> Any:
+def read(
+  path: str | os.PathLike,
+  expected: str,
+  *,
+  kind: type = dict,
+  report: problems.Report = problems.stop,
+) -> Any:
   """The content of a JSON file.
 
   Args:
     path: of the file.
     expected: what it should hold, for messages.
     kind: of the outermost value, dict or list.
+    report: is told of every key that an object has twice.
 
   Raises:
-    UserError: no such file, not JSON, another kind of value, or a key that
-      an object has twice.
+    UserError: no such file, not JSON, another kind of value, or as `report`.
   """
-  path = pathlib.Path(path)
   try:
     content, repeated = parse(regular_file.read_bytes(path))
   except FileNotFoundError as e:
-    raise UserError(f"{path}: no such file, expected {expected}") from e
+    raise problems.Problem(
+      "file-missing", f"no such file, expected {expected}", file=path
+    ) from e
   except OSError as e:
-    raise UserError(f"{path}: cannot be read ({e.strerror})") from e
+    raise problems.Problem(
+      "malformed", f"cannot be read ({e.strerror})", file=path
+    ) from e
   except (ValueError, RecursionError) as e:
-    raise UserError(f"{path}: not JSON ({e}), expected {expected}") from e
+    raise problems.Problem(
+      "malformed", f"not JSON ({e}), expected {expected}", file=path
+    ) from e
   if not isinstance(content, kind):
-    raise UserError(
-      f"{path}: holds a {type(content).__name__}, expected {expected}"
+    raise problems.Problem(
+      "malformed",
+      f"holds a {type(content).__name__}, expected {expected}",
+      file=path,
     )
-  if repeated:
-    more = f" ({len(repeated)} such keys)" if len(repeated) > 1 else ""
-    raise UserError(
-      f"{path}: {name(repeated[0])} is there twice{more}: all but the last "
-      "would be lost"
+  more = f" ({len(repeated)} such keys)" if len(repeated) > 1 else ""
+  for place in repeated:
+    report(
+      "key-repeated",
+      f"{name(place)} is there twice{more}: all but the last would be lost",
+      file=path,
+      **_described_by(place),
     )
   return content
 
@@ -78,6 +92,16 @@ def name(place: Sequence[str | int]) -> str:
   """Names a place in messages: videos / "v1" / expressions is
   "videos.v1.expressions"."""
   return repr(".".join(map(str, place)))
+
+
+def _described_by(place: tuple[str | int, ...]) -> dict[str, str]:
+  """Video and expression of a place in an expression file."""
+  match place:
+    case ("videos", video, "expressions", expression, *_):
+      return dict(video=video, expression=expression)
+    case ("videos", video, *_):
+      return dict(video=video)
+  return {}
 
 
 def _places(

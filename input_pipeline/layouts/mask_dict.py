@@ -26,7 +26,7 @@ import numpy as np
 
 from sgmg_jax.errors import UserError
 from sgmg_jax.files import regular_file
-from sgmg_jax.input_pipeline import run_lengths
+from sgmg_jax.input_pipeline import problems, run_lengths
 
 IDS = range(10**9)
 # COCO's run lengths are written in the characters 0 to o, which do not
@@ -38,23 +38,35 @@ _CACHED = 128
 
 
 class MaskDict:
-  """The masks of a split, by annotation and frame. Safe for threads."""
+  """The masks of a split, by annotation and frame. Safe for threads.
 
-  def __init__(self, path: str | os.PathLike):
+  Attributes:
+    path: of the file.
+    annotation: called with an id, returns what the file has for it: a list
+      of a code or None for each frame, if it is well-formed; None without
+      such an annotation. Raises UserError if it is not JSON.
+  """
+
+  def __init__(
+    self, path: str | os.PathLike, report: problems.Report = problems.stop
+  ):
     """Notes the file; it is searched when a mask is first asked for.
 
     Args:
       path: of mask_dict.json.
+      report: is told if there is no such file.
 
     Raises:
-      UserError: no such file.
+      UserError: as `report`.
     """
     self.path = pathlib.Path(path)
     if not self.path.is_file():
-      raise UserError(f"{self.path}: no such file, expected {_EXPECTED}")
+      report(
+        "file-missing", f"no such file, expected {_EXPECTED}", file=self.path
+      )
     self._lock = threading.Lock()
     self._found: tuple[mmap.mmap, dict[int, tuple[int, int]]] | None = None
-    self._annotation = functools.lru_cache(_CACHED)(self._parse)
+    self.annotation = functools.lru_cache(_CACHED)(self._parse)
 
   def decode(
     self,
@@ -75,7 +87,7 @@ class MaskDict:
       UserError: no such annotation or frame, a broken one, or another size.
     """
     here = f"{self.path}: annotation {annotation} of {what}"
-    masks = self._annotation(annotation)
+    masks = self.annotation(annotation)
     if masks is None:
       raise UserError(f"{here}: missing, expected its masks")
     if not isinstance(masks, list) or frame >= len(masks):
@@ -106,9 +118,10 @@ class MaskDict:
     try:
       return json.loads(text)
     except (ValueError, RecursionError) as e:
-      raise UserError(
-        f"{self.path}: annotation {annotation} is not JSON ({e}), expected "
-        f"{_EXPECTED}"
+      raise problems.Problem(
+        "mask-corrupt",
+        f"annotation {annotation} is not JSON ({e}), expected {_EXPECTED}",
+        file=self.path,
       ) from e
 
   def _spans(self) -> tuple[mmap.mmap, dict[int, tuple[int, int]]]:
@@ -117,20 +130,26 @@ class MaskDict:
       if self._found is None:
         with regular_file.open_binary(self.path) as file:
           if not os.fstat(file.fileno()).st_size:
-            raise UserError(f"{self.path}: empty, expected {_EXPECTED}")
+            raise problems.Problem(
+              "malformed", f"empty, expected {_EXPECTED}", file=self.path
+            )
           data = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
         keys = [
           (int(m[1]), m.start(), m.end() - 1) for m in _KEY.finditer(data)
         ]
         if not keys:
-          raise UserError(f"{self.path}: expected {_EXPECTED}")
+          raise problems.Problem(
+            "malformed", f"expected {_EXPECTED}", file=self.path
+          )
         stops = [start for _, start, _ in keys[1:]] + [len(data)]
         spans = {k: (at, stop) for (k, _, at), stop in zip(keys, stops)}
         if len(spans) < len(keys):
           twice = collections.Counter(k for k, _, _ in keys).most_common(1)
-          raise UserError(
-            f"{self.path}: annotation {twice[0][0]} is there twice: all but "
-            "the last would be lost"
+          raise problems.Problem(
+            "key-repeated",
+            f"annotation {twice[0][0]} is there twice: all but the last would "
+            "be lost",
+            file=self.path,
           )
         self._found = data, spans
       return self._found

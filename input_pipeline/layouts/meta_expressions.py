@@ -15,17 +15,15 @@ official order.
 from __future__ import annotations
 
 import dataclasses
-import logging
+import functools
 import os
 import pathlib
 from collections.abc import Collection, Mapping
 from typing import Any, Literal
 
 from sgmg_jax.errors import UserError
-from sgmg_jax.input_pipeline import source
+from sgmg_jax.input_pipeline import problems, source
 from sgmg_jax.input_pipeline.layouts import json_file
-
-_logger = logging.getLogger(__name__)
 
 _EXPECTED = (
   'an object "videos" of {"expressions": {id: {"exp": ...}}, "frames": [...]}'
@@ -78,26 +76,35 @@ class MetaExpressions:
     )
 
 
-def read(path: str | os.PathLike, **options: Any) -> MetaExpressions:
+def read(
+  path: str | os.PathLike,
+  *,
+  report: problems.Report = problems.stop,
+  **options: Any,
+) -> MetaExpressions:
   """Content of a file; options as for `parse`.
 
   Raises:
     UserError: no such file, or as `parse`.
   """
-  path = pathlib.Path(path)
-  return parse(json_file.read(path, _EXPECTED), str(path), **options)
+  content = json_file.read(path, _EXPECTED, report=report)
+  return parse(content, path, report=report, **options)
 
 
 def parse(
   content: Mapping[str, Any],
-  where: str,
+  where: str | os.PathLike,
   *,
   objects: Literal["required", "optional"],
   key: str = "obj_id",
   ids: range = LABELS,
   no_target: bool = False,
+  report: problems.Report = problems.stop,
 ) -> MetaExpressions:
   """Checks the content and flattens it.
+
+  What is left out when `report` returns: a sentence without text, object ids
+  of another form, frames that are no list of names.
 
   Args:
     content: of the file.
@@ -107,63 +114,75 @@ def parse(
     key: of the object ids.
     ids: that are possible.
     no_target: whether a sentence may refer to no object: an empty list.
+    report: is told of what is missing or of another type.
 
   Raises:
-    UserError: something is missing or of another type; names the file, the
-      video and the expression.
+    UserError: no videos, or as `report`.
   """
   videos = content.get("videos")
   if not isinstance(videos, dict):
-    raise UserError(f"{where}: expected {_EXPECTED}")
+    raise problems.Problem("malformed", f"expected {_EXPECTED}", file=where)
   frames, expressions, empty = {}, [], []
-  without: source.Expression | None = None
+  without: list[source.Expression] = []
   has_objects = objects == "required"
   for video, entry in videos.items():
-    here = f"{where}: video {video!r}"
-    frames[video] = _frames(entry, here)
-    sentences = entry.get("expressions")
+    here = f"video {video!r}"
+    tell = functools.partial(report, file=where, video=video)
+    frames[video] = _frames(entry, here, tell)
+    sentences = entry.get("expressions") if isinstance(entry, dict) else None
     if not isinstance(sentences, dict):
-      raise UserError(f"{here}: expected an object `expressions`")
+      tell("malformed", f"{here}: expected an object `expressions`")
+      continue
     for name, sentence in sentences.items():
       there = f"{here} expression {name!r}"
+      tell = functools.partial(tell, expression=name)
       text = sentence.get("exp") if isinstance(sentence, dict) else None
       if not isinstance(text, str):
-        raise UserError(f"{there}: expected a sentence in `exp`")
+        tell("expression-malformed", f"{there}: expected a sentence in `exp`")
+        continue
       found: tuple[int, ...] = ()
       if key in sentence:
-        found = _ids(sentence[key], key, ids, no_target, there)
+        found = _ids(sentence[key], key, ids, no_target, there, tell)
         has_objects = True
       expression = source.Expression(video, name, text, found)
       expressions.append(expression)
-      if key not in sentence and without is None:
-        without = expression
+      if key not in sentence:
+        without.append(expression)
       if not text.strip():
         empty.append(expression.key)
-  if has_objects and without is not None:
-    raise UserError(
-      f"{where}: video {without.video!r} expression {without.id!r}: expected "
-      f"`{key}`, the id of its object"
+  for expression in without if has_objects else ():
+    report(
+      "object-id-missing",
+      f"video {expression.video!r} expression {expression.id!r}: expected "
+      f"`{key}`, the id of its object",
+      file=where,
+      video=expression.video,
+      expression=expression.id,
     )
   if empty:
-    _logger.warning(
-      "%s: %d empty sentences, the first is %s", where, len(empty), empty[0]
+    problems.warn(
+      report,
+      f"{where}: {len(empty)} empty sentences, the first is {empty[0]}",
     )
   return MetaExpressions(frames, tuple(expressions), has_objects)
 
 
-def _frames(entry: Any, here: str) -> tuple[str, ...]:
+def _frames(entry: Any, here: str, report: problems.Report) -> tuple[str, ...]:
   names = entry.get("frames") if isinstance(entry, dict) else None
-  if (
-    not isinstance(names, list)
-    or not names
-    or not all(isinstance(name, str) for name in names)
-  ):
-    raise UserError(f"{here}: expected a list of frame names in `frames`")
-  return tuple(names)
+  listed = isinstance(names, list) and all(isinstance(n, str) for n in names)
+  if not listed or not names:
+    code = "frames-empty" if listed else "malformed"
+    report(code, f"{here}: expected a list of frame names in `frames`")
+  return tuple(names) if listed else ()
 
 
 def _ids(
-  value: Any, key: str, ids: range, no_target: bool, there: str
+  value: Any,
+  key: str,
+  ids: range,
+  no_target: bool,
+  there: str,
+  report: problems.Report,
 ) -> tuple[int, ...]:
   values = value if isinstance(value, list) else [value]
   try:
@@ -171,13 +190,12 @@ def _ids(
     found = tuple(int(str(v)) for v in values)
   except ValueError:
     found = None
-  if (
-    found is None
-    or not all(i in ids for i in found)
-    or not (found or no_target)
-  ):
-    raise UserError(
-      f"{there}: `{key}` is {value!r}, expected an id from {ids.start} to "
-      f"{ids.stop - 1} or a list of such"
-    )
-  return found
+  if found is not None and all(i in ids for i in found):
+    if found or no_target:
+      return found
+  report(
+    "object-id-malformed",
+    f"{there}: `{key}` is {value!r}, expected an id from {ids.start} to "
+    f"{ids.stop - 1} or a list of such",
+  )
+  return ()

@@ -15,110 +15,55 @@ from __future__ import annotations
 import functools
 import pathlib
 from collections import defaultdict
-from collections.abc import Sequence
-from typing import Any, Final
+from collections.abc import Collection, Mapping, Sequence
 
-import numpy as np
-
-from sgmg_jax.input_pipeline import run_lengths
-from sgmg_jax.input_pipeline.doctor import (
-  expression_file,
-  files,
-  findings,
-  frames,
-  plan,
-)
-from sgmg_jax.input_pipeline.layouts import mask_dict
+from sgmg_jax.files import regular_file
+from sgmg_jax.input_pipeline.doctor import files, findings, frames, plan
+from sgmg_jax.input_pipeline.layouts import json_file
 from sgmg_jax.input_pipeline.sets.mevis import reader
-
-_NO_MASKS: Final = "valid"
 
 
 def make_plan(root: pathlib.Path, *, fast: bool) -> plan.Plan:
-  """Reads the small files of every split, and the masks' codes."""
+  """Reads the sentences of every split, and finds its masks."""
   result = plan.Plan("mevis", root)
+  log = result.findings
   for split in reader.SPLITS:
     if (root / split).is_dir():
-      _add_split(result, split, fast=fast)
+      with log.caught():
+        source = reader.MeViS(root, split, report=log.add)
+        _add_split(result, source, fast=fast)
     else:
-      result.findings.add("file-optional", "no such split", file=root / split)
+      log.add("file-optional", "no such split", file=root / split)
   return result
 
 
-def _sentence_file(folder: pathlib.Path) -> pathlib.Path:
-  """Version 1 of the sentences if it is there, as readers choose."""
-  first, second = (folder / reader.FILES[v][folder.name] for v in (1, 2))
-  return second if second.exists() and not first.exists() else first
+def _add_split(result: plan.Plan, source: reader.MeViS, *, fast: bool) -> None:
+  log, masks, known = result.findings, source.masks, ()
+  if masks is not None and masks.path.is_file():
+    with log.caught():
+      known = dict.fromkeys(masks.annotations())
+      _check_ids(source, known, log)
+  _check_lists(source, log)
+  check = functools.partial(_check_codes, source, known, fast=fast)
+  frames.add_split(result, source, source.file, check, fast=fast)
 
 
-def _add_split(result: plan.Plan, split: str, *, fast: bool) -> None:
-  folder, log = result.root / split, result.findings
-  path, mask_path = _sentence_file(folder), folder / "mask_dict.json"
-  masked = split != _NO_MASKS or mask_path.exists()
-  videos = expression_file.read(
-    path, log, train=split != _NO_MASKS, key="anno_id", ids=mask_dict.IDS
-  )
-  masks = files.read_json(mask_path, log) if masked else None
-  if videos is None:
-    return
-  described = {(v.name, i) for v in videos.values() for i in v.described()}
-  result.counts[split] = {
-    "videos": len(videos),
-    "expressions": sum(len(video.entries) for video in videos.values()),
-    "objects": len(described),
-  }
-  result.sentences += expression_file.sentences(videos, split, path)
-  _check_ids(videos, masks, log, path, mask_path)
-  images = folder / "JPEGImages"
-  there = set(files.names_in(images))
-  for video in videos.values():
-    if video.name not in there:
-      log.add(
-        "video-missing",
-        f"listed in {path}",
-        file=images / video.name,
-        video=video.name,
-      )
-      continue
-    codes = {
-      i: masks[str(i)] for i in video.described() if str(i) in (masks or {})
-    }
-    result.tasks.append(
-      functools.partial(
-        _check_video, video, images, codes, mask_path, split=split, fast=fast
-      )
-    )
-    result.examples += _examples(video, split, images, codes, masked)
-
-
-def _check_ids(videos, masks, log, path, mask_path) -> None:
-  """Every annotation has a mask, of one video; obj_id goes with anno_id."""
+def _check_ids(
+  source: reader.MeViS, known: Collection[int], log: findings.Findings
+) -> None:
+  """Every annotation is there, and of one video."""
+  file = source.masks.path
   owners = defaultdict(set)
-  for video in videos.values():
-    for annotation, ids in video.described().items():
-      owners[annotation].add(video.name)
-      if masks is not None and str(annotation) not in masks:
+  for video, described in plan.described(source).items():
+    for annotation, ids in described.items():
+      owners[annotation].add(video)
+      if annotation not in known:
         log.add(
           "annotation-missing",
           f"anno_id {annotation} is not there",
-          file=mask_path,
-          video=video.name,
+          file=file,
+          video=video,
           expression=files.some(ids),
-        )
-    for entry in video.entries:
-      objects = entry.raw.get("obj_id")
-      if (
-        isinstance(objects, list)
-        and entry.object_ids is not None
-        and len(objects) != len(entry.object_ids)
-      ):
-        log.add(
-          "object-id-malformed",
-          f"obj_id {objects} and anno_id {entry.raw.get('anno_id')}: expected "
-          "as many of both",
-          file=path,
-          video=video.name,
-          expression=entry.id,
         )
   for annotation, names in owners.items():
     if len(names) > 1:
@@ -126,112 +71,80 @@ def _check_ids(videos, masks, log, path, mask_path) -> None:
         "object-id-malformed",
         f"anno_id {annotation} is used in several videos: "
         f"{files.some(sorted(names))}",
-        file=path,
+        file=source.file,
       )
-  used = set(map(str, owners))
-  unused = [key for key in masks or () if key not in used]
+  unused = [annotation for annotation in known if annotation not in owners]
   if unused:
     log.add(
       "object-undescribed",
       f"no sentence for {len(unused)} anno_ids: {files.some(unused)}",
-      file=mask_path,
+      file=file,
     )
+  for annotation in unused:
+    with log.caught():
+      source.masks.annotation(annotation)
 
 
-def _check_video(
-  video: expression_file.Video,
-  images: pathlib.Path,
-  codes: dict[int, Any],
-  mask_path: pathlib.Path,
-  *,
-  split: str,
-  fast: bool,
-) -> plan.Outcome:
-  out = plan.Outcome()
-  sizes = frames.check_frames(
-    images / video.name,
-    video.frames,
-    out,
-    split=split,
-    video=video.name,
-    fast=fast,
-  )
-  described = video.described()
-  for annotation, rows in codes.items():
-    _check_codes(
-      annotation,
-      rows,
-      [sizes.get(name) for name in video.frames],
-      out.findings,
-      fast=fast,
-      file=mask_path,
-      video=video.name,
-      expression=files.some(described[annotation]),
-    )
-  return out
+def _check_lists(source: reader.MeViS, log: findings.Findings) -> None:
+  """Ids are there as often as others of the same objects."""
+  content, _ = json_file.parse(regular_file.read_bytes(source.file))
+  for e in source.expressions:
+    entry = content["videos"][e.video]["expressions"][e.id]
+    objects, annotations = entry.get("obj_id"), entry.get("anno_id")
+    where = dict(file=source.file, video=e.video, expression=e.id)
+    if annotations == []:
+      log.add("expression-target", "anno_id is an empty list", **where)
+    if isinstance(objects, list) and isinstance(annotations, list):
+      if len(objects) != len(annotations):
+        log.add(
+          "object-id-malformed",
+          f"obj_id {objects} and anno_id {annotations}: expected as many of "
+          "both",
+          **where,
+        )
 
 
 def _check_codes(
-  annotation: int,
-  rows: Any,
-  sizes: Sequence[frames.Size | None],
+  source: reader.MeViS,
+  known: Collection[int],
+  video: str,
+  described: Mapping[int, Sequence[str]],
+  sizes: Mapping[str, frames.Size],
   log: findings.Findings,
   *,
   fast: bool,
-  **where,
 ) -> None:
   """A code for each frame, of the frame's size, and some pixels in all."""
-  if not isinstance(rows, list) or len(rows) != len(sizes):
-    number = len(rows) if isinstance(rows, list) else type(rows).__name__
-    log.add(
-      "mask-shape",
-      f"anno_id {annotation}: {number} masks for {len(sizes)} frames",
-      **where,
-    )
-    return
-  shown = False
-  for index, (code, size) in enumerate(zip(rows, sizes)):
-    if code is None:
-      continue
-    what = f"anno_id {annotation} frame {index}"
-    has = files.has_pixels(code, size, log, fast=fast, what=what, **where)
-    shown |= has is not False
-  if not shown:
-    log.add(
-      "object-without-pixels",
-      f"anno_id {annotation} has no pixel in any frame",
-      **where,
-    )
-
-
-def _examples(video, split, images, codes, masked) -> list[plan.Example]:
-  if not video.frames:
-    return []
-  middle = len(video.frames) // 2
-  return [
-    plan.Example(
-      split,
-      video.name,
-      entry.id,
-      entry.text,
-      functools.partial(
-        _load,
-        images / video.name,
-        video.frames[middle],
-        [codes.get(i) for i in entry.object_ids or ()] if masked else None,
-        middle,
-      ),
-    )
-    for entry in video.entries
-  ]
-
-
-def _load(folder, name, codes, index):
-  frame = files.read_rgb(frames.images_in(folder)[name])
-  if codes is None:
-    return frame, None
-  mask = np.zeros(frame.shape[:2], bool)
-  for rows in codes:
-    if rows is not None and rows[index] is not None:
-      mask |= run_lengths.decode(rows[index])
-  return frame, mask
+  names = source.frames[video]
+  for annotation in (i for i in described if i in known):
+    what = f"anno_id {annotation}"
+    where = dict(file=source.masks.path, video=video)
+    where["expression"] = files.some(described[annotation])
+    with log.caught():
+      codes = source.masks.annotation(annotation)
+      if not isinstance(codes, list) or len(codes) != len(names):
+        number = len(codes) if isinstance(codes, list) else type(codes).__name__
+        log.add(
+          "mask-shape",
+          f"{what}: {number} masks for {len(names)} frames",
+          **where,
+        )
+        continue
+      shown = False
+      for index, (code, name) in enumerate(zip(codes, names)):
+        if code is not None:
+          has = files.has_pixels(
+            code,
+            sizes.get(name),
+            log,
+            fast=fast,
+            what=f"{what} frame {index}",
+            **where,
+          )
+          shown |= has is not False
+      if not shown:
+        log.add(
+          "object-without-pixels",
+          f"{what} has no pixel in any frame",
+          **where,
+        )

@@ -23,7 +23,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from sgmg_jax.errors import UserError
-from sgmg_jax.input_pipeline import source
+from sgmg_jax.input_pipeline import problems, source
 from sgmg_jax.input_pipeline.layouts import (
   frame_folders,
   mask_dict,
@@ -43,7 +43,12 @@ FILES = {
 
 
 class MeViS(frame_folders.FrameFolders):
-  """A split of MeViS; frames and masks keep the order of the file."""
+  """A split of MeViS; frames and masks keep the order of the file.
+
+  Attributes:
+    file: with the sentences.
+    masks: None without ground truth.
+  """
 
   def __init__(
     self,
@@ -51,6 +56,7 @@ class MeViS(frame_folders.FrameFolders):
     split: str,
     *,
     version: int | None = None,
+    report: problems.Report = problems.stop,
   ):
     """Opens a split; masks are not read before they are asked for.
 
@@ -59,26 +65,25 @@ class MeViS(frame_folders.FrameFolders):
       split: "train", "valid_u" or "valid".
       version: of the sentences, 1 or 2; None takes what is there, version 1
         of both.
+      report: is told of faults that leave the rest usable.
 
     Raises:
-      UserError: a folder or file is missing or malformed.
+      UserError: no such split, no sentences that can be read, or as `report`.
     """
     if split not in SPLITS:
       raise UserError(f"mevis split {split!r}: expected one of {SPLITS}")
     if version not in (None, *FILES):
       raise UserError(f"mevis version {version!r}: expected 1 or 2")
     folder = pathlib.Path(path) / split
-    if version is None:
-      second = folder / FILES[2][split]
-      first = folder / FILES[1][split]
-      version = 2 if second.exists() and not first.exists() else 1
+    self.file = _sentence_file(folder, version)
     public = split != "valid"
     content = meta_expressions.read(
-      folder / FILES[version][split],
+      self.file,
       objects="required" if public else "optional",
       key="anno_id",
       ids=mask_dict.IDS,
-      no_target=version == 2,
+      no_target=self.file.name == FILES[2][split],
+      report=report,
     )
     super().__init__(
       "mevis",
@@ -86,10 +91,11 @@ class MeViS(frame_folders.FrameFolders):
       folder / "JPEGImages",
       content.frames,
       content.expressions,
+      report=report,
     )
-    self._masks = None
+    self.masks = None
     if content.has_objects:
-      self._masks = mask_dict.MaskDict(folder / "mask_dict.json")
+      self.masks = mask_dict.MaskDict(folder / "mask_dict.json", report)
     self._annotations: dict[str, set[int]] = {}
     for e in content.expressions:
       self._annotations.setdefault(e.video, set()).update(e.object_ids)
@@ -121,9 +127,16 @@ class MeViS(frame_folders.FrameFolders):
     return masks
 
   def _truth(self, what: str) -> mask_dict.MaskDict:
-    if self._masks is None:
+    if self.masks is None:
       raise UserError(
         f"mevis {self.split} has no public ground truth: asked for that of "
         f"{what}"
       )
-    return self._masks
+    return self.masks
+
+
+def _sentence_file(folder: pathlib.Path, version: int | None) -> pathlib.Path:
+  first, second = (folder / FILES[v][folder.name] for v in (1, 2))
+  if version is None:
+    version = 2 if second.exists() and not first.exists() else 1
+  return second if version == 2 else first

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import pathlib
 
+from sgmg_jax.input_pipeline import problems
 from sgmg_jax.input_pipeline.layouts import frame_folders
 from sgmg_jax.input_pipeline.sets.refer_ytvos import reader as refer_ytvos
 
@@ -17,17 +18,24 @@ class OwnData(frame_folders.LabelFolders):
   which they are listed.
   """
 
-  def __init__(self, path: str | os.PathLike, split: str):
+  def __init__(
+    self,
+    path: str | os.PathLike,
+    split: str,
+    *,
+    report: problems.Report = problems.stop,
+  ):
     """Open a split.
 
     Args:
       path: the folder that holds `meta_expressions`.
       split: name of its folders.
+      report: is told of faults that leave the rest usable.
 
     Raises:
-      UserError: a folder or file is missing or malformed.
+      UserError: no expressions that can be read, or as `report`.
     """
     root = pathlib.Path(path)
-    content = refer_ytvos.read_expressions(root, split)
+    content = refer_ytvos.read_expressions(root, split, report)
     folders = refer_ytvos.folders_and_content(root, split, content)
-    super().__init__("own", split, **folders)
+    super().__init__("own", split, **folders, report=report)

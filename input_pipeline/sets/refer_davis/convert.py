@@ -9,17 +9,14 @@ is that of object k // 4 by "annotator" k % 4.
 
 from __future__ import annotations
 
-import logging
 import operator
 import os
 import pathlib
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from sgmg_jax.errors import UserError
 from sgmg_jax.files import regular_file
-
-_logger = logging.getLogger(__name__)
+from sgmg_jax.input_pipeline import problems
 
 # File and encoding of the four annotators, in order.
 TEXT_FILES = {
@@ -43,7 +40,12 @@ Annotation = Mapping[str, Sequence[tuple[str, str]]]
 _object_id = operator.itemgetter(0)
 
 
-def parse_text(data: bytes, encoding: str, where: str) -> Annotation:
+def parse_text(
+  data: bytes,
+  encoding: str,
+  where: str | os.PathLike,
+  report: problems.Report = problems.stop,
+) -> Annotation:
   """One annotator's sentences, sorted by object id as the official code does.
 
   That is as strings ("10" before "2"), lines of one object keeping their
@@ -53,24 +55,27 @@ def parse_text(data: bytes, encoding: str, where: str) -> Annotation:
     data: of the file.
     encoding: of the file.
     where: the file's name, for messages.
+    report: is told of lines of another form, which are left out.
 
   Raises:
-    UserError: another encoding, or a line of another form.
+    UnicodeDecodeError: another encoding.
+    UserError: as `report`.
   """
-  try:
-    text = data.decode(encoding)
-  except UnicodeDecodeError as e:
-    raise UserError(f"{where}: {e}, expected {encoding}") from e
   found: dict[str, list[tuple[str, str]]] = {}
-  for number, line in enumerate(text.replace("\r\n", "\n").split("\n"), 1):
+  for number, line in enumerate(
+    data.decode(encoding).replace("\r\n", "\n").split("\n"), 1
+  ):
     words = line.split()
     if not words:
       continue
     if len(words) < 3 or not words[1].isdecimal():
-      raise UserError(
-        f"{where} line {number}: {line!r}, expected "
-        '<video> <object id> "<sentence>"'
+      report(
+        "malformed",
+        f'{line!r}, expected <video> <object id> "<sentence>"',
+        file=where,
+        place=f"line {number}",
       )
+      continue
     video, object_id = REPAIRS.get(words[0], words[0]), words[1]
     # Only real quotes go: a line that lacks them loses nothing.
     sentence = " ".join(words[2:]).removeprefix('"').removesuffix('"')
@@ -81,7 +86,9 @@ def parse_text(data: bytes, encoding: str, where: str) -> Annotation:
 
 
 def meta_expressions(
-  annotations: Sequence[Annotation], frames: Mapping[str, Sequence[str]]
+  annotations: Sequence[Annotation],
+  frames: Mapping[str, Sequence[str]],
+  report: problems.Report = problems.stop,
 ) -> dict[str, Any]:
   """Content of a split's meta_expressions.json.
 
@@ -91,26 +98,30 @@ def meta_expressions(
   Args:
     annotations: of the four annotators.
     frames: names of the frames of each video of the split.
+    report: is told of every video without a sentence.
 
   Raises:
-    UserError: a video without a sentence.
+    UserError: as `report`.
   """
   videos = {}
   for video, names in frames.items():
     lines = [annotation.get(video, ()) for annotation in annotations]
-    if not min(map(len, lines)):
-      raise UserError(
+    if not min(map(len, lines), default=0):
+      report(
+        "annotators",
         f"Ref-DAVIS17 video {video!r}: an annotator has no sentence about it, "
-        f"expected one in each of {', '.join(TEXT_FILES)}"
+        f"expected one in each of {', '.join(TEXT_FILES)}",
+        video=video,
       )
     rows = list(zip(*lines))
     if any(len(set(map(_object_id, row))) > 1 for row in rows) or any(
       len(line) != len(rows) for line in lines
     ):
-      _logger.warning(
-        "Ref-DAVIS17 video %r: the annotators describe different objects: %s",
-        video,
-        [[object_id for object_id, _ in line] for line in lines],
+      found = [[object_id for object_id, _ in line] for line in lines]
+      problems.warn(
+        report,
+        f"Ref-DAVIS17 video {video!r}: the annotators describe different "
+        f"objects: {found}",
       )
     sentences = [line for row in rows for line in row]
     videos[video] = {
@@ -123,37 +134,65 @@ def meta_expressions(
   return {"videos": videos}
 
 
-def read_raw(root: str | os.PathLike, split: str) -> dict[str, Any]:
+def read_raw(
+  root: str | os.PathLike, split: str, report: problems.Report = problems.stop
+) -> dict[str, Any]:
   """Content of meta_expressions.json from the files as downloaded.
 
   Args:
     root: holds `DAVIS` and `davis_text_annotations`.
     split: "train" or "valid".
+    report: as of `read_texts` and `meta_expressions`; also told of videos
+      without frames, which are left out.
 
   Raises:
-    UserError: a file or folder is missing or malformed.
+    UserError: no list of the split's videos, or as `report`.
   """
   root = pathlib.Path(root)
-  annotations = []
+  annotations = list(read_texts(root, report).values())
+  images = frame_folder(root / "DAVIS" / "JPEGImages")
+  frames = {}
+  for video in video_names(root, split):
+    names = sorted(p.stem for p in (images / video).glob("*.jpg"))
+    if names:
+      frames[video] = names
+    else:
+      there = (images / video).is_dir()
+      report(
+        "frames-empty" if there else "video-missing",
+        f"no JPEG frames, expected those of video {video!r} of Ref-DAVIS17 "
+        f"{split}",
+        file=images / video,
+        video=video,
+      )
+  return meta_expressions(annotations, frames, report)
+
+
+def read_texts(
+  root: pathlib.Path, report: problems.Report = problems.stop
+) -> dict[str, Annotation]:
+  """The sentences of the four annotators by the name of their file.
+
+  Args:
+    root: holds `davis_text_annotations`.
+    report: as of `parse_text`; also told of files that cannot be read, which
+      are left out.
+
+  Raises:
+    UserError: as `report`.
+  """
+  annotations = {}
   for name, encoding in TEXT_FILES.items():
     path = root / TEXT_FOLDER / name
     try:
       data = regular_file.read_bytes(path)
+      annotations[name] = parse_text(data, encoding, path, report)
     except OSError as e:
-      raise UserError(
-        f"{path}: {_reason(e)}, expected the sentences of Ref-DAVIS17"
-      ) from e
-    annotations.append(parse_text(data, encoding, str(path)))
-  images = frame_folder(root / "DAVIS" / "JPEGImages")
-  frames = {}
-  for video in video_names(root, split):
-    frames[video] = sorted(p.stem for p in (images / video).glob("*.jpg"))
-    if not frames[video]:
-      raise UserError(
-        f"{images / video}: no JPEG frames, expected those of video {video!r} "
-        f"of Ref-DAVIS17 {split}"
-      )
-  return meta_expressions(annotations, frames)
+      reason = f"{_reason(e)}, expected the sentences of Ref-DAVIS17"
+      report(_code(e), reason, file=path)
+    except UnicodeDecodeError as e:
+      report("malformed", f"{e}, expected {encoding}", file=path)
+  return annotations
 
 
 def video_names(root: str | os.PathLike, split: str) -> list[str]:
@@ -166,9 +205,16 @@ def video_names(root: str | os.PathLike, split: str) -> list[str]:
   try:
     return regular_file.read_bytes(path).decode().split()
   except (OSError, UnicodeDecodeError) as e:
-    raise UserError(
-      f"{path}: {_reason(e)}, expected the names of the videos of {split}"
+    raise problems.Problem(
+      _code(e),
+      f"{_reason(e)}, expected the names of the videos of {split}",
+      file=path,
     ) from e
+
+
+def _code(error: OSError | UnicodeDecodeError) -> str:
+  missing = isinstance(error, FileNotFoundError)
+  return "file-missing" if missing else "malformed"
 
 
 def _reason(error: OSError | UnicodeDecodeError) -> str:

@@ -23,6 +23,7 @@ import os
 import pathlib
 
 from sgmg_jax.errors import UserError
+from sgmg_jax.input_pipeline import problems
 from sgmg_jax.input_pipeline.layouts import frame_folders, meta_expressions
 from sgmg_jax.input_pipeline.sets.refer_davis import convert
 
@@ -34,21 +35,28 @@ ANNOTATORS = 4
 class ReferDAVIS(frame_folders.LabelFolders):
   """A split of Ref-DAVIS17; expression k is of annotator k % 4."""
 
-  def __init__(self, path: str | os.PathLike, split: str):
+  def __init__(
+    self,
+    path: str | os.PathLike,
+    split: str,
+    *,
+    report: problems.Report = problems.stop,
+  ):
     """Opens a split; the text files are converted in memory if need be.
 
     Args:
       path: holds `DAVIS` and the text files, or the converted folders.
       split: "train" or "valid".
+      report: is told of faults that leave the rest usable, such as another
+        number of a video's sentences than a multiple of 4.
 
     Raises:
-      UserError: a folder or file is missing or malformed, or the number of a
-        video's sentences is not a multiple of 4.
+      UserError: no such split, nothing to read, or as `report`.
     """
     if split not in convert.VIDEO_LISTS:
       raise UserError(f"refer_davis split {split!r}: expected train or valid")
     root = pathlib.Path(path)
-    content = _expressions(root, split)
+    content = _expressions(root, split, report)
     super().__init__(
       "refer_davis",
       split,
@@ -61,35 +69,45 @@ class ReferDAVIS(frame_folders.LabelFolders):
         root / "DAVIS/Annotations_unsupervised",
       ),
       void=VOID,
+      report=report,
     )
+
+
+def expression_file(root: pathlib.Path, split: str) -> pathlib.Path:
+  """Where the sentences of a split are: a file, or the folder of texts."""
+  path = root / "meta_expressions" / split / "meta_expressions.json"
+  return path if path.exists() else root / convert.TEXT_FOLDER
 
 
 def _expressions(
-  root: pathlib.Path, split: str
+  root: pathlib.Path, split: str, report: problems.Report
 ) -> meta_expressions.MetaExpressions:
   # 255 cannot be an object.
-  options = {"objects": "required", "ids": range(1, VOID)}
-  path = root / "meta_expressions" / split / "meta_expressions.json"
-  if path.exists():
-    where = str(path)
-    content = meta_expressions.read(path, **options)
-  elif (root / convert.TEXT_FOLDER).is_dir():
-    where = str(root / convert.TEXT_FOLDER)
-    raw = convert.read_raw(root, split)
-    content = meta_expressions.parse(raw, where, **options)
+  options = {"objects": "required", "ids": range(1, VOID), "report": report}
+  where = expression_file(root, split)
+  if where.suffix:
+    content = meta_expressions.read(where, **options)
   else:
-    raise UserError(
-      f"{root}: expected the folder {convert.TEXT_FOLDER} as downloaded, or "
-      f"meta_expressions/{split}/meta_expressions.json"
-    )
+    if not where.is_dir():
+      report(
+        "file-missing",
+        f"expected the folder {convert.TEXT_FOLDER} as downloaded, or "
+        f"meta_expressions/{split}/meta_expressions.json",
+        file=root,
+      )
+    raw = convert.read_raw(root, split, report)
+    content = meta_expressions.parse(raw, where, **options)
   counts = dict.fromkeys(content.frames, 0)
   for expression in content.expressions:
     counts[expression.video] += 1
   for video, count in counts.items():
     if count % ANNOTATORS:
-      raise UserError(
-        f"{where}: video {video!r} has {count} expressions, expected a "
-        f"multiple of {ANNOTATORS}, one of each annotator for each object"
+      report(
+        "annotators",
+        f"video {video!r} has {count} expressions, expected a multiple of "
+        f"{ANNOTATORS}, one of each annotator for each object",
+        file=where,
+        video=video,
       )
   return content
 

@@ -18,6 +18,7 @@ import os
 import pathlib
 
 from sgmg_jax.errors import UserError
+from sgmg_jax.input_pipeline import problems
 from sgmg_jax.input_pipeline.layouts import frame_folders, meta_expressions
 from sgmg_jax.input_pipeline.sets.refer_ytvos.about import ABOUT
 
@@ -73,15 +74,18 @@ def expression_file(root: pathlib.Path, split: str) -> pathlib.Path:
   return root / "meta_expressions" / split / "meta_expressions.json"
 
 
-def read_expressions(root: pathlib.Path, split: str) -> MetaExpressions:
+def read_expressions(
+  root: pathlib.Path, split: str, report: problems.Report = problems.stop
+) -> MetaExpressions:
   """Content of a split's expression file, all its videos.
 
   Raises:
-    UserError: no such file, or it is malformed.
+    UserError: no such file, or as `report`.
   """
   return meta_expressions.read(
     expression_file(root, split),
     objects="required" if split == "train" else "optional",
+    report=report,
   )
 
 
