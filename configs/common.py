@@ -132,6 +132,8 @@ def paper(*, name, sets, num_frames, batch_size, buckets, model):
   config.data.max_errors = 100
   # tf.data services that load instead, such as ("host:5050",).
   config.data.service = ()
+  # Auxiliary losses, modules by name; the paper has none.
+  config.auxiliary = ()
   config.tokenizer = ConfigDict()
   # A folder or a hub name; empty: learn one from sentences of this many
   # RefShapes clips.

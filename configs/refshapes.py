@@ -94,12 +94,13 @@ def get_config(arg=None):
   config.data.absent_share = 0.15
   # Frames of a clip with ground truth; 0: all.
   config.data.num_annotated = stage["annotated"]
-  # Whether what encodes a video goes on naming what every cell of its maps
-  # shows, as in its pre-training.
-  config.data.cell_labels = True
-  # Whether cells also tell what they are to each sentence: meant, alike, or
-  # what it compares with.
-  config.data.role_labels = True
+  # Auxiliary losses: the cells of the encoded video go on naming what they
+  # show, as in its pre-training, and those of the maps with words in them what
+  # they are to each sentence: meant, alike, or what it compares with.
+  config.auxiliary = (
+    "sgmg_jax.pretraining.cell_heads",
+    "sgmg_jax.pretraining.role_heads",
+  )
   config.loader = ConfigDict(dict(num_workers=1, prefetch=4))
   config.tokenizer = ConfigDict()
   # A folder or a hub name; empty: learn one from sentences of this many clips.

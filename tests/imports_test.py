@@ -55,7 +55,6 @@ ALLOWED = {
 }
 # Removable: the model is trained without it.
 ALLOWED["pretraining"] = ALLOWED["training"] | {"training"}
-ALLOWED["training"].add("pretraining")
 ALLOWED["bench"] = set(ALLOWED) | {"bench", "cli"}
 ALLOWED["cli"] = set(ALLOWED) | {"cli"}
 ANYWHERE_TORCH = {"checkpoints/torch/files.py", "bench/grid_sample.py"}
@@ -69,9 +68,10 @@ def modules():
       yield (inside if folder == "sgmg_jax" else folder / inside), file
 
 
-def imported(file):
-  """Full names a file imports, anywhere in it."""
-  for node in ast.walk(ast.parse(file.read_text())):
+def imported(file, nodes=ast.walk):
+  """Full names a file imports: anywhere in it, or at its top level alone
+  (`ast.iter_child_nodes`)."""
+  for node in nodes(ast.parse(file.read_text())):
     if isinstance(node, ast.Import):
       yield from (alias.name for alias in node.names)
     elif isinstance(node, ast.ImportFrom):
@@ -98,6 +98,19 @@ def test_imports_go_one_way(path, file):
       assert area == "input_pipeline", f"{name} outside input_pipeline"
     if parts[0] == "torch":
       assert str(path) in ANYWHERE_TORCH, f"{name} in {path}"
+
+
+def test_labels_of_refshapes_are_read_by_pretraining_alone():
+  """What makes and reads them can be removed."""
+  labels = pathlib.Path("input_pipeline/refshapes/labels")
+  for path, file in modules():
+    if "pretraining" in path.parts or labels in path.parents:
+      continue
+    names = set(imported(file))
+    if "refshapes" in path.parts:
+      # Late, inside the function that is asked for labels.
+      names &= set(imported(file, ast.iter_child_nodes))
+    assert not any(".refshapes.labels" in name for name in names), path
 
 
 def test_configs_import_no_package():

@@ -10,6 +10,7 @@ from __future__ import annotations
 import dataclasses
 import functools
 from collections.abc import Iterator, Sequence
+from typing import Any
 
 import numpy as np
 
@@ -17,7 +18,6 @@ from sgmg_jax.errors import UserError
 from sgmg_jax.input_pipeline import batch
 from sgmg_jax.input_pipeline.batches import workers
 from sgmg_jax.input_pipeline.refshapes import dataset, grammar, predicates
-from sgmg_jax.input_pipeline.refshapes.labels import cell_labels, role_labels
 
 ClipBatch = batch.ClipBatch
 
@@ -46,11 +46,7 @@ class BatchSpec:
     num_annotated: K, frames of every clip, drawn at random, that have ground
       truth and go through all of the model: of the T only its backbone sees
       the others. 0: all.
-    cell_strides: of the maps whose cells have labels: `labels["cells"]` is a
-      `cell_labels.CellLabels` of all frames; empty: there are none.
-    role_labels: whether the cells of the annotated frames also have those of
-      every expression: `labels["roles"]` is int8[B * E, K, h, w, R] for every
-      stride, see `role_labels.label_cells`.
+    labels: names of the labels to make, see `clip_labels.make`.
   """
 
   split: str
@@ -63,28 +59,17 @@ class BatchSpec:
   kinds: tuple[str, ...] = ()
   absent_share: float = 0.0
   num_annotated: int = 0
-  cell_strides: tuple[int, ...] = ()
-  role_labels: bool = False
+  labels: tuple[str, ...] = ()
 
   def __post_init__(self):
     # Configs and saved positions hold lists.
     object.__setattr__(self, "kinds", tuple(self.kinds))
-    object.__setattr__(self, "cell_strides", tuple(self.cell_strides))
+    object.__setattr__(self, "labels", tuple(self.labels))
     # A clip without the kinds gives others: a misspelt one would be all.
     if unknown := set(self.kinds) - set(grammar.KINDS):
       raise UserError(
         f"kinds: {min(unknown)!r} is unknown, expected some of "
         f"{', '.join(grammar.KINDS)}"
-      )
-    if any(batch.PAD_MULTIPLE % s for s in self.cell_strides):
-      raise UserError(
-        f"cell_strides {self.cell_strides}: expected divisors of "
-        f"{batch.PAD_MULTIPLE}"
-      )
-    if self.role_labels and not self.cell_strides:
-      raise UserError(
-        "role_labels: expected labels of cells beside them, cell_strides (in a "
-        "config data.cell_labels = True)"
       )
     if not 0 <= self.num_annotated <= self.num_frames:
       raise UserError(
@@ -147,7 +132,7 @@ def make_batch(spec: BatchSpec, step: int) -> ClipBatch:
     clips.append(clip)
     wanted = [e for e in clip.expressions if e.kind in spec.kinds]
     candidates.append(wanted or clip.expressions)
-  expressions, masks, boxes, annotated, roles = [], [], [], [], []
+  expressions, masks, boxes, annotated, sentences = [], [], [], [], []
   for i, clip in enumerate(clips):
     random = np.random.default_rng((spec.seed, first + i))
     objects = [e.object_index for e in candidates[i]]
@@ -170,13 +155,7 @@ def make_batch(spec: BatchSpec, step: int) -> ClipBatch:
       masks.append(mask)
       boxes.append(box)
       said.append((expression.meaning, index))
-    if spec.role_labels:
-      roles.append(_roles(spec, clip, kept, said))
-  labels = {}
-  if spec.cell_strides:
-    labels["cells"] = _cells(spec, clips)
-  if spec.role_labels:
-    labels["roles"] = tuple(map(np.concatenate, zip(*roles)))
+    sentences.append(said)
   truth = np.stack(masks)
   frames = np.stack([clip.frames for clip in clips])
   size = np.array([spec.height, spec.width], np.int32)
@@ -188,29 +167,17 @@ def make_batch(spec: BatchSpec, step: int) -> ClipBatch:
     masks=batch.pad(truth, spec.bucket, 2),
     valid=truth.any((2, 3)),
     annotated=np.stack(annotated) if spec.num_annotated else None,
-    labels=labels,
+    labels=_make_labels(spec, clips, annotated, sentences),
   )
 
 
-def _cells(spec: BatchSpec, clips: Sequence[dataset.Clip]):
-  """Labels of the padded maps; padding is background."""
-  return cell_labels.stack(
-    [
-      cell_labels.label_cells(
-        clip.facts, batch.pad(clip.masks, spec.bucket, 2), spec.cell_strides
-      )
-      for clip in clips
-    ]
-  )
+def _make_labels(spec, clips, annotated, sentences) -> dict[str, Any]:
+  if not spec.labels:
+    return {}
+  # Removable: nothing but pre-training's losses asks for labels.
+  from sgmg_jax.input_pipeline.refshapes.labels import clip_labels
 
-
-def _roles(spec: BatchSpec, clip: dataset.Clip, kept, said):
-  judge = predicates.Judge(clip.facts)
-  return role_labels.label_cells(
-    batch.pad(clip.masks[:, kept], spec.bucket, 2),
-    [role_labels.label_objects(judge, *sentence) for sentence in said],
-    spec.cell_strides,
-  )
+  return clip_labels.make(spec.labels, clips, annotated, sentences, spec.bucket)
 
 
 def batches(

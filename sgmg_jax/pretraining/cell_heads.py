@@ -25,11 +25,13 @@ from sgmg_jax import types
 from sgmg_jax.input_pipeline.refshapes.labels import cell_labels
 from sgmg_jax.training import data_parallel
 
-STRIDES = (8, 16, 32)
-# Of the heads among the parameters of a model in training.
+# What `training.auxiliary.Task` has.
 NAME = "cell_heads"
+LABELS = ("cells",)
+EVERY_FRAME = True
 # Of this loss beside those of masks and boxes.
 WEIGHT = 0.4
+STRIDES = cell_labels.STRIDES
 # A cell of the coarsest map holds more than one object.
 _STRIDE_WEIGHTS = (1.0, 1.0, 0.4)
 _BACKGROUND_WEIGHT = 0.15
@@ -48,8 +50,8 @@ class CellHeads(nn.Module):
     return [nn.Dense(size)(x) for x in maps]
 
 
-def init_heads(key: jax.Array, width: int) -> types.Params:
-  """Parameters of `CellHeads` for maps of `width` channels."""
+def init(key: jax.Array, width: int) -> types.Params:
+  """Draws `CellHeads` for maps of `width` channels."""
   maps = [jnp.zeros((1, width)) for _ in STRIDES]
   return CellHeads().init(key, maps)["params"]
 
@@ -117,3 +119,10 @@ def total_loss(
     )
     for s, weight in zip(STRIDES, _STRIDE_WEIGHTS)
   )
+
+
+def losses(params, video, fused, decoded, batch, total):
+  """See `training.auxiliary.Task`."""
+  del fused, decoded
+  measured = measure(apply_heads(params, video), batch.labels["cells"], total)
+  return WEIGHT * total_loss(measured), measured

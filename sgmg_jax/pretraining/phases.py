@@ -194,7 +194,11 @@ def run(
 
   # State: a checkpoint of this run if there is one, else a fresh start.
   tx = optimizer.make_optimizer(
-    task.params, schedule, groups=((".*", 1.0),), **config.optimizer
+    task.params,
+    schedule,
+    groups=((".*", 1.0),),
+    heads=("heads",),
+    **config.optimizer,
   )
   state = state_lib.create(task.params, tx, use_ema=False)
   checkpointer = checkpoint.Checkpointer(folder, keep=config.keep_checkpoints)

@@ -28,8 +28,10 @@ from sgmg_jax.input_pipeline.refshapes.labels import role_labels
 from sgmg_jax.pretraining import cell_heads
 from sgmg_jax.training import data_parallel
 
-# Of the heads among the parameters of a model in training.
+# What `training.auxiliary.Task` has.
 NAME = "role_heads"
+LABELS = ("cells", "roles")
+EVERY_FRAME = False
 # Of this loss beside those of masks and boxes.
 WEIGHT = 0.8
 _BACKGROUND_WEIGHT = 0.15
@@ -56,8 +58,8 @@ class RoleHeads(nn.Module):
     }
 
 
-def init_heads(key: jax.Array, width: int) -> types.Params:
-  """Parameters of `RoleHeads` for maps of `width` channels."""
+def init(key: jax.Array, width: int) -> types.Params:
+  """Draws `RoleHeads` for maps of `width` channels."""
   maps = [jnp.zeros((1, width)) for _ in cell_heads.STRIDES]
   return RoleHeads().init(key, maps, maps)["params"]
 
@@ -129,3 +131,12 @@ def total_loss(measured: Mapping[str, jax.Array]) -> jax.Array:
     for kind, asked in _ASKED.items()
     for role in asked
   )
+
+
+def losses(params, video, fused, decoded, batch, total):
+  """See `training.auxiliary.Task`."""
+  del video
+  scores = apply_heads(params, fused, decoded)
+  shown = shown_cells(batch)
+  measured = measure(scores, batch.labels["roles"], shown, total)
+  return WEIGHT * total_loss(measured), measured

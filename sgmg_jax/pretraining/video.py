@@ -81,7 +81,7 @@ def init_params(model: sgmg.SgMg, seed: int, init_from: str) -> types.Params:
       jnp.full((1, 2), side),
       method="encode_video",
     )
-    heads = cell_heads.init_heads(keys[1], model.variant.width)
+    heads = cell_heads.init(keys[1], model.variant.width)
     return {PART: variables["params"], "heads": heads}
 
   params = init(jax.random.key(seed))

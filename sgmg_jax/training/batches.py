@@ -10,7 +10,7 @@ from __future__ import annotations
 import dataclasses
 import functools
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any, Protocol
 
 import jax
@@ -24,7 +24,6 @@ from sgmg_jax.inference import preprocess
 from sgmg_jax.input_pipeline import batch as batch_lib
 from sgmg_jax.input_pipeline.batches import pipeline
 from sgmg_jax.input_pipeline.refshapes import batches
-from sgmg_jax.pretraining import cell_heads
 from sgmg_jax.training import run_tokenizer
 
 _normalise = jax.jit(preprocess.normalise)
@@ -37,16 +36,12 @@ class TrainingData(Protocol):
     batch_size: clips in a global batch.
     shapes: (height, width) of the frames of any batch.
     steps_per_epoch: None where there are no epochs.
-    has_cells: whether batches have labels of cells.
-    has_roles: whether these have roles in the sentences.
     position: JSON, where the next batch starts.
     truncations: counts sentences that lost their end.
   """
 
   batch_size: int
   steps_per_epoch: float | None
-  has_cells: bool
-  has_roles: bool
   shapes: tuple[tuple[int, int], ...]
   position: dict[str, Any]
   truncations: run_tokenizer.TruncationCounter
@@ -82,8 +77,6 @@ class RefShapesData:
     self.batch_size = spec.batch_size
     self.shapes = (spec.bucket,)
     self.steps_per_epoch = None
-    self.has_cells = bool(spec.cell_strides)
-    self.has_roles = spec.role_labels
     # As JSON gives it back. Batches depend on the step beside this.
     self.position = json.loads(
       json.dumps(dataclasses.asdict(spec), allow_nan=False)
@@ -116,7 +109,6 @@ class PipelineData:
     self.truncations = run_tokenizer.TruncationCounter()
     self.batch_size = pipe.global_batch_size
     self.shapes = pipe.shapes
-    self.has_cells = self.has_roles = False
     self.steps_per_epoch = pipe.num_samples / pipe.global_batch_size
 
   @property
@@ -137,21 +129,29 @@ class PipelineData:
       self._pipe.close()
 
 
-def open_data(config: ConfigDict) -> TrainingData:
-  """The data that a config speaks of.
+def open_data(config: ConfigDict, labels: Sequence[str] = ()) -> TrainingData:
+  """Opens the data that a config names.
+
+  Args:
+    config: of the run.
+    labels: the entries that `Batch.labels` must have.
 
   Raises:
-    UserError: there is no such data.
+    UserError: there is no such data, or it has no such labels.
   """
   settings = config.data.to_dict()
   kind = settings.pop("kind")
   max_tokens = config.tokenizer.max_tokens
   if kind == "refshapes":
-    strides = cell_heads.STRIDES if settings.pop("cell_labels") else ()
-    spec = batches.BatchSpec(**settings, seed=config.seed, cell_strides=strides)
+    spec = batches.BatchSpec(**settings, seed=config.seed, labels=labels)
     return RefShapesData(spec, max_tokens=max_tokens, **config.loader)
   if kind != "sets":
     raise UserError(f"data.kind: expected refshapes or sets, got {kind!r}")
+  if labels:
+    raise UserError(
+      f"auxiliary: needs the labels {', '.join(labels)}, which only RefShapes "
+      "has (data.kind = 'refshapes'), expected ()"
+    )
   split = settings.pop("split")
   pipe = pipeline.create(
     pipeline.Config(**settings),

@@ -55,6 +55,7 @@ FORMS = {
   ),
   "schedule.drop_steps": _STEPS,
   "schedule.drop_epochs": Form("an epoch", (_NUMBER,), "(3,5)"),
+  "auxiliary": Form("a module", (str,), "('sgmg_jax.pretraining.cell_heads',)"),
   "init_required": _PATTERNS,
   "reinitialise": _PATTERNS,
   "phases": Form(

@@ -6,7 +6,7 @@ changes nothing but the cost.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import jax
@@ -15,8 +15,7 @@ import jax.numpy as jnp
 from sgmg_jax import types
 from sgmg_jax.losses import criterion, matching
 from sgmg_jax.model import mask_head, sgmg
-from sgmg_jax.pretraining import cell_heads, role_heads
-from sgmg_jax.training import data_parallel
+from sgmg_jax.training import auxiliary, data_parallel
 
 Array = types.Array
 
@@ -104,27 +103,28 @@ def losses(
   batch: types.Batch,
   rngs: Mapping[str, Array],
   *,
+  tasks: Sequence[auxiliary.Task] = (),
   text_dropout: bool = True,
   axis: str | None = None,
-) -> tuple[dict[str, Array], dict[str, Array], list[Matched]]:
-  """All losses of a batch, dropout on, see `_match_layers`.
+) -> tuple[
+  dict[str, Array], list[tuple[Array, dict[str, Array]]], list[Matched]
+]:
+  """Computes all losses of a batch, dropout on, see `_match_layers`.
 
   Args:
     model: the network.
-    params: its parameters; with those of `cell_heads.CellHeads` under
-      `cell_heads.NAME` if the batch has labels of cells, those of
-      `role_heads.RoleHeads` under `role_heads.NAME` if it has labels of roles.
+    params: its parameters, and the heads of each task under its name.
     batch: B clips, B * E expressions.
     rngs: keys "dropout" and "drop_path".
+    tasks: auxiliary losses.
     text_dropout: False switches the text encoder's dropout off (for a frozen
       one; the released code leaves it on).
     axis: name of the mesh axis that the batch is shared over, if it is.
 
   Returns:
     Unweighted scalars, named as `criterion.name_layers` does; what
-    `cell_heads.measure` and `role_heads.measure` give, nothing without their
-    labels; and the layers that the losses are of. Of a shared batch this
-    share's part of the sums.
+    `losses` of each task returns; and the layers that the first are of. Of a
+    shared batch this share's part of the sums.
   """
 
   def apply(method, *args, **kwargs):
@@ -132,26 +132,22 @@ def losses(
       {"params": params}, *args, **kwargs, rngs=rngs, method=method
     )
 
-  # Cells of all frames have labels.
-  annotated = None if "cells" in batch.labels else batch.annotated
-  video = apply(
+  every_frame = any(task.EVERY_FRAME for task in tasks)
+  whole = video = apply(
     encode_frames,
     batch.frames,
     batch.pixel_valid,
     batch.size,
-    annotated,
+    None if every_frame else batch.annotated,
     train=True,
   )
-  measured, total = {}, data_parallel.total_over(axis)
-  if "cells" in batch.labels:
-    scores = cell_heads.apply_heads(params[cell_heads.NAME], video)
-    measured = cell_heads.measure(scores, batch.labels["cells"], total)
-    if batch.annotated is not None:
-      video = video.replace(
-        levels=types.take_frames(video.levels, batch.annotated),
-        low_levels=types.take_frames(video.low_levels, batch.annotated),
-        num_frames=jnp.int32(batch.annotated.shape[1]),
-      )
+  if every_frame and batch.annotated is not None:
+    video = video.replace(
+      levels=types.take_frames(video.levels, batch.annotated),
+      low_levels=types.take_frames(video.low_levels, batch.annotated),
+      num_frames=jnp.int32(batch.annotated.shape[1]),
+    )
+  annotated = video
   video = repeat_video(video, batch.tokens.shape[0] // batch.frames.shape[0])
   text = apply(
     "encode_text",
@@ -162,10 +158,18 @@ def losses(
   )
   fused = apply("fuse", video, text)
   decoded = apply("transform", fused, video, text, train=True)
-  if "roles" in batch.labels:
-    scores = role_heads.apply_heads(params[role_heads.NAME], fused, decoded)
-    shown = role_heads.shown_cells(batch)
-    measured |= role_heads.measure(scores, batch.labels["roles"], shown, total)
+  total = data_parallel.total_over(axis)
+  extra = [
+    task.losses(
+      params[task.NAME],
+      whole if task.EVERY_FRAME else annotated,
+      fused,
+      decoded,
+      batch,
+      total,
+    )
+    for task in tasks
+  ]
   num_valid = criterion.count_valid(batch.targets, axis)
   layers = list(_match_layers(apply, decoded, video, batch.targets))
   named = criterion.name_layers(
@@ -176,4 +180,4 @@ def losses(
       for layer in layers
     ]
   )
-  return named, measured, layers
+  return named, extra, layers

@@ -26,11 +26,8 @@ from sgmg_jax import precision as precision_lib
 from sgmg_jax.checkpoints import stored_dtype
 from sgmg_jax.errors import UserError
 from sgmg_jax.model import sgmg, variants
-from sgmg_jax.pretraining import cell_heads, role_heads
 from sgmg_jax.training import (
-  batches as batches_lib,
-)
-from sgmg_jax.training import (
+  auxiliary,
   checkpoint,
   compiled_step,
   data_parallel,
@@ -41,6 +38,9 @@ from sgmg_jax.training import (
   parameter_summary,
   publish,
   run_tokenizer,
+)
+from sgmg_jax.training import (
+  batches as batches_lib,
 )
 from sgmg_jax.training import metrics as metrics_lib
 from sgmg_jax.training import state as state_lib
@@ -135,7 +135,8 @@ def _train(
     remat=config.remat,
     precision=precision_lib.check(config.precision),
   )
-  source = batches_lib.open_data(config)
+  tasks = auxiliary.load(config.auxiliary)
+  source = batches_lib.open_data(config, auxiliary.label_names(tasks))
   checkpointer = checkpoint.Checkpointer(folder, keep=config.keep_checkpoints)
   if checkpointer.latest_step is not None:
     source.restore(checkpointer.read_position(), checkpointer.latest_step)
@@ -155,18 +156,7 @@ def _train(
     reinitialise=config.reinitialise,
     tokenizer=tokenizer,
   )
-  if source.has_cells:
-    key = jax.random.fold_in(jax.random.key(config.seed), 1)
-    params = {
-      **params,
-      cell_heads.NAME: cell_heads.init_heads(key, variant.width),
-    }
-  if source.has_roles:
-    key = jax.random.fold_in(jax.random.key(config.seed), 2)
-    params = {
-      **params,
-      role_heads.NAME: role_heads.init_heads(key, variant.width),
-    }
+  params |= auxiliary.init_heads(tasks, config.seed, variant.width)
   total_steps, schedule = plan_length(config, source.steps_per_epoch)
   groups = [tuple(group) for group in config.optimizer.groups]
   tx = optimizer.make_optimizer(
@@ -176,6 +166,7 @@ def _train(
     weight_decay=config.optimizer.weight_decay,
     grad_clip=config.optimizer.grad_clip,
     name=config.optimizer.name,
+    heads=[task.NAME for task in tasks],
   )
   trainable = optimizer.trainable_mask(params, groups)
   if not config.freeze_random:
@@ -201,6 +192,7 @@ def _train(
     trainable=trainable,
     seed=config.seed,
     ema_decay=config.ema_decay,
+    tasks=tasks,
     text_dropout=config.frozen_text_dropout or text_trained,
     axis=data_parallel.AXIS,
   )
@@ -220,9 +212,8 @@ def _train(
 
   def evaluate_and_export(step):
     # On one device: replicated parameters would do the same work on each.
-    params = jax.device_put(state.best_params, mesh.devices.flat[0])
-    heads = (cell_heads.NAME, role_heads.NAME)
-    params = {k: v for k, v in params.items() if k not in heads}
+    params = auxiliary.without_heads(state.best_params, tasks)
+    params = jax.device_put(params, mesh.devices.flat[0])
     results = {}
     if config.data.kind == "refshapes":
       results = evaluate.evaluate_refshapes(

@@ -12,6 +12,7 @@ named 30 % of the shapes after 400 steps, with AdamW 16 % (chance is 10 %).
 
 from __future__ import annotations
 
+import functools
 import re
 from collections.abc import Sequence
 
@@ -25,7 +26,7 @@ from sgmg_jax.errors import UserError
 Array = types.Array
 Params = types.Params
 
-_NO_MATRIX = re.compile(r"(^|/)(cell_|role_)?heads/|table|embed")
+_TABLES = re.compile("table|embed")
 # (pattern, multiplier of the learning rate); None freezes.
 Group = tuple[str, float | None]
 
@@ -88,13 +89,15 @@ def trainable_mask(params: Params, groups: Sequence[Group]) -> Params:
   )
 
 
-def _matrices(params: Params) -> Params:
-  """Which parameters are hidden layers' matrices, (inputs, output) each; None
+def _matrices(params: Params, *, heads: Sequence[str]) -> Params:
+  """Dimensions of the hidden layers' matrices, (inputs, output) each; None
   for all others: vectors, tables, embeddings, and the last layers, whose
   outputs mean something."""
 
   def dimensions(path, x):
-    if x.ndim < 2 or _NO_MATRIX.search(_name(path)):
+    name = _name(path)
+    last = name.partition("/")[0] in heads
+    if x.ndim < 2 or last or _TABLES.search(name):
       return None
     inputs = tuple(range(x.ndim - 1))
     return optax.contrib.MuonDimensionNumbers(inputs, x.ndim - 1)
@@ -110,6 +113,7 @@ def make_optimizer(
   weight_decay: float,
   grad_clip: float,
   name: str = "adamw",
+  heads: Sequence[str] = (),
 ) -> optax.GradientTransformation:
   """The optimizer that the module describes.
 
@@ -122,6 +126,7 @@ def make_optimizer(
     grad_clip: largest global norm of all trained gradients.
     name: "adamw", or "muon" for the matrices (see `_matrices`) with AdamW at
       half the learning rate for the rest.
+    heads: top-level modules, beside the model's, that are last layers.
 
   Raises:
     UserError: no such optimizer, or see `group_labels`.
@@ -139,7 +144,7 @@ def make_optimizer(
         weight_decay=weight_decay,
         # Steps as large as AdamW's, so that learning rates are alike.
         consistent_rms=0.2,
-        muon_weight_dimension_numbers=_matrices,
+        muon_weight_dimension_numbers=functools.partial(_matrices, heads=heads),
         adam_b2=0.999,
         adam_weight_decay=weight_decay,
         adam_learning_rate=lambda step: 0.5 * rate(step),

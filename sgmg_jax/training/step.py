@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import jax
 import jax.numpy as jnp
@@ -11,8 +11,7 @@ import optax
 from sgmg_jax import precision, types
 from sgmg_jax.losses import criterion
 from sgmg_jax.model import sgmg
-from sgmg_jax.pretraining import cell_heads, role_heads
-from sgmg_jax.training import forward
+from sgmg_jax.training import auxiliary, forward
 from sgmg_jax.training import state as state_lib
 
 TrainState = state_lib.TrainState
@@ -38,6 +37,7 @@ def make_train_step(
   trainable: types.Params,
   seed: int,
   ema_decay: float,
+  tasks: Sequence[auxiliary.Task] = (),
   text_dropout: bool = True,
   axis: str | None = None,
 ) -> TrainStep:
@@ -49,14 +49,14 @@ def make_train_step(
     trainable: tree of bool, see `optimizer.trainable_mask`.
     seed: of dropout and drop path.
     ema_decay: of the moving average, if the state carries one.
+    tasks: auxiliary losses, see `forward.losses`.
     text_dropout: see `forward.losses`.
     axis: name of the mesh axis that the batch is shared over, see
       `data_parallel.shard_step`; None if it is not.
 
   Returns:
     The step. Its metrics are the unweighted losses, `total` (weighted),
-    `grad_norm` (before clipping) and, if the batch has their labels, those of
-    `cell_heads.measure` and `role_heads.measure`, all float[].
+    `grad_norm` (before clipping) and those of the tasks, all float[].
   """
 
   def train_step(state, batch):
@@ -67,20 +67,20 @@ def make_train_step(
       rngs = {k: jax.random.fold_in(v, index) for k, v in rngs.items()}
 
     def objective(params):
-      losses, measured, _ = forward.losses(
+      losses, extra, _ = forward.losses(
         model,
         _freeze(params, trainable),
         batch,
         rngs,
+        tasks=tasks,
         text_dropout=text_dropout,
         axis=axis,
       )
       total = criterion.total(losses)
-      if "cells" in batch.labels:
-        total += cell_heads.WEIGHT * cell_heads.total_loss(measured)
-      if "roles" in batch.labels:
-        total += role_heads.WEIGHT * role_heads.total_loss(measured)
-      return total, losses | measured
+      for loss, measured in extra:
+        total += loss
+        losses |= measured
+      return total, losses
 
     (total, losses), grads = jax.value_and_grad(objective, has_aux=True)(
       state.params

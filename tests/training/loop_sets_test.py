@@ -1,8 +1,11 @@
 """The loop on a data set: resumable in the middle of an epoch."""
 
 import logging
+import os
 import pathlib
 import shutil
+import subprocess
+import sys
 
 import jax
 import numpy as np
@@ -101,6 +104,36 @@ def test_the_checkpoint_holds_the_position(runs):
   position = checkpointer.read_position()
   checkpointer.close()
   assert position["step"] == 3 and position["plan"]["batch_size"] == 2
+
+
+def test_a_tree_without_pretraining_trains(data, tmp_path):
+  tree = tmp_path / "tree"
+  shutil.copytree(
+    ROOT, tree, symlinks=True, ignore=shutil.ignore_patterns(".*", "tests")
+  )
+  shutil.rmtree(tree / "sgmg_jax/pretraining")
+  shutil.rmtree(tree / "input_pipeline/refshapes/labels")
+  sizes = {k: v for k, v in _config(data).model.items() if k != "name"}
+  command = [
+    *(sys.executable, "-m", "sgmg_jax", "train", "--config=a2d:runlocal"),
+    f"--workdir={tmp_path}/run",
+    f"--config.data.root={data}",
+    "--config.data.batch_size=2",
+    "--config.total_steps=1",
+    "--config.model.name=mu",
+    *(f"--config.model.{name}={value}" for name, value in sizes.items()),
+  ]
+  # What the runs of this file have compiled.
+  cache = dict(
+    JAX_COMPILATION_CACHE_DIR=jax.config.jax_compilation_cache_dir,
+    JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS="0.2",
+    JAX_DISABLE_MOST_OPTIMIZATIONS="1",
+    JAX_NUM_CPU_DEVICES="2",
+    PYTHONPATH=str(tree),
+  )
+  subprocess.run(command, check=True, cwd=tree, env=os.environ | cache)
+  assert len(metrics.read_metrics(tmp_path / "run/metrics.jsonl")) == 1
+  assert (tmp_path / "run/model").is_dir()
 
 
 def test_other_data_in_the_same_folder_is_refused(runs, data):

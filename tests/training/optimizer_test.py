@@ -130,6 +130,7 @@ def test_muon_makes_steps_of_matrices_orthogonal():
     weight_decay=0.0,
     grad_clip=1.0,
     name="muon",
+    heads=("heads",),
   )
   # Nearly of rank one, as steps of AdamW would be.
   grads = jax.tree.map(jnp.ones_like, params)

@@ -160,11 +160,13 @@ def test_random_streams_follow_the_step():
   assert (data[0]["dropout"] != data[0]["drop_path"]).any()
 
 
-def _jit_losses(model):
+def _jit_losses(model, tasks=()):
   """`forward.losses` of (parameters, batch) with one step's chance."""
   rngs = state_lib.step_rngs(0, jnp.int32(0))
   return jax.jit(
-    lambda params, batch: forward.losses(model, params, batch, rngs)[:2]
+    lambda params, batch: forward.losses(
+      model, params, batch, rngs, tasks=tasks
+    )[:2]
   )
 
 
@@ -205,32 +207,33 @@ def test_cells_of_all_frames_are_asked_beside_the_annotated_ones(model, params):
       "roles": said,
     },
   )
+  tasks = (cell_heads, role_heads)
   heads = {
-    task.NAME: task.init_heads(jax.random.key(0), VARIANT.width)
-    for task in (cell_heads, role_heads)
+    task.NAME: task.init(jax.random.key(0), VARIANT.width) for task in tasks
   }
-  losses = _jit_losses(model)
-  expected, nothing = losses(params, some)
-  actual, measured = losses({**params, **heads}, labelled)
-  assert not nothing and float(measured["loss_motion_8"]) > 1
-  assert float(measured["loss_memory_referent_16"]) > 0.1
+  expected, nothing = _jit_losses(model)(params, some)
+  params = {**params, **heads}
+  actual, extra = _jit_losses(model, tasks)(params, labelled)
+  (_, looks), (_, roles) = extra
+  assert not nothing and float(looks["loss_motion_8"]) > 1
+  assert float(roles["loss_memory_referent_16"]) > 0.1
   for name, value in expected.items():
     np.testing.assert_allclose(actual[name], value, rtol=1e-3, err_msg=name)
 
   tx = optax.sgd(1e-3)
-  params = {**params, **heads}
   step = step_lib.make_train_step(
     model,
     tx,
     trainable=jax.tree.map(lambda _: True, params),
     seed=0,
     ema_decay=0.0,
+    tasks=tasks,
   )
   state = state_lib.create(params, tx, use_ema=False)
   state, metrics = jax.jit(step)(state, labelled)
   total = criterion.total(actual)
-  total += cell_heads.WEIGHT * cell_heads.total_loss(measured)
-  total += role_heads.WEIGHT * role_heads.total_loss(measured)
+  total += cell_heads.WEIGHT * cell_heads.total_loss(looks)
+  total += role_heads.WEIGHT * role_heads.total_loss(roles)
   np.testing.assert_allclose(metrics["total"], total, rtol=1e-4)
   moved = jax.tree.map(
     lambda a, b: not np.array_equal(a, b),

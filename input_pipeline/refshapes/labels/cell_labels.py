@@ -15,6 +15,8 @@ from sgmg_jax.input_pipeline.refshapes import facts as facts_lib
 from sgmg_jax.input_pipeline.refshapes import lexicon, predicates
 from sgmg_jax.input_pipeline.refshapes import scene as scene_lib
 
+# Of the feature maps whose cells have labels; divisors of padded sides.
+STRIDES = (8, 16, 32)
 # Looks in the order of the classes' last axis, each with its words; class k
 # is word k - 1, class 0 the background.
 LOOKS = {

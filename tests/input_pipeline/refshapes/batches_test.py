@@ -168,9 +168,9 @@ def test_specs_that_no_batch_can_have(change):
 
 def test_labels_of_cells_are_those_of_the_clips(straight):
   assert not straight[0].labels
-  spec = dataclasses.replace(SPEC, cell_strides=[8, 32], num_annotated=1)
+  spec = dataclasses.replace(SPEC, labels=["cells"], num_annotated=1)
   batch = batches.make_batch(spec, 0)
-  for k, stride in enumerate((8, 32)):
+  for k, stride in enumerate(cell_labels.STRIDES):
     classes, motion = (kind[k] for kind in batch.labels["cells"])
     # Of the padded frames, and of all of them.
     assert classes.shape == (2, 4, 96 // stride, 96 // stride, 4)
@@ -189,28 +189,18 @@ def test_labels_of_cells_are_those_of_the_clips(straight):
 def test_cells_with_the_referent_s_role_are_those_of_its_mask():
   spec = dataclasses.replace(
     SPEC,
-    cell_strides=(8, 32),
-    role_labels=True,
+    labels=("roles",),
     num_annotated=2,
     absent_share=0.5,
   )
   absent = 0
   for step in range(3):
     batch = batches.make_batch(spec, step)
-    for stride, labels in zip((8, 32), batch.labels["roles"], strict=True):
+    for stride, labels in zip(
+      cell_labels.STRIDES, batch.labels["roles"], strict=True
+    ):
       centres = batch.masks[:, :, stride // 2 :: stride, stride // 2 :: stride]
       assert labels.dtype == np.int8
       np.testing.assert_array_equal(labels[..., 0] == 1, centres)
     absent += (~batch.valid.any(1)).sum()
   assert absent
-
-
-def test_roles_without_cells():
-  message = "role_labels: expected labels of .* data.cell_labels = True"
-  with pytest.raises(errors.UserError, match=message):
-    dataclasses.replace(SPEC, role_labels=True)
-
-
-def test_strides_that_do_not_fit():
-  with pytest.raises(errors.UserError, match="expected divisors of 32"):
-    dataclasses.replace(SPEC, cell_strides=(8, 64))
