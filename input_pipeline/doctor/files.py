@@ -8,7 +8,6 @@ import hashlib
 import io
 import os
 import pathlib
-from collections.abc import Mapping
 from typing import Any, Final
 
 import numpy as np
@@ -95,19 +94,6 @@ def read_json(
   expected = {dict: "an object", list: "a list"}[kind]
   with log.caught():
     return json_file.read(path, expected, kind=kind, report=log.add)
-
-
-def are_records(value: Any, fields: Mapping[str, Any]) -> bool:
-  """Whether a JSON value is a list of objects with these fields.
-
-  Args:
-    fields: type (or union of types) by name.
-  """
-  return isinstance(value, list) and all(
-    isinstance(record, dict)
-    and all(isinstance(record.get(name), kind) for name, kind in fields.items())
-    for record in value
-  )
 
 
 _MASK_CODES: Final = {

@@ -6,6 +6,7 @@ import pathlib
 from typing import Any, Final
 
 from sgmg_jax.input_pipeline.doctor import files, findings
+from sgmg_jax.input_pipeline.layouts import json_file
 
 _IMAGE: Final = {"id": str, "height": int, "width": int}
 _ANNOTATION: Final = {"image_id": str, "segmentation": dict}
@@ -25,7 +26,7 @@ def read(
   if content is None:
     return None
   images, annotations = content.get("images"), content.get("annotations")
-  if not files.are_records(images, _IMAGE) or not files.are_records(
+  if not json_file.are_records(images, _IMAGE) or not json_file.are_records(
     annotations, _ANNOTATION
   ):
     log.add("malformed", "expected COCO images and annotations", file=path)

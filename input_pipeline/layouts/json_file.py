@@ -61,6 +61,19 @@ def read(
   return content
 
 
+def are_records(value: Any, fields: Mapping[str, Any]) -> bool:
+  """Whether a JSON value is a list of objects with these fields.
+
+  Args:
+    fields: type (or union of types) by name.
+  """
+  return isinstance(value, list) and all(
+    isinstance(record, dict)
+    and all(isinstance(record.get(name), kind) for name, kind in fields.items())
+    for record in value
+  )
+
+
 def parse(data: bytes | str) -> tuple[Any, list[tuple[str | int, ...]]]:
   """Content of JSON, and where an object has one key twice.
 

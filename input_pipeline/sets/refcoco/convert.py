@@ -15,6 +15,7 @@ from typing import Any
 
 from sgmg_jax.errors import UserError
 from sgmg_jax.files import regular_file
+from sgmg_jax.input_pipeline import problems
 from sgmg_jax.input_pipeline.layouts import json_file
 from sgmg_jax.input_pipeline.sets.refcoco.about import ABOUT
 
@@ -22,6 +23,13 @@ PARTITIONS = {"refcoco": "unc", "refcoco+": "unc", "refcocog": "umd"}
 SPLITS = ABOUT.splits
 
 _COCO_FIELDS = ("info", "licenses", "categories", "images", "annotations")
+_IMAGE = {"id": int, "file_name": str, "height": int, "width": int}
+_ANNOTATION = {
+  "image_id": int,
+  "segmentation": list | dict,
+  "bbox": list,
+  "iscrowd": int,
+}
 
 
 def check(dataset: str, split: str) -> None:
@@ -47,7 +55,11 @@ def examples_file(
 
 
 def examples(
-  refs: list[dict], instances: dict, dataset: str, split: str
+  refs: list[dict],
+  instances: dict,
+  dataset: str,
+  split: str,
+  report: problems.Report = problems.stop,
 ) -> dict[str, Any]:
   """One image and one annotation for each sentence of a split, COCO style.
 
@@ -59,10 +71,11 @@ def examples(
     instances: a COCO file with the images and annotations that they name.
     dataset: "refcoco", "refcoco+" or "refcocog".
     split: one of `SPLITS[dataset]`.
+    report: is told of refs whose annotation or image `instances` lacks, or
+      has of another image; they are left out.
 
   Raises:
-    UserError: an unknown data set or split, or an annotation or image that
-      `instances` lacks.
+    UserError: an unknown data set or split, or as `report`.
   """
   check(dataset, split)
   coco_images = {image["id"]: image for image in instances["images"]}
@@ -73,12 +86,27 @@ def examples(
       continue
     image = coco_images.get(ref["image_id"])
     annotation = coco_annotations.get(ref["ann_id"])
-    if image is None or annotation is None:
-      raise UserError(
-        f"{dataset} ref {ref['ref_id']}, expression "
-        f"{ref['sentences'][0]['sent']!r}: instances.json lacks image "
-        f"{ref['image_id']} or annotation {ref['ann_id']}"
+    what = (
+      f"{dataset} ref {ref['ref_id']}, expression "
+      f"{ref['sentences'][0]['sent']!r}: instances.json"
+    )
+    where = dict(expression=f"ref {ref['ref_id']}")
+    if annotation is None:
+      message = f"{what} lacks annotation {ref['ann_id']}"
+      report("annotation-missing", message, **where)
+      continue
+    if image is None:
+      message = f"{what} lacks image {ref['image_id']}"
+      report("reference-unknown", message, **where)
+      continue
+    if annotation["image_id"] != ref["image_id"]:
+      report(
+        "reference-unknown",
+        f"{what} has annotation {ref['ann_id']} of image "
+        f"{annotation['image_id']}, not {ref['image_id']}",
+        **where,
       )
+      continue
     for sentence in ref["sentences"]:
       number = len(images) + 1
       images.append(
@@ -109,34 +137,53 @@ def examples(
 
 
 def read_examples(
-  root: str | os.PathLike, dataset: str, split: str
+  path: str | os.PathLike, report: problems.Report = problems.stop
 ) -> dict[str, Any]:
   """The per-sentence examples of a split, as stored.
 
   Raises:
-    UserError: missing, or not a COCO file.
+    UserError: missing, or not a COCO file with an image and an annotation a
+      sentence; or as `report`.
   """
-  return _read_coco(examples_file(root, dataset, split))
+  return _read_coco(
+    path,
+    _IMAGE | {"original_id": int, "caption": str},
+    _ANNOTATION | {"original_id": int},
+    report,
+  )
 
 
-def read_instances(root: str | os.PathLike, dataset: str) -> dict[str, Any]:
+def read_instances(
+  root: str | os.PathLike, dataset: str, report: problems.Report = problems.stop
+) -> dict[str, Any]:
   """The COCO file with the annotations of a data set.
 
   Raises:
-    UserError: missing, or not such a file.
+    UserError: missing, or not such a file; or as `report`.
   """
-  return _read_coco(pathlib.Path(root) / dataset / "instances.json")
+  return _read_coco(
+    pathlib.Path(root) / dataset / "instances.json",
+    _IMAGE,
+    _ANNOTATION | {"id": int, "category_id": int, "area": int | float},
+    report,
+  )
 
 
-def read_refs(path: str | os.PathLike) -> list[dict]:
+def read_refs(
+  path: str | os.PathLike, report: problems.Report = problems.stop
+) -> list[dict]:
   """The refs of a REFER pickle: plain lists, dictionaries, strings, numbers.
 
   Nothing that the pickle names is imported or called: a pickle that asks for
   any class or function is refused.
 
+  Args:
+    path: of the pickle.
+    report: is told of refs without the fields of one, which are left out.
+
   Raises:
     UserError: no such file, no pickle, one that asks for more than plain
-      data, or a ref without the fields of one.
+      data, or as `report`.
   """
   try:
     with regular_file.open_binary(path) as file:
@@ -144,21 +191,37 @@ def read_refs(path: str | os.PathLike) -> list[dict]:
   except UserError:
     raise
   except OSError as e:
-    raise UserError(f"{path}: cannot be read ({e.strerror})") from e
+    missing = isinstance(e, FileNotFoundError)
+    raise problems.Problem(
+      "file-missing" if missing else "pickle-corrupt",
+      f"cannot be read ({e.strerror})",
+      file=path,
+    ) from e
   except Exception as e:
     # A damaged pickle raises nearly anything.
-    raise UserError(f"{path}: not a readable pickle ({e})") from e
+    raise problems.Problem(
+      "pickle-corrupt", f"not a readable pickle ({e})", file=path
+    ) from e
   if not isinstance(refs, list):
-    raise UserError(f"{path}: a {type(refs).__name__}, expected a list of refs")
+    raise problems.Problem(
+      "pickle-corrupt",
+      f"a {type(refs).__name__}, expected a list of refs",
+      file=path,
+    )
+  usable = []
   for number, ref in enumerate(refs):
     try:
       _check_ref(ref)
     except (KeyError, TypeError) as e:
-      raise UserError(
-        f"{path} ref {number}: no {e}, expected image_id, ann_id, ref_id, "
-        "split and sentences"
-      ) from e
-  return refs
+      report(
+        "pickle-corrupt",
+        f"no {e}, expected image_id, ann_id, ref_id, split and sentences",
+        file=path,
+        place=f"ref {number}",
+      )
+    else:
+      usable.append(ref)
+  return usable
 
 
 class _PlainUnpickler(pickle.Unpickler):
@@ -170,18 +233,28 @@ class _PlainUnpickler(pickle.Unpickler):
     self._path = path
 
   def find_class(self, module: str, name: str):
-    raise UserError(
-      f"{self._path}: asks for {module}.{name}, expected plain data; it was "
-      "not executed"
+    raise problems.Problem(
+      "pickle-unsafe",
+      f"asks for {module}.{name}, expected plain data; it was not executed",
+      file=self._path,
     )
 
 
-def _read_coco(path: pathlib.Path) -> dict[str, Any]:
+def _read_coco(path, image, annotation, report) -> dict[str, Any]:
+  """Content of a COCO file; `image`, `annotation`: types of their fields."""
   expected = f"a COCO file with {', '.join(_COCO_FIELDS)}"
-  content = json_file.read(path, expected)
+  content = json_file.read(path, expected, report=report)
   missing = [field for field in _COCO_FIELDS if field not in content]
   if missing:
-    raise UserError(f"{path}: no {', '.join(missing)}, expected {expected}")
+    message = f"no {', '.join(missing)}, expected {expected}"
+    raise problems.Problem("malformed", message, file=path)
+  for key, fields in (("images", image), ("annotations", annotation)):
+    if not json_file.are_records(content[key], fields):
+      raise problems.Problem(
+        "malformed",
+        f"{key}: expected {', '.join(fields)} in each, of their types",
+        file=path,
+      )
   return content
 
 

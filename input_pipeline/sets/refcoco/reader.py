@@ -11,7 +11,7 @@ train2014/COCO_train2014_<12 digits>.jpg          images of all three
 from __future__ import annotations
 
 import dataclasses
-import logging
+import functools
 import os
 import pathlib
 from collections.abc import Collection, Mapping
@@ -22,14 +22,14 @@ import numpy as np
 from sgmg_jax.errors import UserError
 from sgmg_jax.files import regular_file
 from sgmg_jax.input_pipeline import polygons as polygons_lib
-from sgmg_jax.input_pipeline import source
+from sgmg_jax.input_pipeline import problems, source
 from sgmg_jax.input_pipeline.sets.refcoco import convert
 
 IMAGE_FOLDER = "train2014"
 
 
 @dataclasses.dataclass(frozen=True)
-class _Annotation:
+class Annotation:
   """A COCO annotation.
 
   Attributes:
@@ -51,6 +51,13 @@ class RefCOCO(source.Source):
 
   An annotation that is a crowd or has no polygons is no instance: its mask is
   empty and it has no box.
+
+  Attributes:
+    file: that holds the sentences.
+    images: folder of all images.
+    videos: as listed, by name.
+    files: image by video.
+    annotations: by video and object id; None if malformed.
   """
 
   def __init__(
@@ -60,6 +67,8 @@ class RefCOCO(source.Source):
     *,
     dataset: str,
     exclude_images: Collection[int] = (),
+    content: Mapping[str, Any] | None = None,
+    report: problems.Report = problems.stop,
   ):
     """Reads the sentences and annotations of the split.
 
@@ -70,50 +79,51 @@ class RefCOCO(source.Source):
       dataset: "refcoco", "refcoco+" or "refcocog".
       exclude_images: COCO ids of images to leave out, such as those that a
         sister set is evaluated on. The other expressions keep their ids.
+      content: of the split, as of `convert.examples`, where it is read
+        already.
+      report: is told of faults that leave the rest usable.
 
     Raises:
-      UserError: an unknown set or split; a file is missing or malformed.
+      UserError: an unknown set or split, a file that cannot be read, or as
+        `report`.
     """
     convert.check(dataset, split)
     self.name = dataset
     self.split = split
     root = pathlib.Path(path)
-    self._images = root / IMAGE_FOLDER
-    if not self._images.is_dir():
-      raise UserError(f"{self._images}: no such folder, expected COCO's images")
-    file = convert.examples_file(root, dataset, split)
-    if file.exists():
-      content = convert.read_examples(root, dataset, split)
-    else:
-      file = convert.refs_file(root, dataset)
+    self.images = root / IMAGE_FOLDER
+    if not self.images.is_dir():
+      message = "no such folder, expected COCO's images"
+      report("file-missing", message, file=self.images)
+    stored = convert.examples_file(root, dataset, split)
+    refs = convert.refs_file(root, dataset)
+    self.file = stored if stored.exists() else refs
+    if content is None and stored.exists():
+      content = convert.read_examples(stored, report)
+    elif content is None:
       content = convert.examples(
-        convert.read_refs(file),
-        convert.read_instances(root, dataset),
+        convert.read_refs(refs, report),
+        convert.read_instances(root, dataset, report),
         dataset,
         split,
+        functools.partial(report, file=refs),
       )
-    self._videos: dict[str, source.Video] = {}
-    self._files: dict[str, pathlib.Path] = {}
-    self._annotations: dict[str, dict[int, _Annotation]] = {}
-    try:
-      self.expressions = self._parse(content, frozenset(exclude_images), file)
-    except (KeyError, TypeError, AttributeError) as e:
-      raise UserError(
-        f"{file}: {type(e).__name__} {e}, expected a COCO file with one image "
-        "and annotation a sentence"
-      ) from e
+    self.videos: dict[str, source.Video] = {}
+    self.files: dict[str, pathlib.Path] = {}
+    self.annotations: dict[str, dict[int, Annotation | None]] = {}
+    self.expressions = self._parse(content, frozenset(exclude_images), report)
 
   def video(self, name: str) -> source.Video:
     self._find(name)
-    if not self._files[name].is_file():
+    if not self.files[name].is_file():
       raise UserError(
-        f"{self.name} video {name!r}: no image {self._files[name]}"
+        f"{self.name} video {name!r}: no image {self.files[name]}"
       )
-    return self._videos[name]
+    return self.videos[name]
 
   def encoded_frame(self, video: str, index: int) -> bytes:
     self._find(video, index)
-    path = self._files[video]
+    path = self.files[video]
     try:
       return regular_file.read_bytes(path)
     except OSError as e:
@@ -125,7 +135,8 @@ class RefCOCO(source.Source):
     size = self._find(video, index).size
     return {
       object_id: polygons_lib.draw(annotation.polygons, size)
-      for object_id, annotation in self._annotations[video].items()
+      for object_id, annotation in self.annotations[video].items()
+      if annotation
     }
 
   def box(self, expression: source.Expression) -> np.ndarray | None:
@@ -136,7 +147,7 @@ class RefCOCO(source.Source):
     """
     height, width = self._find(expression.video).size
     (object_id,) = expression.object_ids
-    annotation = self._annotations[expression.video][object_id]
+    annotation = self.annotations[expression.video][object_id]
     x, y, box_width, box_height = annotation.bbox
     box = np.array([x, y, x + box_width, y + box_height], np.float32)
     box = box.clip(0, np.array([width, height] * 2, np.float32))
@@ -144,7 +155,7 @@ class RefCOCO(source.Source):
     return box if shown else None
 
   def _find(self, video: str, index: int = 0) -> source.Video:
-    if video not in self._videos:
+    if video not in self.videos:
       raise UserError(
         f"{self.name} video {video!r}: not in split {self.split!r}"
       )
@@ -152,10 +163,13 @@ class RefCOCO(source.Source):
       raise UserError(
         f"{self.name} video {video!r}: frame {index}, expected 0 of an image"
       )
-    return self._videos[video]
+    return self.videos[video]
 
   def _parse(
-    self, content: Mapping[str, Any], excluded: frozenset, file: pathlib.Path
+    self,
+    content: Mapping[str, Any],
+    excluded: frozenset[int],
+    report: problems.Report,
   ) -> tuple[source.Expression, ...]:
     annotations = {a["image_id"]: a for a in content["annotations"]}
     expressions = []
@@ -163,20 +177,25 @@ class RefCOCO(source.Source):
       if image["original_id"] in excluded:
         continue
       name = pathlib.PurePath(image["file_name"]).stem
-      what = f"{file}: image {image['file_name']!r}, expression {image['id']}"
+      what = f"image {image['file_name']!r}, expression {image['id']}"
+      where = dict(file=self.file, video=name, expression=str(image["id"]))
       if image["id"] not in annotations:
-        raise UserError(f"{what}: no annotation")
+        report("annotation-missing", f"{what}: no annotation", **where)
+        continue
       if not image["caption"].strip():
-        logging.warning("%s is empty", what)
+        problems.warn(report, f"{self.file}: {what} is empty")
       annotation = annotations[image["id"]]
       object_id = annotation["original_id"]
-      objects = self._annotations.setdefault(name, {})
+      objects = self.annotations.setdefault(name, {})
       if object_id not in objects:
-        objects[object_id] = _annotation(annotation, what)
-      if name not in self._videos:
+        fault = _fault(annotation)
+        if fault:
+          report("mask-shape", f"{what}: {fault}", **where)
+        objects[object_id] = None if fault else _annotation(annotation)
+      if name not in self.videos:
         size = (image["height"], image["width"])
-        self._videos[name] = source.Video(name, (name,), size)
-        self._files[name] = self._images / image["file_name"]
+        self.videos[name] = source.Video(name, (name,), size)
+        self.files[name] = self.images / image["file_name"]
       expressions.append(
         source.Expression(
           video=name,
@@ -189,16 +208,20 @@ class RefCOCO(source.Source):
     return tuple(expressions)
 
 
-def _annotation(stored: Mapping[str, Any], what: str) -> _Annotation:
-  polygons = () if stored["iscrowd"] else stored["segmentation"]
-  for polygon in polygons:
+def _fault(stored: Mapping[str, Any]) -> str:
+  """What keeps an annotation from being drawn, "" if nothing does."""
+  bbox = stored["bbox"]
+  for polygon in () if stored["iscrowd"] else stored["segmentation"]:
     if not polygons_lib.is_polygon(polygon):
-      raise UserError(
-        f"{what}: polygon {str(polygon)[:80]}, expected {polygons_lib.EXPECTED}"
-      )
-  if len(stored["bbox"]) != 4:
-    raise UserError(f"{what}: bbox {stored['bbox']}, expected x, y, w, h")
-  return _Annotation(
+      return f"polygon {str(polygon)[:80]}, expected {polygons_lib.EXPECTED}"
+  if len(bbox) != 4 or not all(isinstance(n, int | float) for n in bbox):
+    return f"bbox {str(bbox)[:80]}, expected x, y, w, h"
+  return ""
+
+
+def _annotation(stored: Mapping[str, Any]) -> Annotation:
+  polygons = () if stored["iscrowd"] else stored["segmentation"]
+  return Annotation(
     tuple(np.asarray(polygon, np.float64) for polygon in polygons),
     tuple(stored["bbox"]),
   )

@@ -54,6 +54,24 @@ class TestExamples:
     with pytest.raises(errors.UserError, match="ref 7, .*'left guy'.* 5"):
       refcoco.examples(refs, case["input_instances"], "refcoco", "train")
 
+  def test_an_annotation_of_another_image_is_named(self, case):
+    ref, *others = case["input_refs"]
+    other = next(r for r in others if r["image_id"] != ref["image_id"])
+    refs, found = [ref | {"ann_id": other["ann_id"]}, other], []
+    with pytest.raises(errors.UserError, match="of image .*, not "):
+      refcoco.examples(refs, case["input_instances"], "refcoco", ref["split"])
+    made = refcoco.examples(
+      refs,
+      case["input_instances"],
+      "refcoco",
+      ref["split"],
+      lambda code, message, **where: found.append((code, where)),
+    )
+    assert found == [
+      ("reference-unknown", {"expression": f"ref {ref['ref_id']}"})
+    ]
+    assert all(i["original_id"] != ref["image_id"] for i in made["images"])
+
   @pytest.mark.parametrize(
     "dataset, split", [("refcoco", "test"), ("refcocog", "testA"), ("x", "val")]
   )
