@@ -101,6 +101,9 @@ def paper(*, name, sets, num_frames, batch_size, buckets, model):
   config.data.root = "data"
   config.data.sets = sets
   config.data.num_frames = num_frames
+  # Sentences of a training clip, about the same frames. With more than one a
+  # clip has any number of them up to this.
+  config.data.expressions_per_clip = 1
   config.data.batch_size = batch_size
   config.data.buckets = buckets
   # Of the readers, by data set.

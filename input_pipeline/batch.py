@@ -30,6 +30,8 @@ class ClipBatch:
       ascending order; None: all T, in their order.
     labels: labels for auxiliary losses by name, trees of arrays whose first
       axis is B or B * E; empty where there are none.
+    expression_valid: bool[B, E], False for rows that count in no loss: they
+      only fill up, or their object is in no frame; None: all True.
     valid_row: bool[B], False for rows that only fill the last batch of an
       evaluation; None: all True.
     index: int64[B], each row's sample in the split, -1 where it only fills;
@@ -44,6 +46,7 @@ class ClipBatch:
   valid: np.ndarray
   annotated: np.ndarray | None = None
   labels: Mapping[str, Any] = dataclasses.field(default_factory=dict)
+  expression_valid: np.ndarray | None = None
   valid_row: np.ndarray | None = None
   index: np.ndarray | None = None
 
@@ -79,44 +82,62 @@ def pad(array: np.ndarray, bucket: tuple[int, int], axis: int) -> np.ndarray:
 
 
 def pad_example(
-  example: Mapping[str, Any], bucket: tuple[int, int]
+  example: Mapping[str, Any], bucket: tuple[int, int], num_expressions: int
 ) -> dict[str, Any]:
   """An example of the ops as one row of a `ClipBatch`.
 
   Args:
-    example: frames uint8[T, h, w, 3], masks bool[K, h, w], boxes
-      float[K, 4] in pixels, valid bool[K], annotated int[K], expression,
-      size (h, w).
+    example: frames uint8[T, h, w, 3], masks bool[e, K, h, w], boxes
+      float[e, K, 4] in pixels, valid bool[e, K], expression_valid bool[e],
+      annotated int[K], e expressions, size (h, w).
     bucket: (height, width) to pad to.
+    num_expressions: E, to pad to.
 
   Returns:
-    The same keys, as the fields of `ClipBatch` without their first axis.
+    The same keys, as the fields of `ClipBatch` without their first axis, or
+    with E in place of B * E.
   """
   height, width = example["size"]
+  missing = num_expressions - len(example["expressions"])
+
+  def fill(rows):
+    if not missing:
+      return rows
+    empty = np.zeros((missing, *rows.shape[1:]), rows.dtype)
+    return np.concatenate([rows, empty])
+
   return {
     "frames": pad(example["frames"], bucket, 1),
     "size": np.array([height, width], np.int32),
-    "expression": example["expression"],
-    "boxes": normalise_boxes(example["boxes"], height, width),
-    "masks": pad(example["masks"], bucket, 1),
-    "valid": np.asarray(example["valid"], bool),
+    # Tokenizers refuse an empty one.
+    "expressions": [*example["expressions"], *["nothing"] * missing],
+    "boxes": fill(normalise_boxes(example["boxes"], height, width)),
+    "masks": fill(pad(example["masks"], bucket, 2)),
+    "valid": fill(np.asarray(example["valid"], bool)),
+    "expression_valid": fill(example["expression_valid"]),
     "annotated": np.asarray(example["annotated"], np.int32),
   }
 
 
 def empty_example(
-  bucket: tuple[int, int], num_frames: int, num_annotated: int
+  bucket: tuple[int, int],
+  num_frames: int,
+  num_annotated: int,
+  num_expressions: int,
 ) -> dict[str, Any]:
   """A row that only fills a batch, see `pad_example`."""
-  k = num_annotated
-  return {
-    "frames": np.zeros((num_frames, *bucket, 3), np.uint8),
-    # Positions and boxes are relative to it: not zero.
-    "size": np.array(bucket, np.int32),
-    # Tokenizers refuse an empty one.
-    "expression": "nothing",
-    "boxes": np.zeros((k, 4), np.float32),
-    "masks": np.zeros((k, *bucket), bool),
-    "valid": np.zeros(k, bool),
-    "annotated": np.arange(k, dtype=np.int32),
-  }
+  return pad_example(
+    {
+      "frames": np.zeros((num_frames, *bucket, 3), np.uint8),
+      # Positions and boxes are relative to it: not zero.
+      "size": bucket,
+      "expressions": [],
+      "boxes": np.zeros((0, num_annotated, 4), np.float32),
+      "masks": np.zeros((0, num_annotated, *bucket), bool),
+      "valid": np.zeros((0, num_annotated), bool),
+      "expression_valid": np.zeros(0, bool),
+      "annotated": np.arange(num_annotated),
+    },
+    bucket,
+    num_expressions,
+  )

@@ -56,7 +56,13 @@ def _load(job, k):
     stream = _stream(job)
   except UserError as error:
     config = config_lib.Config(**json.loads(job)["config"])
-    return rows.error_row(error, config.buckets[0], config.num_frames, 1)
+    return rows.error_row(
+      error,
+      config.buckets[0],
+      config.num_frames,
+      1,
+      config.expressions_per_clip,
+    )
   return stream.load(k)
 
 

@@ -123,6 +123,8 @@ class Batch:
     annotated: int[B, K], the frames that `targets` are about; None: all T.
     labels: labels for auxiliary losses by name, arrays or trees of them whose
       first axis is B or B * E; empty: there are none.
+    expression_valid: bool[B, E], False for rows that count in no loss, whose
+      targets are valid nowhere; None: all True.
   """
 
   frames: Array
@@ -133,6 +135,7 @@ class Batch:
   targets: Targets
   annotated: Array | None = None
   labels: Mapping[str, Any] = struct.field(default_factory=dict)
+  expression_valid: Array | None = None
 
 
 def take_query(values: Array, query: Array, axis: int = 2) -> Array:

@@ -39,6 +39,8 @@ class Config:
       of each data set, see `sources.registry`; they are concatenated.
     batch_size: clips in a global batch.
     num_frames: T.
+    expressions_per_clip: E, most sentences of a training clip: with several, a
+      sample is a clip of a video rather than one sentence about it.
     buckets: (height, width) that batches are padded to, multiples of 32;
       each is one compiled program.
     options: of the readers, by data set.
@@ -64,6 +66,7 @@ class Config:
   batch_size: int
   num_frames: int
   buckets: tuple[tuple[int, int], ...]
+  expressions_per_clip: int = 1
   options: Mapping[str, Mapping[str, Any]] = _empty()
   reverse: Mapping[str, float] = _empty()
   pseudo_video: bool = False
@@ -94,7 +97,13 @@ class Config:
         raise UserError(
           f"data.reverse.{name} = {probability}: expected a probability"
         )
-    for name in ("batch_size", "num_frames", "num_threads", "prefetch"):
+    for name in (
+      "batch_size",
+      "num_frames",
+      "expressions_per_clip",
+      "num_threads",
+      "prefetch",
+    ):
       if getattr(self, name) < 1:
         raise UserError(f"data.{name}: expected at least 1")
 
@@ -144,6 +153,7 @@ def open_loader(config: Config, share: Share) -> loader_lib.Loader:
         repeat=repeat,
         skip_errors=skip_errors,
         no_target=config.no_target,
+        expressions_per_clip=config.expressions_per_clip if share.train else 1,
       )
     )
   return loader_lib.Loader(
@@ -160,9 +170,11 @@ def make_plan(
   """The order of the loader's samples."""
   make = planner.TrainPlan if share.train else planner.EvalPlan
   names = ["num_frames", "pseudo_video", "quirks", "sizes", "options"]
+  # Positions saved before there were these settings lack them.
   if not config.no_target:
-    # Positions saved before there was this setting lack it.
     names.append("no_target")
+  if config.expressions_per_clip > 1:
+    names.append("expressions_per_clip")
   settings = {name: getattr(config, name) for name in names}
   reverse = {name: config.reverse.get(name, 0.0) for name, _, _ in config.sets}
   if reverse != {name: _OLD_REVERSE.get(name, 0.0) for name in reverse}:

@@ -16,16 +16,17 @@ import numpy as np
 
 from sgmg_jax.errors import UserError
 from sgmg_jax.input_pipeline import batch as batch_lib
+from sgmg_jax.input_pipeline import seeds
 from sgmg_jax.input_pipeline import source as source_lib
 from sgmg_jax.input_pipeline.batches import clip_sampler, planner, recipes
-from sgmg_jax.input_pipeline.ops import pseudo_video
+from sgmg_jax.input_pipeline.ops import captions, pseudo_video
 
 # Samples whose size is looked at in a row's place; few of them are decoded.
 _MAX_LOOKS = 100 * planner.MAX_ATTEMPTS
 
 
 class DataSet:
-  """A source, what becomes of it, and how often it is listed.
+  """A source, its recipe, and how often it is listed.
 
   Attributes:
     source: frames, masks and expressions.
@@ -33,7 +34,10 @@ class DataSet:
     repeat: how often a mixture lists it.
     no_target: whether training takes sentences that refer to no object.
     samples: of the recipe's sampler, in the official order.
-    lengths: (T, K), frames and annotated frames of every example.
+    groups: those samples that one example is made of: single ones, or with
+      several expressions per clip all of a video with the same anchor.
+    lengths: (T, K, E), frames, annotated frames and most expressions of every
+      example.
     skipped: messages of videos that could not be opened.
   """
 
@@ -45,6 +49,7 @@ class DataSet:
     repeat: int = 1,
     skip_errors: bool = False,
     no_target: bool = True,
+    expressions_per_clip: int = 1,
   ):
     """Lists the samples.
 
@@ -52,6 +57,7 @@ class DataSet:
       source: open.
       recipe: fitting it.
       repeat, no_target: see the class.
+      expressions_per_clip: E.
       skip_errors: whether videos that cannot be opened have no samples,
         rather than raise.
 
@@ -73,7 +79,14 @@ class DataSet:
         return 0
 
     self.samples = recipe.sampler.samples(source.expressions, video_length)
-    self.lengths = self._lengths(video_length)
+    groups: dict[Any, list[clip_sampler.Sample]] = {}
+    for i, sample in enumerate(self.samples):
+      clip = sample.expression.video, sample.anchor
+      groups.setdefault(clip if expressions_per_clip > 1 else i, []).append(
+        sample
+      )
+    self.groups = list(groups.values())
+    self.lengths = *self._lengths(video_length), expressions_per_clip
 
   def _lengths(self, video_length):
     if isinstance(self.recipe.sampler, clip_sampler.WholeVideos):
@@ -98,7 +111,7 @@ class DataSet:
     """As the planner sees it."""
     return planner.Part(
       f"{self.source.name} {self.source.split}",
-      len(self.samples),
+      len(self.groups),
       self.output_size,
       self.repeat,
     )
@@ -109,45 +122,59 @@ class DataSet:
     Raises:
       UserError: the video cannot be opened.
     """
-    video = self.source.video(self.samples[index].expression.video)
+    video = self.source.video(self.groups[index][0].expression.video)
     return self.recipe.output_size(video.size, seed)
 
-  def accepts(self, index: int, example: dict[str, Any]) -> bool:
-    """Whether an example is used, not another drawn for it.
-
-    A sentence without a target teaches to find nothing, where a frame
-    without its object teaches what is wrong.
-    """
-    no_target = not self.samples[index].expression.object_ids
-    return self.recipe.accepts(example) or (no_target and self.no_target)
-
   def example(self, index: int, seed: planner.Seed) -> dict[str, Any]:
-    """Reads and transforms; see `ops.base` for the keys.
+    """Reads and transforms a clip with up to E expressions.
+
+    Returns:
+      See `ops.base` for the keys; and `expression_valid` bool[E], which
+      expressions are used. Those without a target teach to find nothing, where
+      frames without their object teach what is wrong.
 
     Raises:
       UserError: a frame or mask cannot be read.
     """
-    sample = self.samples[index]
-    expression = sample.expression
-    video = self.source.video(expression.video)
+    sample, expressions = self._choose(index, seed)
+    video = self.source.video(sample.expression.video)
     clip = self.recipe.clip(sample, len(video.frames), seed)
     annotated = [clip.frames[i] for i in clip.annotated]
     read = self.source.read_frames
     if self.recipe.takes_images:
       read = self.source.read_images
+    masks = {
+      e.object_ids: _once_each(
+        functools.partial(self.source.read_masks, e), annotated
+      )
+      for e in {e.object_ids: e for e in expressions}.values()
+    }
     example = {
       "frames": _once_each(functools.partial(read, video.name), clip.frames),
-      "masks": _once_each(
-        functools.partial(self.source.read_masks, expression), annotated
-      ),
+      "masks": np.stack([masks[e.object_ids] for e in expressions]),
       "annotated": np.array(clip.annotated, np.int32),
-      "expression": expression.text,
+      "expressions": [e.text for e in expressions],
       "size": video.size,
     }
-    box = self.source.box(expression)
-    if box is not None:
-      example["boxes"] = box[None]
-    return self.recipe.apply(example, seed)
+    boxes = [self.source.box(e) for e in expressions]
+    if all(box is not None for box in boxes):
+      example["boxes"] = np.stack(boxes)[:, None]
+    example = self.recipe.apply(example, seed)
+    no_target = np.array([not e.object_ids for e in expressions])
+    used = self.recipe.accepts(example) | (no_target & self.no_target)
+    return example | {"expression_valid": used}
+
+  def _choose(
+    self, index: int, seed: planner.Seed
+  ) -> tuple[clip_sampler.Sample, list[source_lib.Expression]]:
+    """A sample's clip, and its expressions: distinct, any number up to E."""
+    group = self.groups[index]
+    random = seeds.generator(*seed, -2)
+    shuffled = [group[i].expression for i in random.permutation(len(group))]
+    distinct = {captions.normalise(e.text): e for e in shuffled}
+    most = min(self.lengths[-1], len(distinct))
+    count = int(random.integers(most)) + 1
+    return group[0], list(distinct.values())[:count]
 
 
 def _once_each(read, indices):
@@ -180,8 +207,8 @@ class Loader:
   skip_errors: bool
 
   @property
-  def lengths(self) -> tuple[int, int]:
-    """(T, K) of every row.
+  def lengths(self) -> tuple[int, int, int]:
+    """(T, K, E) of every row.
 
     Raises:
       UserError: the data sets of a mixture disagree.
@@ -190,7 +217,7 @@ class Loader:
     if len(lengths) > 1:
       raise UserError(
         "data sets of one mixture must have as many (frames, annotated "
-        f"frames) each, got {lengths}"
+        f"frames, expressions) each, got {lengths}"
       )
     return next(iter(lengths))
 
@@ -237,15 +264,15 @@ class Loader:
         if not data_set.recipe.resample:
           return self._empty(row, bucket), skipped
         continue
-      if data_set.accepts(inside, example):
-        padded = batch_lib.pad_example(example, bucket)
-        return padded | _labels(True, index), skipped
+      if example["expression_valid"].any():
+        padded = batch_lib.pad_example(example, bucket, self.lengths[-1])
+        return padded | _identity(True, index), skipped
     raise AssertionError("unreachable")
 
   def _empty(self, row, bucket):
     empty = batch_lib.empty_example(bucket, *self.lengths)
-    return empty | _labels(False, row.index)
+    return empty | _identity(False, row.index)
 
 
-def _labels(valid_row: bool, index: int) -> dict[str, Any]:
+def _identity(valid_row: bool, index: int) -> dict[str, Any]:
   return {"valid_row": np.bool_(valid_row), "index": np.int64(index)}

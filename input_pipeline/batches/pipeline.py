@@ -98,7 +98,7 @@ class Pipeline:
     num_batches: in all, of an evaluation; None in training.
     global_batch_size: clips in a batch of all processes.
     rows_per_batch: of this process.
-    lengths: (T, K), frames and annotated frames of every row.
+    lengths: (T, K, E), frames, annotated frames and expressions of every row.
     errors: messages of the records passed over so far.
   """
 
@@ -259,16 +259,23 @@ class Pipeline:
 
 
 def _to_batch(values, lengths):
-  num_frames, num_annotated = lengths
-  every = num_frames == num_annotated
+  num_frames, num_annotated, num_expressions = lengths
+
+  def rows(name):
+    """[B, E, ...] -> [B * E, ...]."""
+    return values[name].reshape(-1, *values[name].shape[2:])
+
   return batch_lib.ClipBatch(
     frames=values["frames"],
     size=values["size"],
-    expressions=[e.decode() for e in values["expression"]],
-    boxes=values["boxes"],
-    masks=values["masks"],
-    valid=values["valid"],
-    annotated=None if every else values["annotated"],
+    expressions=[e.decode() for e in rows("expressions")],
+    boxes=rows("boxes"),
+    masks=rows("masks"),
+    valid=rows("valid"),
+    annotated=None if num_frames == num_annotated else values["annotated"],
+    expression_valid=(
+      None if num_expressions == 1 else values["expression_valid"]
+    ),
     valid_row=values["valid_row"],
     index=values["index"],
   )

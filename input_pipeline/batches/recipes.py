@@ -65,17 +65,17 @@ class Quirks:
 
 @dataclasses.dataclass(frozen=True)
 class Recipe:
-  """From an expression to an example.
+  """Sampling and transforms that make an example of a sample.
 
   A sample's seed is any tuple of integers. Op i draws from (*seed, i), the
-  choice of frames from (*seed, -1).
+  choice of frames from (*seed, -1), that of expressions from (*seed, -2).
 
   Attributes:
     sampler: which clips there are, and their frames.
     ops: in order.
-    resample: whether a sample whose object is valid in no frame is replaced
-      by another; never in evaluation. (`loader.DataSet` keeps sentences that
-      have no object.)
+    resample: whether an expression whose object is valid in no frame is not
+      used, and a sample without any other is replaced by another; never in
+      evaluation. (`loader.DataSet` keeps sentences that have no object.)
   """
 
   sampler: clip_sampler.Sampler
@@ -106,9 +106,9 @@ class Recipe:
       size = op.output_size(size, (*seed, i))
     return size
 
-  def accepts(self, example: base.Example) -> bool:
-    """Whether a transformed example is used, not another drawn for it."""
-    return not self.resample or bool(np.any(example["valid"]))
+  def accepts(self, example: base.Example) -> np.ndarray:
+    """bool[E]: whether a transformed example's expressions are used."""
+    return example["valid"].any(-1) | (not self.resample)
 
 
 def get(

@@ -12,14 +12,15 @@ from sgmg_jax.input_pipeline import batch as batch_lib
 from sgmg_jax.input_pipeline.batches import config as config_lib
 from sgmg_jax.input_pipeline.batches import planner
 
-# What one row becomes, in order; the names are those of `ClipBatch` or below.
+# The fields of a row, in order; the names are those of `ClipBatch` or below.
 FIELDS = {
   "frames": "uint8",
   "size": "int32",
-  "expression": "string",
+  "expressions": "string",
   "boxes": "float32",
   "masks": "bool",
   "valid": "bool",
+  "expression_valid": "bool",
   "annotated": "int32",
   "valid_row": "bool",
   "index": "int64",
@@ -40,16 +41,14 @@ def _to_row(example, *, place, skipped="", error=""):
   """The values of `FIELDS`, as a tf.data function returns them."""
   example = example | {"place": place, "skipped": skipped, "error": error}
   return [
-    np.bytes_(value.encode()) if isinstance(value, str) else value
-    for value in (example[name] for name in FIELDS)
+    np.char.encode(value, "utf-8") if dtype == "string" else value
+    for dtype, value in ((FIELDS[name], example[name]) for name in FIELDS)
   ]
 
 
-def error_row(
-  error: UserError, bucket: planner.Size, num_frames: int, num_annotated: int
-) -> list[Any]:
-  """A row that says why there is none."""
-  empty = batch_lib.empty_example(bucket, num_frames, num_annotated)
+def error_row(error: UserError, bucket: planner.Size, *lengths: int) -> list:
+  """A row that says why there is none; `lengths` are (T, K, E)."""
+  empty = batch_lib.empty_example(bucket, *lengths)
   empty |= {"valid_row": np.bool_(False), "index": np.int64(-1)}
   return _to_row(empty, place=np.zeros(2, np.int64), error=str(error))
 

@@ -3,12 +3,12 @@
 An example has these keys:
   frames      uint8[T, H, W, 3], RGB; or T Pillow images where the first op
               that touches them `takes_images`
-  masks       bool[K, H, W], ground truth of K of the frames
+  expressions E sentences
+  masks       bool[E, K, H, W], ground truth of K of the frames
   annotated   int32[K], which of the T frames those are
-  boxes       float32[K, 4], (x1, y1, x2, y2) pixels, x2 and y2 the last
+  boxes       float32[E, K, 4], (x1, y1, x2, y2) pixels, x2 and y2 the last
               occupied column and row
-  valid       bool[K], False where the object is not to be seen
-  expression  str
+  valid       bool[E, K], False where the object is not to be seen
   size        (H, W)
 Others pass through. Ops change no array in place and may return views.
 """

@@ -11,24 +11,25 @@ from sgmg_jax.input_pipeline.ops import base
 
 
 def from_masks(masks: np.ndarray) -> np.ndarray:
-  """bool[K, H, W] -> float32[K, 4], (x1, y1, x2, y2).
+  """bool[..., H, W] -> float32[..., 4], (x1, y1, x2, y2).
 
   x2 and y2 are the last occupied column and row, not one past them. Zeros
   for an empty mask.
   """
-  boxes = np.zeros((len(masks), 4), np.float32)
-  for box, mask in zip(boxes, masks):
+  boxes = np.zeros((*masks.shape[:-2], 4), np.float32)
+  for index in np.ndindex(masks.shape[:-2]):
+    mask = masks[index]
     rows = np.flatnonzero(mask.any(1))
     if rows.size:
       # Columns of the occupied rows only: objects are small.
       columns = np.flatnonzero(mask[rows[0] : rows[-1] + 1].any(0))
-      box[:] = columns[0], rows[0], columns[-1], rows[-1]
+      boxes[index] = columns[0], rows[0], columns[-1], rows[-1]
   return boxes
 
 
 def extent_valid(boxes: np.ndarray) -> np.ndarray:
-  """bool[K]: x2 > x1 and y2 > y1."""
-  return (boxes[:, 2] > boxes[:, 0]) & (boxes[:, 3] > boxes[:, 1])
+  """bool[...] of float32[..., 4]: x2 > x1 and y2 > y1."""
+  return (boxes[..., 2] > boxes[..., 0]) & (boxes[..., 3] > boxes[..., 1])
 
 
 @dataclasses.dataclass(frozen=True)
@@ -49,7 +50,7 @@ class BoxesFromMasks(base.Op):
   def __call__(self, example, seed):
     del seed
     masks = example["masks"]
-    valid = masks.any((1, 2))
+    valid = masks.any((-2, -1))
     boxes = example.get("boxes")
     if boxes is None:
       boxes = from_masks(masks)
@@ -72,7 +73,7 @@ class CheckBoxes(base.Op):
   def __call__(self, example, seed):
     del seed
     valid = extent_valid(example["boxes"])
-    boxes = np.where(valid[:, None], example["boxes"], np.float32(0))
+    boxes = np.where(valid[..., None], example["boxes"], np.float32(0))
     return {**example, "boxes": boxes, "valid": valid}
 
 
@@ -84,6 +85,6 @@ class ZeroEmptyBoxes(base.Op):
 
   def __call__(self, example, seed):
     del seed
-    seen = example["masks"].any((1, 2))
-    boxes = np.where(seen[:, None], example["boxes"], np.float32(0))
+    seen = example["masks"].any((-2, -1))
+    boxes = np.where(seen[..., None], example["boxes"], np.float32(0))
     return {**example, "boxes": boxes}

@@ -61,4 +61,5 @@ class NormaliseCaption(base.Op):
 
   def __call__(self, example, seed):
     del seed
-    return {**example, "expression": normalise(example["expression"])}
+    expressions = [normalise(text) for text in example["expressions"]]
+    return {**example, "expressions": expressions}

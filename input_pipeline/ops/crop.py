@@ -1,13 +1,11 @@
-"""Random crop."""
+"""Random crops of resized clips."""
 
 from __future__ import annotations
 
-import dataclasses
 from typing import Any
 
 import numpy as np
 
-from sgmg_jax.input_pipeline import seeds
 from sgmg_jax.input_pipeline.ops import base
 from sgmg_jax.input_pipeline.ops import resize as resize_lib
 
@@ -38,32 +36,10 @@ def crop_boxes(boxes: np.ndarray, window: resize_lib.Window) -> np.ndarray:
   return np.clip(boxes - offset, 0, limit)
 
 
-def crop(example: base.Example, window: resize_lib.Window) -> dict[str, Any]:
-  """The window of frames, masks and boxes; the former are views."""
-  rows = slice(window.top, window.top + window.height)
-  columns = slice(window.left, window.left + window.width)
-  return {
-    **example,
-    "frames": example["frames"][:, rows, columns],
-    "masks": example["masks"][:, rows, columns],
-    "boxes": crop_boxes(example["boxes"], window),
-    "size": window.size,
-  }
-
-
-@dataclasses.dataclass(frozen=True)
-class RandomCrop(base.Op):
-  """See `draw_window`; sides in pixels."""
-
-  min_side: int = 384
-  max_side: int = 600
-
-  def _draw(self, size, seed):
-    random = seeds.generator(*seed)
-    return draw_window(size, self.min_side, self.max_side, random)
-
-  def output_size(self, size, seed):
-    return self._draw(size, seed).size
-
-  def __call__(self, example, seed):
-    return crop(example, self._draw(example["size"], seed))
+def crop(
+  example: base.Example, size: base.Size, window: resize_lib.Window
+) -> dict[str, Any]:
+  """Resizes the whole example to `size`, then keeps the window of it."""
+  # Only what the crop keeps is resized.
+  example = resize_lib.resize(example, size, window)
+  return {**example, "boxes": crop_boxes(example["boxes"], window)}

@@ -1,8 +1,9 @@
-"""Horizontal flip of a clip and of the sentence about it."""
+"""Horizontal flip of a clip and of the sentences about it."""
 
 from __future__ import annotations
 
 import dataclasses
+import functools
 from typing import Any
 
 import numpy as np
@@ -21,33 +22,33 @@ def flip_frames(frames: np.ndarray) -> np.ndarray:
 
 
 def flip_boxes(boxes: np.ndarray, valid: np.ndarray, width: int) -> np.ndarray:
-  """float32[K, 4] mirrored as the masks are: column x goes to width - 1 - x.
+  """float32[..., 4] mirrored as the masks: column x goes to width - 1 - x.
 
   Boxes of invalid frames stay zeros; one that a crop has clipped at the
   frame's right edge, `width`, comes to lie at 0.
   """
   mirrored = boxes.copy()
-  mirrored[:, 0] = np.maximum(width - 1 - boxes[:, 2], 0)
-  mirrored[:, 2] = np.maximum(width - 1 - boxes[:, 0], 0)
-  return np.where(valid[:, None], mirrored, boxes)
+  mirrored[..., 0] = np.maximum(width - 1 - boxes[..., 2], 0)
+  mirrored[..., 2] = np.maximum(width - 1 - boxes[..., 0], 0)
+  return np.where(valid[..., None], mirrored, boxes)
 
 
 def flip_continuous_boxes(boxes: np.ndarray, width: int) -> np.ndarray:
-  """float32[K, 4] mirrored as edges are: x goes to width - x.
+  """float32[..., 4] mirrored as edges are: x goes to width - x.
 
   Officially done to all boxes. Those that name the last column then lie one
   pixel to the right of the mask, and the zeros of invalid frames become
   (width, 0, width, 0).
   """
   mirrored = boxes.copy()
-  mirrored[:, 0] = width - boxes[:, 2]
-  mirrored[:, 2] = width - boxes[:, 0]
+  mirrored[..., 0] = width - boxes[..., 2]
+  mirrored[..., 2] = width - boxes[..., 0]
   return mirrored
 
 
 @dataclasses.dataclass(frozen=True)
 class RandomFlip(base.Op):
-  """Mirrors frames, masks, boxes and the sides in the sentence.
+  """Mirrors frames, masks, boxes and the sides in all sentences.
 
   Attributes:
     probability: of a flip.
@@ -70,19 +71,20 @@ class RandomFlip(base.Op):
   def flip(self, example: base.Example) -> dict[str, Any]:
     """The flip itself."""
     width = example["size"][1]
-    boxes, text = example["boxes"], example["expression"]
+    boxes = example["boxes"]
     if self.continuous_boxes:
       boxes = flip_continuous_boxes(boxes, width)
     else:
       boxes = flip_boxes(boxes, example["valid"], width)
+    swap = captions.swap_sides
     if self.substring_caption:
-      text = captions.swap_substrings(text, self.placeholder)
-    else:
-      text = captions.swap_sides(text)
+      swap = functools.partial(
+        captions.swap_substrings, placeholder=self.placeholder
+      )
     return {
       **example,
       "frames": flip_frames(example["frames"]),
       "masks": np.ascontiguousarray(example["masks"][..., ::-1]),
       "boxes": boxes,
-      "expression": text,
+      "expressions": [swap(text) for text in example["expressions"]],
     }

@@ -23,14 +23,16 @@ class PseudoVideo(base.Op):
   num_frames: int
 
   def __call__(self, example, seed):
-    image, mask = example["frames"][0], example["masks"][0]
+    image, objects = example["frames"][0], example["masks"][:, 0]
     random = seeds.generator(*seed)
     frames = np.empty((self.num_frames, *image.shape), np.uint8)
-    masks = np.empty((self.num_frames, *mask.shape), bool)
+    masks = np.empty((len(objects), self.num_frames, *image.shape[:2]), bool)
     places = random.permutation(self.num_frames)
-    frames[places[0]], masks[places[0]] = image, mask
+    frames[places[0]], masks[:, places[0]] = image, objects
     for place in places[1:]:
-      frames[place], masks[place] = warp.apply(image, mask, warp.draw(random))
+      frames[place], masks[:, place] = warp.apply(
+        image, objects, warp.draw(random)
+      )
     result = {
       **example,
       "frames": frames,

@@ -100,15 +100,15 @@ def _rows_first(in_size, out_size):
 def resize_masks(
   masks: np.ndarray, size: base.Size, window: Window | None = None
 ) -> np.ndarray:
-  """bool[K, H, W] -> bool[K, h, w]; with a window, that part of it."""
+  """bool[..., H, W] -> bool[..., h, w]; with a window, that part of it."""
   window = window or Window(0, 0, *size)
-  if masks.shape[1:] == tuple(size) == window.size:
+  if masks.shape[-2:] == tuple(size) == window.size:
     return masks
-  rows = nearest(window.top, window.height, masks.shape[1], size[0])
-  columns = nearest(window.left, window.width, masks.shape[2], size[1])
-  resized = np.empty((len(masks), *window.size), bool)
-  for target, mask in zip(resized, masks):
-    np.take(mask[rows], columns, axis=1, out=target, mode="clip")
+  rows = nearest(window.top, window.height, masks.shape[-2], size[0])
+  columns = nearest(window.left, window.width, masks.shape[-1], size[1])
+  resized = np.empty((*masks.shape[:-2], *window.size), bool)
+  for i in np.ndindex(masks.shape[:-2]):
+    np.take(masks[i][rows], columns, axis=1, out=resized[i], mode="clip")
   return resized
 
 
@@ -126,7 +126,7 @@ def nearest(start: int, count: int, in_side: int, out_side: int) -> np.ndarray:
 def resize_boxes(
   boxes: np.ndarray, in_size: base.Size, out_size: base.Size
 ) -> np.ndarray:
-  """float32[K, 4] times out / in of each axis."""
+  """float32[..., 4] times out / in of each axis."""
   y, x = out_size[0] / in_size[0], out_size[1] / in_size[1]
   return boxes * np.array([x, y, x, y], np.float32)
 

@@ -62,10 +62,7 @@ class RandomResizeCrop(base.Op):
   def __call__(self, example, seed):
     plan = self._plan(example["size"], seed)
     if plan.window:
-      # Only what the crop keeps is resized.
-      example = resize.resize(example, plan.before_crop, plan.window)
-      clipped = crop.crop_boxes(example["boxes"], plan.window)
-      example = {**example, "boxes": clipped}
+      example = crop.crop(example, plan.before_crop, plan.window)
     example = resize.resize(example, plan.final)
     return boxes.CheckBoxes()(example, seed)
 

@@ -61,9 +61,9 @@ def draw(random: np.random.Generator) -> Warp:
 
 
 def apply(
-  frame: np.ndarray, mask: np.ndarray, warp: Warp
+  frame: np.ndarray, masks: np.ndarray, warp: Warp
 ) -> tuple[np.ndarray, np.ndarray]:
-  """The warped frame uint8[H, W, 3] and mask bool[H, W], zeros outside."""
+  """Frame uint8[H, W, 3] and masks bool[..., H, W] warped, zeros outside."""
   image = PIL.Image.fromarray(_recolour(frame, warp))
   size = image.size
   rotation = _rotation(warp, size)
@@ -79,13 +79,16 @@ def apply(
     coefficients,
     PIL.Image.Resampling.BILINEAR,
   )
-  moved_mask = PIL.Image.fromarray(mask.astype(np.uint8)).transform(
-    size, PIL.Image.Transform.PERSPECTIVE, coefficients
-  )
+  moved_masks = np.empty(masks.shape, bool)
+  for i in np.ndindex(masks.shape[:-2]):
+    mask = PIL.Image.fromarray(masks[i].astype(np.uint8)).transform(
+      size, PIL.Image.Transform.PERSPECTIVE, coefficients
+    )
+    moved_masks[i] = np.asarray(mask) & inside
   frame = np.asarray(moved) * inside[..., None]
   if warp.blur:
     frame = motion_blur.apply(frame, warp.blur)
-  return frame, (np.asarray(moved_mask) > 0) & inside
+  return frame, moved_masks
 
 
 def _recolour(frame, warp):

@@ -102,7 +102,7 @@ def run(args: argparse.Namespace) -> int:
       # Pseudo-videos are made of one image.
       frames *= len(example["frames"]) // len(frames)
       name = expression.key
-      if not recipe.accepts(example):
+      if not recipe.accepts(example).any():
         name += ", never visible: training draws another clip"
       clips.append(clip_sheet.draw_clip(example, expression.text, name, frames))
     title = (

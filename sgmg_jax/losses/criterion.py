@@ -42,6 +42,7 @@ def layer_losses(
   query: Array,
   targets: types.Targets,
   num_valid: Array,
+  row_valid: Array | None = None,
 ) -> dict[str, Array]:
   """The unweighted losses of one decoder layer.
 
@@ -52,6 +53,7 @@ def layer_losses(
     query: int[B], the matched query of each clip.
     targets: ground truth.
     num_valid: float[], see `count_valid`.
+    row_valid: bool[B], False for rows that are not counted; None: all True.
 
   Returns:
     Scalars under the names of `WEIGHTS`.
@@ -64,16 +66,22 @@ def layer_losses(
   truth_low = matching.half_resolution(targets.masks)
   pixels = (1, 2, 3)
 
+  def total_of(values):
+    if row_valid is not None:
+      rows = row_valid.reshape(-1, *(1,) * (values.ndim - 1))
+      values = jnp.where(rows, values, 0.0)
+    return values.sum()
+
   def focal(logits, truth):
-    return terms.sigmoid_focal(logits, truth).mean(pixels).sum()
+    return total_of(terms.sigmoid_focal(logits, truth).mean(pixels))
 
   def dice(logits, truth):
-    return terms.dice(logits, truth, pixels).sum()
+    return total_of(terms.dice(logits, truth, pixels))
 
   sums = {
-    "loss_ce": terms.sigmoid_focal(preds.logits, is_object).sum(),
-    "loss_bbox": terms.l1(boxes, targets.boxes).sum(),
-    "loss_giou": (1.0 - terms.giou(boxes, targets.boxes)).sum(),
+    "loss_ce": total_of(terms.sigmoid_focal(preds.logits, is_object)),
+    "loss_bbox": total_of(terms.l1(boxes, targets.boxes)),
+    "loss_giou": total_of(1.0 - terms.giou(boxes, targets.boxes)),
     "loss_mask": focal(refined_masks, targets.masks),
     "loss_dice": dice(refined_masks, targets.masks),
     "loss_mask_low": focal(masks_low, truth_low),

@@ -29,9 +29,9 @@ def draw_clip(
   """One clip: its sentence above its frames in a row.
 
   Args:
-    example: frames uint8[T, H, W, 3], masks bool[K, H, W], boxes
-      float32[K, 4] (x1, y1, x2, y2 pixels), valid bool[K], annotated
-      int32[K] and expression.
+    example: frames uint8[T, H, W, 3], masks bool[1, K, H, W], boxes
+      float32[1, K, 4] (x1, y1, x2, y2 pixels), valid bool[1, K], annotated
+      int32[K] and expressions, one.
     stored: the sentence before it was transformed; shown where it differs.
     name: of the clip.
     frames: T names.
@@ -51,7 +51,7 @@ def draw_clip(
   )
   draw = PIL.ImageDraw.Draw(picture)
   room = picture.width - 2 * _GAP
-  sentence = example["expression"]
+  (sentence,) = example["expressions"]
   draw.text((_GAP, _GAP), _fitting(sentence, room), _TEXT, _font())
   if sentence != stored:
     name = f"{name}, stored: {stored}"
@@ -64,8 +64,8 @@ def draw_clip(
     remark = "no mask"
     if t in rows:
       k = rows[t]
-      remark = "" if example["valid"][k] else "not visible"
-      _draw_truth(frame, example["masks"][k], example["boxes"][k] * scale)
+      remark = "" if example["valid"][0, k] else "not visible"
+      _draw_truth(frame, example["masks"][0, k], example["boxes"][0, k] * scale)
     position = (_GAP + t * (size[0] + _GAP), 2 * line + _GAP)
     picture.paste(frame, position)
     label = f"{frames[t]}  {remark}".strip()

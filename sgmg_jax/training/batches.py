@@ -198,6 +198,7 @@ def to_batch(
     targets=types.Targets(
       boxes=put(clips.boxes), masks=put(clips.masks), valid=put(clips.valid)
     ),
-    annotated=None if clips.annotated is None else put(clips.annotated),
+    annotated=jax.tree.map(put, clips.annotated),
     labels=jax.tree.map(put, clips.labels),
+    expression_valid=jax.tree.map(put, clips.expression_valid),
   )

@@ -171,11 +171,19 @@ def losses(
     for task in tasks
   ]
   num_valid = criterion.count_valid(batch.targets, axis)
+  row_valid = batch.expression_valid
+  if row_valid is not None:
+    row_valid = row_valid.reshape(-1)
   layers = list(_match_layers(apply, decoded, video, batch.targets))
   named = criterion.name_layers(
     [
       criterion.layer_losses(
-        layer.preds, layer.masks, layer.query, batch.targets, num_valid
+        layer.preds,
+        layer.masks,
+        layer.query,
+        batch.targets,
+        num_valid,
+        row_valid,
       )
       for layer in layers
     ]

@@ -79,15 +79,15 @@ def test_show_draws_every_clip(own, tmp_path, capsys):
 
 
 def test_clips_show_mask_and_box_where_they_are():
-  masks = np.zeros((1, 85, 100), bool)
-  masks[0, 20:40, 50:90] = True
+  masks = np.zeros((1, 1, 85, 100), bool)
+  masks[..., 20:40, 50:90] = True
   example = {
     "frames": np.zeros((2, 85, 100, 3), np.uint8),
     "masks": masks,
-    "boxes": np.array([[50, 20, 89, 39]], np.float32),
-    "valid": np.array([True]),
+    "boxes": np.array([[[50, 20, 89, 39]]], np.float32),
+    "valid": np.array([[True]]),
     "annotated": np.array([1], np.int32),
-    "expression": "the box",
+    "expressions": ["the box"],
   }
   plain = {**example, "annotated": np.array([], np.int32)}
   drawn, empty = (

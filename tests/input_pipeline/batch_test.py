@@ -42,24 +42,30 @@ def test_zeros_below_and_to_the_right():
 def test_an_example_becomes_a_row():
   example = {
     "frames": np.full((2, 20, 30, 3), 7, np.uint8),
-    "masks": np.ones((1, 20, 30), bool),
-    "boxes": np.array([[3, 4, 9, 14]], np.float32),
-    "valid": np.array([1], np.int32),
+    "masks": np.ones((1, 1, 20, 30), bool),
+    "boxes": np.array([[[3, 4, 9, 14]]], np.float32),
+    "valid": np.array([[1]], np.int32),
+    "expression_valid": np.array([True]),
     "annotated": np.array([1]),
-    "expression": "a dog",
+    "expressions": ["a dog"],
     "size": (20, 30),
   }
-  row = batch.pad_example(example, (32, 32))
+  row = batch.pad_example(example, (32, 32), 2)
   assert row["frames"].shape == (2, 32, 32, 3)
-  assert row["masks"].shape == (1, 32, 32) and row["masks"].sum() == 600
+  assert row["masks"].shape == (2, 1, 32, 32) and row["masks"].sum() == 600
   assert row["valid"].dtype == bool and row["annotated"].dtype == np.int32
   np.testing.assert_array_equal(row["size"], [20, 30])
   # Over the frame without padding: centre, then extent.
   np.testing.assert_allclose(
-    row["boxes"], [[6 / 30, 9 / 20, 6 / 30, 10 / 20]], rtol=1e-6
+    row["boxes"][0], [[6 / 30, 9 / 20, 6 / 30, 10 / 20]], rtol=1e-6
   )
-  empty = batch.empty_example((32, 32), 2, 1)
+  # The second expression only fills.
+  assert row["expressions"][0] == "a dog" and row["expressions"][1]
+  assert row["expression_valid"].tolist() == [True, False]
+  assert row["valid"].tolist() == [[True], [False]]
+  assert not row["masks"][1].any() and not row["boxes"][1].any()
+  empty = batch.empty_example((32, 32), 2, 1, 2)
   assert {k: np.shape(v) for k, v in empty.items()} == {
     k: np.shape(v) for k, v in row.items()
   }
-  assert not empty["valid"].any()
+  assert not empty["valid"].any() and not empty["expression_valid"].any()

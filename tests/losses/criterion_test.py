@@ -57,6 +57,30 @@ def test_last_layer_losses_are_the_released_ones(golden, targets):
     )
 
 
+def test_rows_that_only_fill_up_change_nothing(golden, targets):
+  preds = types.LayerPredictions(
+    logits=jnp.array(golden["out/pred_logits"][..., 0]),
+    boxes=jnp.array(golden["out/pred_boxes"]),
+    masks_low=jnp.zeros((2, 3, 5, 80, 80)),
+  )
+  rows = preds, jnp.array(golden["out/pred_masks"]), jnp.array([1, 2])
+
+  def losses(rows, targets, *row_valid):
+    count = criterion.count_valid(targets)
+    return criterion.layer_losses(*rows, targets, count, *row_valid)
+
+  alone = losses(*jax.tree.map(lambda x: x[:1], (rows, targets)))
+  targets = targets.replace(valid=targets.valid.at[1].set(False))
+  row_valid = jnp.array([True, False])
+  grads = jax.grad(
+    lambda p: sum(losses((p, *rows[1:]), targets, row_valid).values())
+  )(preds)
+  for name, value in losses(rows, targets, row_valid).items():
+    np.testing.assert_allclose(value, alone[name], rtol=1e-6, err_msg=name)
+  for grad in jax.tree.leaves(grads):
+    assert grad[0].any() and not grad[1].any()
+
+
 def test_names_weights_and_total_are_the_released_ones(golden):
   layers = []
   for suffix in ("_0", "_1", ""):

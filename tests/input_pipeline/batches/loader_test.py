@@ -15,7 +15,7 @@ from sgmg_jax.input_pipeline.batches import (
   recipes,
 )
 from sgmg_jax.input_pipeline.ops import base as ops_base
-from sgmg_jax.input_pipeline.ops import boxes
+from sgmg_jax.input_pipeline.ops import boxes, captions
 
 BUCKETS = ((64, 96), (96, 64), (96, 96))
 
@@ -72,8 +72,8 @@ class Turn(ops_base.Op):
     return {
       **example,
       "frames": example["frames"].swapaxes(1, 2),
-      "masks": example["masks"].swapaxes(1, 2),
-      "boxes": example["boxes"][:, [1, 0, 3, 2]],
+      "masks": example["masks"].swapaxes(-1, -2),
+      "boxes": example["boxes"][..., [1, 0, 3, 2]],
       "size": example["size"][::-1],
     }
 
@@ -83,9 +83,9 @@ def _recipe(resample=True, sampler=None):
   return recipes.Recipe(sampler, (boxes.BoxesFromMasks(), Turn()), resample)
 
 
-def _loader(source, recipe=None, skip_errors=False):
+def _loader(source, recipe=None, skip_errors=False, **options):
   data_set = loader.DataSet(
-    source, recipe or _recipe(), skip_errors=skip_errors
+    source, recipe or _recipe(), skip_errors=skip_errors, **options
   )
   mixture = planner.Mixture([data_set.part()])
   return loader.Loader([data_set], mixture, 5, skip_errors)
@@ -113,9 +113,9 @@ def test_a_row_holds_the_planned_sample_in_the_planned_size():
     assert not skipped and example["valid_row"]
     assert example["index"] == row.index
     assert example["frames"].shape == (4, *bucket, 3)
-    assert example["masks"].shape == (4, *bucket)
+    assert example["masks"].shape == (1, 4, *bucket)
     sample = load.data_sets[0].samples[row.index]
-    assert example["expression"] == sample.expression.text
+    assert example["expressions"] == [sample.expression.text]
     seen.add(tuple(example["size"]))
     # The smallest bucket, as the size was known before.
     assert bucket == BUCKETS[0 if tuple(example["size"]) == (48, 80) else 1]
@@ -142,12 +142,12 @@ def test_frames_that_a_clip_has_twice_are_read_once():
 def test_one_annotated_frame_gives_one_target():
   sampler = clip_sampler.AnnotatedClips(4)
   load = _loader(Squares(6, frame=3), _recipe(sampler=sampler))
-  assert load.lengths == (4, 1)
+  assert load.lengths == (4, 1, 1)
   for row, bucket in _rows(load):
     example, _ = load.load(row, bucket)
-    assert example["masks"].shape == (1, *bucket)
+    assert example["masks"].shape == (1, 1, *bucket)
     # Frame t of the video has its square 2 t pixels from the left.
-    low = min(np.flatnonzero(example["masks"][0].any(0)))
+    low = min(np.flatnonzero(example["masks"][0, 0].any(0)))
     assert {low} <= {6, 8}
     assert example["annotated"].shape == (1,)
 
@@ -168,7 +168,7 @@ def test_the_data_sets_own_box_goes_before_that_of_the_mask():
     example, _ = load.load(*_rows(load, planner.EvalPlan)[0])
     centre, extent = [(x1 + x2) / 2, (y1 + y2) / 2], [x2 - x1, y2 - y1]
     expected = np.array([*centre, *extent]) / [80, 48, 80, 48]
-    np.testing.assert_allclose(example["boxes"], [expected], rtol=1e-6)
+    np.testing.assert_allclose(example["boxes"], [[expected]], rtol=1e-6)
 
 
 def test_a_sample_without_its_object_is_replaced_in_training():
@@ -194,14 +194,14 @@ def test_a_sentence_without_a_target_is_trained_on():
   found = {}
   for row in _rows(load):
     example, _ = load.load(*row)
-    found[str(example["expression"])] = example
+    found[example["expressions"][0]] = example
   assert "square 1" not in found
   example = found["square 0"]
   assert example["valid_row"] and not example["masks"].any()
   assert not example["valid"].any() and not example["boxes"].any()
   # The released rule, on request.
   load.data_sets[0].no_target = False
-  expressions = {str(load.load(*row)[0]["expression"]) for row in _rows(load)}
+  expressions = {load.load(*row)[0]["expressions"][0] for row in _rows(load)}
   assert expressions == {f"square {i}" for i in range(2, 6)}
 
 
@@ -219,6 +219,57 @@ def test_a_set_without_any_object_ends():
   load = _loader(Squares(2, empty=(0, 1)))
   with pytest.raises(UserError, match="none of 1000 samples that fit"):
     load.load(*_rows(load)[0])
+
+
+class Crowd(Squares):
+  """Videos of six sentences: three about the square, one of which repeats
+  another, one about nothing, and two about what is never seen."""
+
+  def __init__(self, num_videos):
+    super().__init__(num_videos)
+    said = [("A square", (1,)), ("a  square", (1,)), ("it", (1,)), ("no", ())]
+    said += [("a ghost", (2,)), ("a ghost left of it", (2,))]
+    self.expressions = [
+      source_lib.Expression(f"v{i}", str(k), text, objects)
+      for i in range(num_videos)
+      for k, (text, objects) in enumerate(said)
+    ]
+
+
+def test_several_expressions_share_a_clip():
+  load = _loader(Crowd(3), expressions_per_clip=4)
+  data_set = load.data_sets[0]
+  assert load.lengths == (4, 4, 4)
+  # One sample per video and anchor, whatever is said about it.
+  assert len(load.mixture) == 3 * 2 and len(data_set.samples) == 6 * 3 * 2
+  counts, used = set(), set()
+  for row, bucket in _rows(load):
+    example, _ = load.load(row, bucket)
+    again, _ = load.load(row, bucket)
+    assert _same(example, again)
+    assert example["masks"].shape == (4, 4, *bucket)
+    valid = example["expression_valid"]
+    assert valid.any() and not example["valid"][~valid].any()
+    chosen = [t for t in example["expressions"] if t != "nothing"]
+    counts.add(len(chosen))
+    assert len({captions.normalise(t) for t in chosen}) == len(chosen)
+    for k, text in enumerate(example["expressions"]):
+      # What is never seen, or only fills, counts in no loss.
+      assert valid[k] == (text.lower() in ("a square", "a  square", "it", "no"))
+      shown = valid[k] and text != "no"
+      assert example["masks"][k].any() == example["valid"][k].any() == shown
+    used.update(t for t, v in zip(example["expressions"], valid) if v)
+  assert counts == {1, 2, 3, 4} and {"it", "no"} < used
+
+
+def test_a_mixture_has_as_many_expressions_each():
+  sets = [
+    loader.DataSet(Squares(2), _recipe(), expressions_per_clip=e)
+    for e in (1, 2)
+  ]
+  mixture = planner.Mixture([data_set.part() for data_set in sets])
+  with pytest.raises(UserError, match="expressions"):
+    loader.Loader(sets, mixture, 5, False).lengths  # noqa: B018
 
 
 def test_padding_is_masked():
@@ -241,7 +292,7 @@ def test_a_corrupt_record_is_replaced_if_asked_to():
   for row in _rows(load):
     example, skipped = load.load(*row)
     messages += skipped
-    assert example["valid_row"] and example["expression"][-1] in "13"
+    assert example["valid_row"] and example["expressions"][0][-1] in "13"
   assert set(messages) == {f"v{i}/00000.jpg: cut short" for i in (0, 2)}
 
 

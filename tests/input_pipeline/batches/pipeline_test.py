@@ -138,6 +138,21 @@ def test_annotated_frames(root):
   assert (batch.annotated >= 0).all() and (batch.annotated < 3).all()
 
 
+def test_several_expressions_per_clip(root):
+  config = _config(root, expressions_per_clip=3)
+  pipe = pipeline.create(config, "train", seed=1)
+  assert pipe.num_samples < pipeline.create(_config(root), "train").num_samples
+  assert pipe.position()["plan"]["expressions_per_clip"] == 3
+  for batch in _take(pipe, 4):
+    assert batch.masks.shape == (12, 2, *batch.frames.shape[2:4])
+    assert batch.boxes.shape == (12, 2, 4) and batch.valid.shape == (12, 2)
+    assert batch.expression_valid.shape == (4, 3)
+    assert batch.expression_valid.any(1).all()
+    seen = batch.valid.any(1).reshape(4, 3)
+    np.testing.assert_array_equal(batch.expression_valid, seen)
+    assert len(batch.expressions) == 12 and all(batch.expressions)
+
+
 def test_joint_training_mixes_pseudo_videos_and_videos(root):
   config = _config(
     root,

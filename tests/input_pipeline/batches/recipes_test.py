@@ -42,13 +42,13 @@ def _recipe(name, phase, pseudo_video, **kwargs):
 
 def _example(num_frames, annotated, height=72, width=96):
   random = np.random.default_rng(height)
-  masks = np.zeros((len(annotated), height, width), bool)
-  masks[:, 20:50, 30:60] = True
+  masks = np.zeros((1, len(annotated), height, width), bool)
+  masks[..., 20:50, 30:60] = True
   return {
     "frames": random.integers(0, 256, (num_frames, height, width, 3), np.uint8),
     "masks": masks,
     "annotated": np.array(annotated, np.int32),
-    "expression": " The bright  box on the LEFT",
+    "expressions": [" The bright  box on the LEFT"],
     "size": (height, width),
     "name": "passes through",
   }
@@ -71,9 +71,9 @@ def test_every_recipe(name, phase, pseudo_video):
     assert recipe.output_size(example["size"], seed) == got["size"]
     num_annotated = len(got["annotated"])
     assert got["frames"].shape[1:] == (*got["size"], 3)
-    assert got["masks"].shape == (num_annotated, *got["size"])
-    assert got["boxes"].shape == (num_annotated, 4)
-    assert got["valid"].shape == (num_annotated,)
+    assert got["masks"].shape == (1, num_annotated, *got["size"])
+    assert got["boxes"].shape == (1, num_annotated, 4)
+    assert got["valid"].shape == (1, num_annotated)
     dtypes = {"frames": np.uint8, "masks": bool, "boxes": np.float32}
     dtypes |= {"valid": bool, "annotated": np.int32}
     for key, dtype in dtypes.items():
@@ -169,31 +169,31 @@ def test_evaluation_sizes():
 def test_sentences_of_evaluation(name, expected):
   recipe = _recipe(name, "eval", False)
   got = recipe.apply(_example_of(recipe), (0,))
-  assert got["expression"] == expected
+  assert got["expressions"] == [expected]
 
 
 def test_sentences_of_evaluation_on_request():
   recipe = _recipe("mevis", "eval", False, normalise_eval_captions=True)
   got = recipe.apply(_example_of(recipe), (0,))
-  assert got["expression"] == "the bright box on the left"
+  assert got["expressions"] == ["the bright box on the left"]
 
 
 def _flipped(recipe):
   for i in range(20):
     example = _example_of(recipe)
     got = recipe.apply(example, (0, i))
-    if "on the right" in got["expression"] and got["valid"].any():
+    if "on the right" in got["expressions"][0] and got["valid"].any():
       return got
   raise AssertionError("no flip in twenty samples")
 
 
 def test_quirk_of_sentences():
   fixed = _flipped(_recipe("refer_ytvos", "train", False))
-  assert fixed["expression"] == "the bright box on the right"
+  assert fixed["expressions"] == ["the bright box on the right"]
   quirks = recipes.Quirks(substring_caption_flip=True)
   recipe = _recipe("refer_ytvos", "train", False, quirks=quirks)
   got = _flipped(recipe)
-  assert "bleft" in got["expression"]
+  assert "bleft" in got["expressions"][0]
   np.testing.assert_array_equal(got["boxes"], fixed["boxes"])
   np.testing.assert_array_equal(got["frames"], fixed["frames"])
 

@@ -12,7 +12,7 @@ import pytest
 
 PARENT = textwrap.dedent("""
   import os, pathlib, sys, time
-  from sgmg_jax.input_pipeline import workers
+  from sgmg_jax.input_pipeline.batches import workers
 
   def make(number):
     folder = pathlib.Path(sys.argv[1])

@@ -23,42 +23,47 @@ def _start():
     mask[y1 : y2 + 1, x1 : x2 + 1] = True
   example = {
     "frames": np.stack([ARRAYS["resize_in_image0"]] * 4),
-    "masks": masks,
+    "masks": masks[None],
     "annotated": np.arange(4, dtype=np.int32),
-    "expression": first["caption"],
+    "expressions": [first["caption"]],
     "size": (height, width),
   }
   return boxes.BoxesFromMasks()(example, ())
 
 
 def _assert_step(example, expected):
-  np.testing.assert_allclose(example["boxes"], expected["boxes"], atol=1e-4)
-  np.testing.assert_array_equal(example["valid"], expected["valid"])
+  np.testing.assert_allclose(example["boxes"][0], expected["boxes"], atol=1e-4)
+  np.testing.assert_array_equal(example["valid"][0], expected["valid"])
   assert list(example["size"]) == expected["size"]
-  assert example["expression"] == expected["caption"]
-  assert list(example["masks"].sum((1, 2))) == expected["mask_sums"]
-  assert list(example["masks"].shape) == expected["mask_shape"]
+  assert example["expressions"] == [expected["caption"]]
+  (masks,) = example["masks"]
+  assert list(masks.sum((1, 2))) == expected["mask_sums"]
+  assert list(masks.shape) == expected["mask_shape"]
 
 
 def _assert_normalised(example, expected):
   relative = batch.normalise_boxes(example["boxes"], *example["size"])
-  np.testing.assert_allclose(relative, expected["boxes"], atol=1e-6)
+  np.testing.assert_allclose(relative[0], expected["boxes"], atol=1e-6)
+
+
+def _crop(example, *window):
+  return crop.crop(example, example["size"], resize.Window(*window))
 
 
 def test_videos():
   start, cropped, checked, flipped, normalised = CASES["chain_ytvos_order"]
   example = _start()
   _assert_step(example, start)
-  example = crop.crop(example, resize.Window(5, 6, 30, 40))
+  example = _crop(example, 5, 6, 30, 40)
   _assert_step(example, cropped)
   expected = ARRAYS["chain_masks_after_crop"]
-  np.testing.assert_array_equal(example["masks"], expected)
+  np.testing.assert_array_equal(example["masks"][0], expected)
   example = boxes.CheckBoxes()(example, ())
   _assert_step(example, checked)
   example = OFFICIAL.flip(example)
   _assert_step(example, flipped)
   expected = ARRAYS["chain_masks_after_flip"]
-  np.testing.assert_array_equal(example["masks"], expected)
+  np.testing.assert_array_equal(example["masks"][0], expected)
   _assert_normalised(example, normalised)
   pixels = (example["frames"][0] / 255 - MEAN) / STD
   expected = ARRAYS["chain_image_after_normalize"]
@@ -71,7 +76,7 @@ def test_actors():
   _assert_step(example, flipped)
   example = resize.Resize(90)(example, ())
   _assert_step(example, resized)
-  example = crop.crop(example, resize.Window(10, 12, 60, 80))
+  example = _crop(example, 10, 12, 60, 80)
   _assert_step(example, cropped)
   example = boxes.CheckBoxes()(example, ())
   _assert_step(example, checked)
@@ -79,7 +84,7 @@ def test_actors():
 
 
 def test_a_crop_drops_the_instance():
-  example = crop.crop(_start(), resize.Window(0, 50, 30, 10))
+  example = _crop(_start(), 0, 50, 30, 10)
   example = boxes.CheckBoxes()(example, ())
   assert not example["valid"].any()
   assert not example["boxes"].any()

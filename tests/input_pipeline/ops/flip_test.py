@@ -50,20 +50,21 @@ def test_normalised_caption():
   text = "  A Dog\ton the\n LEFT "
   assert captions.normalise(text) == "a dog on the left"
   op = captions.NormaliseCaption()
-  example = {"expression": text}
-  assert op(example, ())["expression"] == "a dog on the left"
-  assert example["expression"] == text
+  example = {"expressions": [text, "B"]}
+  assert op(example, ())["expressions"] == ["a dog on the left", "b"]
+  assert example["expressions"] == [text, "B"]
 
 
 def _example():
   random = np.random.default_rng(0)
-  masks = np.zeros((3, 20, 30), bool)
-  masks[0, 3:9, 5:12] = True
-  masks[1, 10:20, 22:30] = True
+  masks = np.zeros((2, 3, 20, 30), bool)
+  masks[0, 0, 3:9, 5:12] = True
+  masks[0, 1, 10:20, 22:30] = True
+  masks[1, 2, 1:3, 7:9] = True
   example = {
     "frames": random.integers(0, 256, (3, 20, 30, 3), np.uint8),
     "masks": masks,
-    "expression": "bright left one",
+    "expressions": ["bright left one", "one on the right"],
     "size": (20, 30),
   }
   return boxes.BoxesFromMasks()(example, ())
@@ -73,9 +74,9 @@ def test_flipped_boxes_are_those_of_the_flipped_masks():
   example = _example()
   got = flip.RandomFlip(probability=1)(example, (0,))
   np.testing.assert_array_equal(got["frames"], example["frames"][:, :, ::-1])
-  np.testing.assert_array_equal(got["masks"], example["masks"][:, :, ::-1])
+  np.testing.assert_array_equal(got["masks"], example["masks"][..., ::-1])
   np.testing.assert_array_equal(got["boxes"], boxes.from_masks(got["masks"]))
-  assert got["expression"] == "bright right one"
+  assert got["expressions"] == ["bright right one", "one on the left"]
   twice = flip.RandomFlip(probability=1)(got, (0,))
   for key, value in example.items():
     np.testing.assert_array_equal(twice[key], value)
@@ -87,10 +88,10 @@ def test_official_boxes_are_one_off():
   fixed = flip.RandomFlip(probability=1)(example, (0,))
   got = op(example, (0,))
   np.testing.assert_array_equal(
-    got["boxes"][:2], fixed["boxes"][:2] + [1, 0, 1, 0]
+    got["boxes"][0, :2], fixed["boxes"][0, :2] + [1, 0, 1, 0]
   )
-  np.testing.assert_array_equal(got["boxes"][2], [30, 0, 30, 0])
-  np.testing.assert_array_equal(fixed["boxes"][2], [0, 0, 0, 0])
+  np.testing.assert_array_equal(got["boxes"][0, 2], [30, 0, 30, 0])
+  np.testing.assert_array_equal(fixed["boxes"][0, 2], [0, 0, 0, 0])
 
 
 def test_continuous_boxes_need_no_offset():
@@ -99,7 +100,7 @@ def test_continuous_boxes_need_no_offset():
   op = flip.RandomFlip(probability=1, continuous_boxes=True)
   got = op(example, (0,))
   again = boxes.BoxesFromMasks(continuous=True)({**got, "boxes": None}, ())
-  np.testing.assert_array_equal(got["boxes"][:2], again["boxes"][:2])
+  np.testing.assert_array_equal(got["boxes"][0, :2], again["boxes"][0, :2])
 
 
 def test_a_box_clipped_at_the_edge_stays_inside():
@@ -110,11 +111,11 @@ def test_a_box_clipped_at_the_edge_stays_inside():
 
 def test_half_of_the_clips_flip():
   example, op = _example(), flip.RandomFlip()
-  texts = [op(example, (i,))["expression"] for i in range(200)]
+  texts = [op(example, (i,))["expressions"][0] for i in range(200)]
   assert 70 < texts.count("bright right one") < 130
   assert set(texts) == {"bright right one", "bright left one"}
 
 
 def test_official_sentence():
   op = flip.RandomFlip(probability=1, substring_caption=True)
-  assert op(_example(), (0,))["expression"] == "bleft right one"
+  assert op(_example(), (0,))["expressions"][0] == "bleft right one"

@@ -98,10 +98,10 @@ def _example(height=60, width=90):
   frame, mask = _image(height, width)
   return {
     "frames": frame[None],
-    "masks": mask[None],
+    "masks": np.stack([mask, mask[::-1]])[:, None],
     "annotated": np.zeros(1, np.int32),
-    "boxes": np.array([[1, 2, 3, 4]], np.float32),
-    "expression": "the box",
+    "boxes": np.array(2 * [[[1, 2, 3, 4]]], np.float32),
+    "expressions": ["the box", "the other"],
     "size": (height, width),
   }
 
@@ -112,12 +112,14 @@ def test_the_image_is_among_its_warps():
   for i in range(20):
     got = pseudo_video.PseudoVideo(4)(example, (i,))
     assert got["frames"].shape == (4, 60, 90, 3)
-    assert got["masks"].shape == (4, 60, 90)
+    assert got["masks"].shape == (2, 4, 60, 90)
     assert list(got["annotated"]) == [0, 1, 2, 3]
     same = [np.array_equal(f, example["frames"][0]) for f in got["frames"]]
     assert sum(same) == 1
     places.append(same.index(True))
-    np.testing.assert_array_equal(got["masks"][places[-1]], example["masks"][0])
+    np.testing.assert_array_equal(
+      got["masks"][:, places[-1]], example["masks"][:, 0]
+    )
     got = boxes.BoxesFromMasks()(got, ())
     np.testing.assert_array_equal(got["boxes"], boxes.from_masks(got["masks"]))
   assert set(places) == {0, 1, 2, 3}
@@ -126,14 +128,16 @@ def test_the_image_is_among_its_warps():
 def test_masks_move_with_the_frames():
   # The object is white on black: after any warp both agree.
   example = _example()
-  example["frames"] = np.repeat(example["masks"][..., None] * 255, 3, -1)
+  example["frames"] = np.repeat(example["masks"][0, ..., None] * 255, 3, -1)
   example["frames"] = example["frames"].astype(np.uint8)
   for i in range(10):
     drawn = warp.draw(np.random.default_rng(i))
     plain = warp.Warp(
       inwards=drawn.inwards, rotation=drawn.rotation, shift=drawn.shift
     )
-    frame, mask = warp.apply(example["frames"][0], example["masks"][0], plain)
+    frame, (mask, _) = warp.apply(
+      example["frames"][0], example["masks"][:, 0], plain
+    )
     different = (frame[..., 0] > 127) != mask
     assert different.sum() <= 0.05 * mask.sum() + 5
 
@@ -142,7 +146,7 @@ def test_masks_move_with_the_frames():
   "size, kept", [((60, 90), True), ((20, 64), True), ((65, 20), False)]
 )
 def test_slim_images_are_dropped(size, kept):
-  example = {**_example(), "size": size, "valid": np.array([True])}
+  example = {**_example(), "size": size, "valid": np.ones((2, 1), bool)}
   got = pseudo_video.DropSlim()(example, (0,))
   assert got["valid"].any() == kept
   assert got["boxes"].any() == kept

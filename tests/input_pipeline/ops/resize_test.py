@@ -30,9 +30,9 @@ def _photo(height, width, seed=0, num_frames=2):
   masks[:, height // 4 : height // 2, width // 3 : width // 2] = True
   example = {
     "frames": frames.astype(np.uint8),
-    "masks": masks,
+    "masks": masks[None],
     "annotated": np.arange(num_frames, dtype=np.int32),
-    "expression": "the left one",
+    "expressions": ["the left one"],
     "size": (height, width),
   }
   return boxes.BoxesFromMasks()(example, ())
@@ -91,7 +91,7 @@ def test_a_window_is_the_crop_of_the_whole(seed):
     )
     np.testing.assert_array_equal(
       resize.resize_masks(example["masks"], scaled, window),
-      whole_masks[:, rows, columns],
+      whole_masks[..., rows, columns],
     )
 
 
@@ -112,7 +112,7 @@ def test_the_op_is_its_steps():
     step = example
     if plan.window:
       step = resize.resize(example, plan.before_crop)
-      step = crop.crop(step, plan.window)
+      step = crop.crop(step, plan.before_crop, plan.window)
     step = resize.resize(step, plan.final)
     step = boxes.CheckBoxes()(step, ())
     for key in ("frames", "masks", "boxes", "valid", "size"):
