@@ -173,8 +173,12 @@ class Findings(list[Finding]):
     self.append(Finding(severity, code, message, str(file), video, expression))
 
   @contextlib.contextmanager
-  def caught(self) -> Iterator[None]:
-    """Adds the problem that ends what is done inside, if any."""
+  def caught(self, video: str = "") -> Iterator[None]:
+    """Add the problem that ends what is done inside, if any.
+
+    Args:
+      video: of a problem that names none.
+    """
     try:
       yield
     except problems.Problem as e:
@@ -183,7 +187,7 @@ class Findings(list[Finding]):
         e.message,
         file=e.file,
         place=e.place,
-        video=e.video,
+        video=e.video or video,
         expression=e.expression,
       )
 

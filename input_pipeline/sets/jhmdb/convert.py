@@ -5,7 +5,6 @@ Only the published list gives numbers that compare with those of papers.
 
 from __future__ import annotations
 
-import csv
 import os
 import pathlib
 
@@ -13,7 +12,8 @@ import numpy as np
 import scipy.io
 
 from sgmg_jax.errors import UserError
-from sgmg_jax.files import regular_file
+from sgmg_jax.input_pipeline import problems
+from sgmg_jax.input_pipeline.layouts import csv_file
 
 FRAMES_PER_VIDEO = 3
 
@@ -37,7 +37,7 @@ def draw_samples(root: str | os.PathLike, seed: int = 0) -> list[list]:
   """
   root = pathlib.Path(root)
   samples = []
-  for number, (video, query) in enumerate(_queries(root)):
+  for number, (video, query) in enumerate(queries(root)):
     folders = list(root.glob(f"Rename_Images/*/{video}"))
     if len(folders) != 1:
       raise UserError(
@@ -62,19 +62,27 @@ def draw_samples(root: str | os.PathLike, seed: int = 0) -> list[list]:
   return samples
 
 
-def _queries(root: pathlib.Path) -> list[tuple[str, str]]:
-  """(video, query) of every row of the annotation file."""
+def queries(
+  root: pathlib.Path, report: problems.Report = problems.stop
+) -> list[tuple[str, str]]:
+  """(video, query) of every row of the annotation file.
+
+  Args:
+    root: the folder that holds jhmdb_annotation.txt.
+    report: is told of rows of another form, which are left out.
+
+  Raises:
+    UserError: the file cannot be read, or as `report`.
+  """
   path = root / "jhmdb_annotation.txt"
-  try:
-    regular_file.check(path)
-    with path.open(encoding="utf-8", newline="") as file:
-      _, *rows = [row for row in csv.reader(file) if row] or [[]]
-  except (OSError, UnicodeDecodeError, csv.Error) as e:
-    raise UserError(f"{path}: cannot be read ({e})") from e
-  for number, row in enumerate(rows, 2):
-    if len(row) != 2:
-      raise UserError(f"{path} row {number}: {row}, expected video and query")
-  return [(video.strip(), query) for video, query in rows]
+  found = []
+  for number, row in enumerate(csv_file.read(path)[1:], 2):
+    if len(row) == 2:
+      found.append((row[0].strip(), row[1]))
+    else:
+      message = f"{row}, expected video and query"
+      report("malformed", message, file=path, place=f"row {number}")
+  return found
 
 
 def _num_masks(path: pathlib.Path, video: str) -> int:

@@ -13,14 +13,13 @@ import functools
 import logging
 import os
 import pathlib
-import zlib
 
 import numpy as np
 import scipy.io
 
 from sgmg_jax.errors import UserError
 from sgmg_jax.files import regular_file
-from sgmg_jax.input_pipeline import source
+from sgmg_jax.input_pipeline import problems, source
 from sgmg_jax.input_pipeline.layouts import json_file
 from sgmg_jax.input_pipeline.sets.jhmdb import convert
 from sgmg_jax.input_pipeline.sets.jhmdb.about import SAMPLES_FILE
@@ -28,18 +27,6 @@ from sgmg_jax.input_pipeline.sets.jhmdb.about import SAMPLES_FILE
 _EXPECTED = "[video, frame file, mask file, masks, query]"
 # Every video has one annotated person.
 OBJECT_ID = 1
-
-# What SciPy raises for missing, damaged, truncated and too new files.
-_UNREADABLE = (
-  EOFError,
-  KeyError,
-  NotImplementedError,
-  OSError,
-  TypeError,
-  ValueError,
-  scipy.io.matlab.MatReadError,
-  zlib.error,
-)
 
 
 class JHMDB(source.Source):
@@ -49,9 +36,14 @@ class JHMDB(source.Source):
   numbers, so the list must be there. A video has as many frames as it has
   masks: clips around a chosen frame stay within these. The id of an
   expression is `f_<frame from 1>`.
+
+  Attributes:
+    files: by video, the folder of its frames, the file of its masks and the
+      number of frames with masks.
   """
 
   name = "jhmdb"
+  files: dict[str, tuple[pathlib.Path, pathlib.Path, int]]
 
   def __init__(
     self,
@@ -59,6 +51,7 @@ class JHMDB(source.Source):
     split: str = "test",
     *,
     draw_frames: bool = False,
+    report: problems.Report = problems.stop,
   ):
     """Read the list of chosen frames.
 
@@ -67,9 +60,10 @@ class JHMDB(source.Source):
       split: "test"; there is no other.
       draw_frames: draw other frames if the list is missing; their scores do
         not compare with published ones.
+      report: is told of entries that are malformed, which are left out.
 
     Raises:
-      UserError: the list is missing or malformed, or another split.
+      UserError: no such split, the list cannot be read, or as `report`.
     """
     if split != "test":
       raise UserError(
@@ -79,18 +73,21 @@ class JHMDB(source.Source):
     root = pathlib.Path(path)
     listed = root / SAMPLES_FILE
     if listed.exists():
-      samples = json_file.read(listed, f"a list of {_EXPECTED}", kind=list)
+      samples = json_file.read(
+        listed, f"a list of {_EXPECTED}", kind=list, report=report
+      )
     elif draw_frames:
       logging.warning("%s is missing: drawing other frames to score", listed)
       samples = convert.draw_samples(root)
     else:
-      raise UserError(
-        f"{listed}: no such file; it lists the frames to score and is "
-        "published with MTTR, other frames (draw_frames) give other numbers"
+      raise problems.Problem(
+        "file-missing",
+        "no such file; it lists the frames to score and is published with "
+        "MTTR, other frames (draw_frames) give other numbers",
+        file=listed,
       )
-    # By video: folder of its frames, its masks, number of frames with masks.
-    self._files: dict[str, tuple[pathlib.Path, pathlib.Path, int]] = {}
-    self.expressions = self._parse(samples, root)
+    self.files = {}
+    self.expressions = self._parse(samples, root, report)
     self._videos: dict[str, source.Video] = {}
 
   def video(self, name: str) -> source.Video:
@@ -128,9 +125,9 @@ class JHMDB(source.Source):
     return {OBJECT_ID: masks[..., index]}
 
   def _find(self, video: str) -> tuple[pathlib.Path, pathlib.Path, int]:
-    if video not in self._files:
+    if video not in self.files:
       raise UserError(f"jhmdb video {video!r}: not in {SAMPLES_FILE}")
-    return self._files[video]
+    return self.files[video]
 
   def _frame_file(self, video: str, index: int) -> pathlib.Path:
     folder, _, num_masks = self._find(video)
@@ -141,31 +138,46 @@ class JHMDB(source.Source):
     return folder / f"{index + 1:05d}.png"
 
   def _parse(
-    self, samples: list, root: pathlib.Path
+    self, samples: list, root: pathlib.Path, report: problems.Report
   ) -> tuple[source.Expression, ...]:
     listed = root / SAMPLES_FILE
     expressions: dict[tuple[str, str], source.Expression] = {}
     for number, sample in enumerate(samples):
+      tell = functools.partial(report, file=listed, place=f"entry {number}")
       match sample:
         case [str(video), str(image), str(masks), int(num_masks), str(text)]:
           pass
         case _:
-          raise UserError(
-            f"{listed} entry {number}: {sample!r}, expected {_EXPECTED}"
-          )
+          tell("malformed", f"{sample!r}, expected {_EXPECTED}")
+          continue
+      tell = functools.partial(tell, video=video)
+      wrong = [path for path in (image, masks) if not _is_below(path)]
+      if wrong:
+        report(
+          "malformed",
+          f"path {wrong[0]!r}, expected one such as "
+          "./jhmdb_sentences/Rename_Images/...",
+          file=listed,
+          video=video,
+        )
+        continue
       image_file, mask_file = _below(root, image), _below(root, masks)
       stem = image_file.stem
       if not stem.isdecimal() or not 1 <= int(stem) <= num_masks:
-        raise UserError(
-          f"{listed} entry {number}, video {video!r}, expression {text!r}: "
-          f"frame {image}, expected one of its {num_masks} frames with masks"
+        tell(
+          "frame-index",
+          f"frame {image}, expected one of its {num_masks} frames with masks",
+          place=f"entry {number}, video {video!r}, expression {text!r}",
         )
+        continue
       files = (image_file.parent, mask_file, num_masks)
-      if self._files.setdefault(video, files) != files:
-        raise UserError(
-          f"{listed} entry {number}: video {video!r} has other files or "
-          "another number of masks than before"
+      if self.files.setdefault(video, files) != files:
+        tell(
+          "malformed",
+          f"video {video!r} has other files or another number of masks than "
+          "before",
         )
+        continue
       expression = source.Expression(
         video=video,
         id=f"f_{int(stem)}",
@@ -174,36 +186,54 @@ class JHMDB(source.Source):
         frame=int(stem) - 1,
       )
       if (video, expression.id) in expressions:
-        raise UserError(
-          f"{listed} entry {number}: expression {expression.key} is there twice"
-        )
+        tell("malformed", f"expression {expression.key} is there twice")
+        continue
       if not text.strip():
-        logging.warning("%s: expression %s is empty", listed, expression.key)
+        problems.warn(report, f"{listed}: expression {expression.key} is empty")
       expressions[video, expression.id] = expression
     return tuple(expressions.values())
 
 
-def _below(root: pathlib.Path, stored: str) -> pathlib.Path:
-  """A listed path: it starts with the data set's folder, under any name."""
+def _is_below(stored: str) -> bool:
+  """Whether a listed path starts with the data set's folder, of any name."""
   parts = pathlib.PurePosixPath(stored).parts
-  if len(parts) < 2 or ".." in parts or parts[0] == "/":
-    raise UserError(
-      f"{root / SAMPLES_FILE}: path {stored!r}, expected one such as "
-      "./jhmdb_sentences/Rename_Images/..."
+  return len(parts) >= 2 and ".." not in parts and parts[0] != "/"
+
+
+def _below(root: pathlib.Path, stored: str) -> pathlib.Path:
+  return root.joinpath(*pathlib.PurePosixPath(stored).parts[1:])
+
+
+def part_mask(path: pathlib.Path) -> np.ndarray:
+  """[H, W, T] of a puppet_mask.mat; uint8, 0 and 1, if it is as published.
+
+  Raises:
+    UserError: no such file, damaged, or an array of another form.
+  """
+  try:
+    regular_file.check(path)
+    masks = scipy.io.loadmat(path, variable_names=["part_mask"])["part_mask"]
+  # A damaged file raises nearly anything.
+  except Exception as e:
+    missing = isinstance(e, FileNotFoundError)
+    raise problems.Problem(
+      "mask-missing" if missing else "mask-corrupt",
+      f"cannot read 'part_mask' ({e})",
+      file=path,
+    ) from e
+  if masks.ndim not in (2, 3):
+    raise problems.Problem(
+      "mask-shape",
+      f"part_mask is {list(masks.shape)}, expected [height, width, frames]",
+      file=path,
     )
-  return root.joinpath(*parts[1:])
+  # MATLAB drops a last axis of length one.
+  return np.atleast_3d(masks)
 
 
 # Windows of one video are asked for one after the other.
 @functools.lru_cache(maxsize=4)
 def _part_mask(path: pathlib.Path) -> np.ndarray:
-  """bool[H, W, T], of a puppet_mask.mat."""
-  try:
-    regular_file.check(path)
-    masks = scipy.io.loadmat(path, variable_names=["part_mask"])["part_mask"]
-  except _UNREADABLE as e:
-    raise UserError(f"{path}: cannot read 'part_mask' ({e})") from e
-  # MATLAB drops a last axis of length one.
-  masks = np.atleast_3d(masks) != 0
+  masks = part_mask(path) != 0
   masks.flags.writeable = False
   return masks
