@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 import dataclasses
 import hashlib
 import io
@@ -127,21 +126,6 @@ def has_pixels(
   except run_lengths.Malformed as e:
     log.add(_MASK_CODES[e.kind], f"{what}: {e}" if what else str(e), **where)
     return None
-
-
-def read_csv(path: pathlib.Path, log: findings.Findings) -> list[list[str]]:
-  """Rows without blanks around fields; [], and a finding, if unreadable."""
-  try:
-    regular_file.check(path)
-    with path.open(encoding="utf-8", newline="") as file:
-      rows = list(csv.reader(file, skipinitialspace=True))
-  except FileNotFoundError:
-    log.add("file-missing", "no such file", file=path)
-    return []
-  except (OSError, UnicodeDecodeError, csv.Error) as e:
-    log.add("malformed", f"not readable as CSV ({e})", file=path)
-    return []
-  return [[field.strip() for field in row] for row in rows if any(row)]
 
 
 def names_in(folder: pathlib.Path, suffix: str = "") -> list[str]:

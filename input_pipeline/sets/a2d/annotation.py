@@ -12,7 +12,7 @@ import pathlib
 
 import numpy as np
 
-from sgmg_jax.errors import UserError
+from sgmg_jax.input_pipeline import problems
 
 
 def instance_ids(path: str | os.PathLike) -> list[int]:
@@ -35,12 +35,16 @@ def masks(path: str | os.PathLike) -> dict[int, np.ndarray]:
   if stored.ndim == 2:
     stored = stored[None]
   if stored.ndim != 3 or len(stored) != len(ids):
-    raise UserError(
-      f"{path}: reMask of shape {stored.shape} for {len(ids)} instances, "
-      "expected (instances, width, height)"
+    raise problems.Problem(
+      "mask-shape",
+      f"reMask of shape {stored.shape} for {len(ids)} instances, expected "
+      "(instances, width, height)",
+      file=path,
     )
   if len(set(ids)) < len(ids):
-    raise UserError(f"{path}: instances {ids}, expected each id once")
+    raise problems.Problem(
+      "mask-shape", f"instances {ids}, expected each id once", file=path
+    )
   return dict(zip(ids, stored.swapaxes(1, 2) != 0))
 
 
@@ -49,9 +53,13 @@ def _read(path: str | os.PathLike, field: str) -> np.ndarray:
   import h5py
 
   if not pathlib.Path(path).is_file():
-    raise UserError(f"{path}: no such file, expected an annotated frame")
+    raise problems.Problem(
+      "mask-missing", "no such file, expected an annotated frame", file=path
+    )
   try:
     with h5py.File(path, "r") as file:
       return np.asarray(file[field])
   except (OSError, KeyError, RuntimeError) as e:
-    raise UserError(f"{path}: cannot read {field!r} ({e})") from e
+    raise problems.Problem(
+      "mask-corrupt", f"cannot read {field!r} ({e})", file=path
+    ) from e

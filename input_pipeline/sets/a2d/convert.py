@@ -6,22 +6,36 @@ MTTR distributes them as a2d_sentences_single_frame_{train,test}_annotations
 
 from __future__ import annotations
 
-import csv
 import os
 import pathlib
+from typing import NamedTuple
 
 from sgmg_jax.errors import UserError
-from sgmg_jax.files import regular_file
+from sgmg_jax.input_pipeline import problems
+from sgmg_jax.input_pipeline.layouts import csv_file
 from sgmg_jax.input_pipeline.sets.a2d import annotation
 
 # The last column of videoset.csv.
 SUBSETS = {"train": "0", "test": "1"}
 
-# Of a2d_annotation.txt.
+TEXT_FILE = "text_annotations/a2d_annotation.txt"
+MISSED_FILE = "text_annotations/a2d_missed_videos.txt"
+ANNOTATION_FOLDER = "text_annotations/a2d_annotation_with_instances"
+
+# Of `TEXT_FILE`.
 COLUMNS = ["video_id", "instance_id", "query"]
 
 # A video of the training set holds a row with this instead of an id.
 _DUPLICATE = "1 (copy)"
+
+
+class Row(NamedTuple):
+  """A row of a2d_annotation.txt: number from 1, and fields as stored."""
+
+  number: int
+  video: str
+  instance: str
+  text: str
 
 
 def examples_file(root: str | os.PathLike, split: str) -> pathlib.Path:
@@ -42,77 +56,111 @@ def single_frame_examples(root: str | os.PathLike, split: str) -> list[list]:
   """
   if split not in SUBSETS:
     raise UserError(f"a2d split {split!r}: expected one of {sorted(SUBSETS)}")
-  texts = pathlib.Path(root) / "text_annotations"
-  videos = _videos(pathlib.Path(root), split)
+  root = pathlib.Path(root)
+  subsets, missed = videos(root), missed_videos(root)
   frames: dict[str, list[tuple[int, list[int]]]] = {}
   examples = []
-  for video, instance, sentence in _sentences(texts / "a2d_annotation.txt"):
-    if video not in videos or instance == _DUPLICATE:
+  for row in read_rows(root):
+    if subsets.get(row.video) != split or row.video in missed:
       continue
-    if not instance.isdecimal():
-      raise UserError(
-        f"{texts / 'a2d_annotation.txt'}: video {video!r}, expression "
-        f"{sentence!r}: instance {instance!r}, expected an integer"
-      )
-    if video not in frames:
-      folder = texts / "a2d_annotation_with_instances" / video
-      frames[video] = _annotated_frames(folder, video)
+    instance = instance_id(row, root)
+    if instance is None:
+      continue
+    if row.video not in frames:
+      frames[row.video] = [
+        (frame, annotation.instance_ids(path))
+        for frame, path in annotated_frames(root, row.video).items()
+      ]
     examples += [
-      [sentence.lower(), video, frame, int(instance)]
-      for frame, instances in frames[video]
-      if int(instance) in instances
+      [row.text.lower(), row.video, frame, instance]
+      for frame, instances in frames[row.video]
+      if instance in instances
     ]
   return examples
 
 
-def _videos(root: pathlib.Path, split: str) -> set[str]:
-  """Videos of the split that have annotations."""
+def videos(
+  root: pathlib.Path, report: problems.Report = problems.stop
+) -> dict[str, str]:
+  """Split by video; `report` is told of lines of another form."""
+  names = {number: split for split, number in SUBSETS.items()}
   path = root / "Release" / "videoset.csv"
-  rows = _rows(path)
-  for number, row in enumerate(rows, 1):
-    if len(row) != 9 or row[8].strip() not in SUBSETS.values():
-      raise UserError(
-        f"{path} line {number}: {row}, expected 9 columns, the last 0 or 1"
-      )
-  missed = root / "text_annotations" / "a2d_missed_videos.txt"
-  chosen = {row[0].strip() for row in rows if row[8].strip() == SUBSETS[split]}
-  return chosen - {row[0].strip() for row in _rows(missed)}
+  found = {}
+  for number, row in enumerate(csv_file.read(path), 1):
+    if len(row) == 9 and row[8].strip() in names:
+      found[row[0].strip()] = names[row[8].strip()]
+    else:
+      message = f"{row}, expected 9 columns, the last 0 or 1"
+      report("malformed", message, file=path, place=f"line {number}")
+  return found
 
 
-def _sentences(path: pathlib.Path) -> list[tuple[str, str, str]]:
-  """(video, instance, sentence) of every row."""
-  header, *rows = _rows(path) or [[]]
+def missed_videos(root: pathlib.Path) -> set[str]:
+  """Videos without annotations."""
+  return {row[0].strip() for row in csv_file.read(root / MISSED_FILE)}
+
+
+def read_rows(
+  root: pathlib.Path, report: problems.Report = problems.stop
+) -> list[Row]:
+  """All sentences; `report` is told of rows of another form."""
+  path = root / TEXT_FILE
+  header, *rows = csv_file.read(path) or [[]]
   if [field.strip() for field in header] != COLUMNS:
-    raise UserError(f"{path}: header {header}, expected {COLUMNS}")
+    report("malformed", f"header {header}, expected {COLUMNS}", file=path)
+  found = []
   for number, row in enumerate(rows, 2):
-    if len(row) != 3:
-      raise UserError(f"{path} row {number}: {row}, expected three columns")
-  return [(row[0].strip(), row[1].strip(), row[2]) for row in rows]
+    if len(row) == len(COLUMNS):
+      found.append(Row(number, row[0].strip(), row[1].strip(), row[2]))
+    else:
+      message = f"{row}, expected three columns"
+      report("malformed", message, file=path, place=f"row {number}")
+  return found
 
 
-def _annotated_frames(
-  folder: pathlib.Path, video: str
-) -> list[tuple[int, list[int]]]:
-  """(frame from 1, instance ids) of every annotated frame, in order."""
+def instance_id(
+  row: Row, root: pathlib.Path, report: problems.Report = problems.stop
+) -> int | None:
+  """Id of the instance that a row describes, None without a usable one."""
+  if row.instance.isdecimal():
+    return int(row.instance)
+  if row.instance != _DUPLICATE:
+    report(
+      "object-id-malformed",
+      f"video {row.video!r}, expression {row.text!r}: instance "
+      f"{row.instance!r}, expected an integer",
+      file=root / TEXT_FILE,
+      video=row.video,
+      expression=f"line {row.number}",
+    )
+  return None
+
+
+def annotated_frames(
+  root: pathlib.Path, video: str, report: problems.Report = problems.stop
+) -> dict[int, pathlib.Path]:
+  """Files of a video's annotated frames by number from 1, in order.
+
+  Args:
+    root: the folder that holds text_annotations/.
+    video: its name.
+    report: is told if there is none, and of files of other names.
+  """
+  folder = root / ANNOTATION_FOLDER / video
   paths = sorted(folder.glob("*.h5"))
   if not paths:
-    raise UserError(
-      f"{folder}: no annotated frames of a2d video {video!r}, which is not in "
-      "a2d_missed_videos.txt either"
+    report(
+      "mask-missing",
+      f"no annotated frames of a2d video {video!r}, which is not in "
+      "a2d_missed_videos.txt either",
+      file=folder,
+      video=video,
     )
+  found = {}
   for path in paths:
-    if not path.stem.isdecimal():
-      raise UserError(f"{path}: expected a frame number as its name")
-  return [(int(path.stem), annotation.instance_ids(path)) for path in paths]
-
-
-def _rows(path: pathlib.Path) -> list[list[str]]:
-  """Non-empty rows of a CSV file."""
-  try:
-    regular_file.check(path)
-    with path.open(encoding="utf-8", newline="") as file:
-      return [
-        row for row in csv.reader(file) if any(field.strip() for field in row)
-      ]
-  except (OSError, UnicodeDecodeError, csv.Error) as e:
-    raise UserError(f"{path}: cannot be read ({e})") from e
+    if path.stem.isdecimal():
+      found[int(path.stem)] = path
+    else:
+      message = "expected a frame number as its name"
+      report("frame-index", message, file=path, video=video)
+  return found

@@ -17,7 +17,7 @@ import dataclasses
 import functools
 import pathlib
 from collections import defaultdict
-from typing import Any, Final
+from typing import Any
 
 import numpy as np
 
@@ -30,10 +30,6 @@ from sgmg_jax.input_pipeline.doctor import (
   plan,
 )
 from sgmg_jax.input_pipeline.sets.a2d import annotation, convert, reader
-
-_COLUMNS: Final = 9
-# One row of the published file; readers drop it.
-_COPY: Final = "1 (copy)"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -48,9 +44,8 @@ class _Video:
 
   name: str
   split: str
+  root: pathlib.Path
   clip: pathlib.Path
-  labels: pathlib.Path
-  texts: pathlib.Path
   listed: pathlib.Path
   instances: frozenset[int]
   samples: tuple[tuple[int, int], ...]
@@ -58,28 +53,25 @@ class _Video:
 
 
 def make_plan(root: pathlib.Path, *, fast: bool) -> plan.Plan:
-  """Reads the lists, and checks them against each other."""
+  """Read the lists, and check them against each other."""
   if not fast:
     extras.require("h5py", "reading A2D-Sentences")
   result = plan.Plan("a2d", root)
   log = result.findings
-  texts = root / "text_annotations"
-  subsets = _read_videoset(root / "Release" / "videoset.csv", log)
-  missed = _read_missed(texts / "a2d_missed_videos.txt", subsets, log)
-  rows = files.read_csv(texts / "a2d_annotation.txt", log)
-  result.sentences = _read_sentences(
-    rows, subsets, missed, log, texts / "a2d_annotation.txt"
-  )
-  result.counts["all"] = {
-    "clips": len(subsets),
-    "rows": max(0, len(rows) - 1),
-  }
+  subsets, missed, rows, clips = {}, set(), [], None
+  with log.caught():
+    subsets = convert.videos(root, log.add)
+  with log.caught():
+    missed = _read_missed(root, subsets, log)
+  with log.caught():
+    rows = convert.read_rows(root, log.add)
+  with log.caught():
+    clips = reader.clip_folder(root)
+  described = _read_sentences(rows, subsets, missed, log, root)
+  result.sentences = [s for group in described.values() for s in group]
+  result.counts["all"] = {"clips": len(subsets), "rows": len(rows)}
   truth_file = root / "a2d_sentences_test_annotations_in_coco_format.json"
   truth = ground_truth_file.read(truth_file, log, fast=fast)
-  clips = _clips(root / "Release", log)
-  described = defaultdict(list)
-  for sentence in result.sentences:
-    described[sentence.video].append(sentence)
   for split in convert.SUBSETS:
     listed = convert.examples_file(root, split)
     samples = _read_samples(listed, subsets, split, log)
@@ -96,131 +88,79 @@ def make_plan(root: pathlib.Path, *, fast: bool) -> plan.Plan:
         for sample in several
       }
       ground_truth_file.check_ids(truth, names, log, truth_file)
-    for name in used:
-      if clips is not None:
-        video = _Video(
-          name,
-          split,
-          clips / f"{name}.mp4",
-          texts / "a2d_annotation_with_instances" / name,
-          texts / "a2d_annotation.txt",
-          listed,
-          frozenset(s.objects[0] for s in described[name]),
-          tuple(samples.get(name, ())),
-          (truth or {}) if split == "test" else {},
-        )
-        result.tasks.append(functools.partial(_check_video, video, fast=fast))
-        result.examples += _examples(video, described[name])
+    for name in used if clips is not None else ():
+      video = _Video(
+        name,
+        split,
+        root,
+        clips / f"{name}.mp4",
+        listed,
+        frozenset(s.objects[0] for s in described[name]),
+        tuple(samples.get(name, ())),
+        (truth or {}) if split == "test" else {},
+      )
+      result.tasks.append(functools.partial(_check_video, video, fast=fast))
+      result.examples += _examples(video, described[name])
   return result
 
 
-def _read_videoset(path, log) -> dict[str, str]:
-  """Split by video."""
-  names = {number: split for split, number in convert.SUBSETS.items()}
-  subsets = {}
-  for number, row in enumerate(files.read_csv(path, log), 1):
-    if len(row) != _COLUMNS or row[-1] not in names:
-      log.add(
-        "malformed",
-        f"line {number}: {len(row)} columns, the last {row[-1]!r}; expected "
-        f"{_COLUMNS}, the last 0 or 1",
-        file=path,
-      )
-    else:
-      subsets[row[0]] = names[row[-1]]
-  return subsets
-
-
-def _read_missed(path, subsets, log) -> set[str]:
-  """Videos without annotations."""
-  missed = {row[0] for row in files.read_csv(path, log)}
+def _read_missed(root, subsets, log) -> set[str]:
+  missed = convert.missed_videos(root)
   for video in sorted(missed - subsets.keys()) if subsets else ():
     log.add(
       "reference-unknown",
       "not in videoset.csv",
-      file=path,
+      file=root / convert.MISSED_FILE,
       video=video,
       severity="warning",
     )
   return missed
 
 
-def _read_sentences(rows, subsets, missed, log, path) -> list[plan.Sentence]:
-  header = ["video_id", "instance_id", "query"]
-  if rows and rows[0] != header:
-    log.add("malformed", f"header {rows[0]}, expected {header}", file=path)
-  sentences = []
-  for number, row in enumerate(rows[1:], 2):
-    if len(row) != len(header):
-      log.add(
-        "malformed",
-        f"line {number}: {len(row)} columns, expected {len(header)}",
-        file=path,
-      )
-      continue
-    video, instance, text = row
-    where = dict(file=path, video=video, expression=f"line {number}")
-    if video not in subsets:
-      if subsets:
-        log.add("reference-unknown", "not in videoset.csv", **where)
-    elif instance.isdecimal():
-      sentences.append(
-        plan.Sentence(
-          subsets[video],
-          video,
-          f"line {number}",
-          text,
-          (int(instance),),
-          str(path),
+def _read_sentences(
+  rows, subsets, missed, log, root
+) -> dict[str, list[plan.Sentence]]:
+  """Sentences by video, of those that are not missed."""
+  path = root / convert.TEXT_FILE
+  found = defaultdict(list)
+  for row in rows:
+    name = f"line {row.number}"
+    if row.video in subsets:
+      instance = convert.instance_id(row, root, log.add)
+      if instance is not None and row.video not in missed:
+        split, objects = subsets[row.video], (instance,)
+        found[row.video].append(
+          plan.Sentence(split, row.video, name, row.text, objects, str(path))
         )
-      )
-    elif instance != _COPY:
+    elif subsets:
       log.add(
-        "object-id-malformed",
-        f"instance {instance!r}, expected a number",
-        **where,
+        "reference-unknown",
+        "not in videoset.csv",
+        file=path,
+        video=row.video,
+        expression=name,
       )
-  return [sentence for sentence in sentences if sentence.video not in missed]
+  return found
 
 
 def _read_samples(path, subsets, split, log) -> dict[str, list]:
   """(frame, instance) by video, of a single-frame list."""
+  samples = defaultdict(list)
   if not path.exists():
     log.add("file-optional", "absent, made when needed", file=path)
-    return {}
-  samples = defaultdict(list)
-  for number, entry in enumerate(files.read_json(path, log, list) or ()):
-    match entry:
-      case [str(), str(video), int(frame), int(instance)]:
-        samples[video].append((frame, instance))
-        if subsets.get(video) != split:
-          log.add(
-            "reference-unknown",
-            f"not a video of {split} in videoset.csv",
-            file=path,
-            video=video,
-            expression=f"entry {number}",
-          )
-      case _:
-        log.add(
-          "malformed",
-          f"entry {number}: {str(entry)[:80]}, expected [sentence, video, "
-          "frame from 1, instance]",
-          file=path,
-        )
+    return samples
+  entries = files.read_json(path, log, list) or []
+  for e in reader.read_examples(entries, path, log.add):
+    samples[e.video].append((e.frame + 1, *e.object_ids))
+    if subsets.get(e.video) != split:
+      log.add(
+        "reference-unknown",
+        f"not a video of {split} in videoset.csv",
+        file=path,
+        video=e.video,
+        expression=e.id,
+      )
   return samples
-
-
-def _clips(release, log) -> pathlib.Path | None:
-  for name in reader.CLIP_FOLDERS:
-    if (release / name).is_dir():
-      return release / name
-  log.add(
-    "file-missing",
-    f"no folder of clips: expected {files.some(reader.CLIP_FOLDERS)}",
-    file=release,
-  )
-  return None
 
 
 def _check_video(video: _Video, *, fast: bool) -> plan.Outcome:
@@ -234,13 +174,12 @@ def _check_video(video: _Video, *, fast: bool) -> plan.Outcome:
     log.add(
       "object-without-pixels",
       f"instance {instance} is in no annotated frame: its sentences are unused",
-      file=video.texts,
+      file=video.root / convert.TEXT_FILE,
       video=video.name,
       severity="warning",
     )
   for frame, instances in masks.items():
-    file = video.labels / f"{frame:05d}.h5"
-    where = dict(file=file, video=video.name)
+    where = dict(file=_label_file(video, frame), video=video.name)
     if movie and not 1 <= frame <= movie.frames:
       log.add(
         "frame-index",
@@ -266,29 +205,10 @@ def _check_video(video: _Video, *, fast: bool) -> plan.Outcome:
 def _read_masks(video, log) -> dict[int, dict[int, np.ndarray]]:
   """Masks by frame, from 1, and instance."""
   masks = {}
-  names = files.names_in(video.labels, ".h5")
-  if not names:
-    log.add(
-      "mask-missing",
-      "no annotated frames, and not in a2d_missed_videos.txt",
-      file=video.labels,
-      video=video.name,
-    )
-  for name in names:
-    file = video.labels / f"{name}.h5"
-    where = dict(file=file, video=video.name)
-    if not name.isdecimal():
-      log.add("frame-index", "expected a frame number as its name", **where)
-      continue
-    try:
-      annotation.instance_ids(file)
-    except UserError as e:
-      log.add("mask-corrupt", str(e).removeprefix(f"{file}: "), **where)
-      continue
-    try:
-      masks[int(name)] = annotation.masks(file)
-    except UserError as e:
-      log.add("mask-shape", str(e).removeprefix(f"{file}: "), **where)
+  annotated = convert.annotated_frames(video.root, video.name, log.add)
+  for frame, file in annotated.items():
+    with log.caught(video.name):
+      masks[frame] = annotation.masks(file)
   return masks
 
 
@@ -296,7 +216,7 @@ def _check_samples(video, masks, log) -> None:
   """Every entry of the single-frame list has its mask."""
   for frame, instance in video.samples:
     where = dict(video=video.name, expression=f"frame {frame} i {instance}")
-    file = video.labels / f"{frame:05d}.h5"
+    file = _label_file(video, frame)
     if frame in masks and instance not in masks[frame]:
       log.add(
         "object-without-pixels",
@@ -308,6 +228,11 @@ def _check_samples(video, masks, log) -> None:
       log.add(
         "mask-missing", f"listed in {video.listed.name}", file=file, **where
       )
+
+
+def _label_file(video: _Video, frame: int) -> pathlib.Path:
+  folder = video.root / convert.ANNOTATION_FOLDER / video.name
+  return folder / f"{frame:05d}.h5"
 
 
 def _image_id(video: str, frame: int, instance: int) -> str:
@@ -332,8 +257,9 @@ def _examples(video: _Video, sentences) -> list[plan.Example]:
 
 
 def _load(video: _Video, instance: int):
-  for name in files.names_in(video.labels, ".h5"):
-    masks = annotation.masks(video.labels / f"{name}.h5")
+  frames = convert.annotated_frames(video.root, video.name)
+  for frame, file in frames.items():
+    masks = annotation.masks(file)
     if instance in masks:
-      return movies.read_frame(video.clip, int(name) - 1), masks[instance]
-  raise UserError(f"{video.labels}: no instance {instance}")
+      return movies.read_frame(video.clip, frame - 1), masks[instance]
+  raise UserError(f"{video.name}: no instance {instance}")

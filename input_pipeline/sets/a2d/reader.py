@@ -14,7 +14,6 @@ from __future__ import annotations
 
 import collections
 import io
-import logging
 import os
 import pathlib
 from collections.abc import Sequence
@@ -23,7 +22,7 @@ import numpy as np
 import PIL.Image
 
 from sgmg_jax.errors import UserError
-from sgmg_jax.input_pipeline import extras, source
+from sgmg_jax.input_pipeline import extras, problems, source
 from sgmg_jax.input_pipeline.layouts import json_file, video_file
 from sgmg_jax.input_pipeline.sets.a2d import annotation, convert
 
@@ -64,24 +63,16 @@ class A2D(source.Source):
       )
     extras.require("h5py", "reading A2D-Sentences")
     root = pathlib.Path(path)
-    release = root / "Release"
-    clips = [release / n for n in CLIP_FOLDERS if (release / n).is_dir()]
-    if not clips:
-      raise UserError(
-        f"{release}: no folder of clips, expected one of {CLIP_FOLDERS}"
-      )
     self.split = split
-    self._clips = clips[0]
-    self._annotations = (
-      root / "text_annotations" / "a2d_annotation_with_instances"
-    )
+    self._clips = clip_folder(root)
+    self._annotations = root / convert.ANNOTATION_FOLDER
     listed = convert.examples_file(root, split)
     if listed.exists():
       examples = json_file.read(listed, f"a list of {_EXPECTED}", kind=list)
     else:
       # Takes half a millisecond a frame, 6 s for the published train split.
       examples = convert.single_frame_examples(root, split)
-    self.expressions = _expressions(examples, listed)
+    self.expressions = read_examples(examples, listed)
     self._videos: dict[str, source.Video] = {}
     # The expression of each video that is furthest from its start.
     self._last = {
@@ -176,9 +167,36 @@ class A2D(source.Source):
     return self._clips / f"{video}.mp4"
 
 
-def _expressions(
-  examples: list, path: pathlib.Path
+def clip_folder(root: pathlib.Path) -> pathlib.Path:
+  """The folder of clips.
+
+  Raises:
+    UserError: there is none.
+  """
+  release = root / "Release"
+  for name in CLIP_FOLDERS:
+    if (release / name).is_dir():
+      return release / name
+  raise problems.Problem(
+    "file-missing",
+    f"no folder of clips, expected one of {CLIP_FOLDERS}",
+    file=release,
+  )
+
+
+def read_examples(
+  examples: list, path: pathlib.Path, report: problems.Report = problems.stop
 ) -> tuple[source.Expression, ...]:
+  """An expression for each single-frame example.
+
+  Args:
+    examples: as `convert.single_frame_examples` makes them.
+    path: their file, for messages.
+    report: is told of examples of another form, which are left out.
+
+  Raises:
+    UserError: as `report`.
+  """
   repeats: collections.Counter[tuple] = collections.Counter()
   expressions = []
   for number, example in enumerate(examples):
@@ -186,9 +204,9 @@ def _expressions(
       case [str(text), str(video), int(frame), int(instance)] if frame > 0:
         pass
       case _:
-        raise UserError(
-          f"{path} entry {number}: {example!r}, expected {_EXPECTED}"
-        )
+        message = f"{example!r}, expected {_EXPECTED}"
+        report("malformed", message, file=path, place=f"entry {number}")
+        continue
     repeats[video, frame, instance] += 1
     count = repeats[video, frame, instance]
     expression = source.Expression(
@@ -199,6 +217,6 @@ def _expressions(
       frame=frame - 1,
     )
     if not text.strip():
-      logging.warning("%s: expression %s is empty", path, expression.key)
+      problems.warn(report, f"{path}: expression {expression.key} is empty")
     expressions.append(expression)
   return tuple(expressions)
