@@ -156,3 +156,14 @@ def take_frames(maps: Sequence[Array], frames: Array) -> tuple[Array, ...]:
   """Frames int[B, K] of maps [B, T, ...]."""
   index = lambda x: frames.reshape(*frames.shape, *(1,) * (x.ndim - 2))
   return tuple(jnp.take_along_axis(x, index(x), 1) for x in maps)
+
+
+def repeat_video(video: VideoFeatures, count: int) -> VideoFeatures:
+  """Row b becomes rows b * count ... b * count + count - 1."""
+  repeat = lambda x: jnp.repeat(x, count, axis=0)
+  return video.replace(
+    levels=jax.tree.map(repeat, video.levels),
+    low_levels=jax.tree.map(repeat, video.low_levels),
+    level_valid=jax.tree.map(repeat, video.level_valid),
+    size=repeat(video.size),
+  )

@@ -47,9 +47,11 @@ def run(args: argparse.Namespace) -> int:
 
   from sgmg_jax import compilation_cache
   from sgmg_jax.checkpoints import native
+  from sgmg_jax.evaluation import refshapes
   from sgmg_jax.files import atomic
+  from sgmg_jax.inference import clip_predictor
   from sgmg_jax.model import sgmg
-  from sgmg_jax.training import evaluate
+  from sgmg_jax.training import run_tokenizer
 
   arguments.check_positive(args, "clips", "frames", "size")
   if args.out:
@@ -57,13 +59,14 @@ def run(args: argparse.Namespace) -> int:
   compilation_cache.enable()
   checkpoint = native.load(args.checkpoint)
   sizes = checkpoint.variant
-  predictor = evaluate.ClipPredictor(
+  predictor = clip_predictor.ClipPredictor(
     sgmg.SgMg(sizes),
     checkpoint.tokenizer,
     max_tokens=min(sizes.max_tokens, 64),
+    on_truncation=run_tokenizer.TruncationCounter(),
   )
   with tqdm.tqdm(total=args.clips, unit="clip") as bar:
-    results = evaluate.evaluate_refshapes(
+    results = refshapes.evaluate(
       predictor.with_params(checkpoint.params),
       split=args.split,
       num_clips=args.clips,

@@ -9,7 +9,6 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
-import jax
 import jax.numpy as jnp
 
 from sgmg_jax import types
@@ -18,17 +17,6 @@ from sgmg_jax.model import mask_head, sgmg
 from sgmg_jax.training import auxiliary, data_parallel
 
 Array = types.Array
-
-
-def repeat_video(video: types.VideoFeatures, count: int) -> types.VideoFeatures:
-  """Row b becomes rows b * count ... b * count + count - 1."""
-  repeat = lambda x: jnp.repeat(x, count, axis=0)
-  return video.replace(
-    levels=jax.tree.map(repeat, video.levels),
-    low_levels=jax.tree.map(repeat, video.low_levels),
-    level_valid=jax.tree.map(repeat, video.level_valid),
-    size=repeat(video.size),
-  )
 
 
 def encode_frames(
@@ -148,7 +136,9 @@ def losses(
       num_frames=jnp.int32(batch.annotated.shape[1]),
     )
   annotated = video
-  video = repeat_video(video, batch.tokens.shape[0] // batch.frames.shape[0])
+  video = types.repeat_video(
+    video, batch.tokens.shape[0] // batch.frames.shape[0]
+  )
   text = apply(
     "encode_text",
     batch.tokens,

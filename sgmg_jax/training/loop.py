@@ -101,8 +101,8 @@ def train(
     stop: how the run is told to save and stop, see `interrupt.watch`.
 
   Returns:
-    The last evaluation, see `evaluate.evaluate_refshapes`; empty where the
-    data are not RefShapes.
+    The last evaluation, see `evaluate.make_evaluator`; empty where there is
+    none.
 
   Raises:
     UserError: the config does not fit the model or the workdir, or another
@@ -206,31 +206,17 @@ def _train(
     len(source.shapes),
     ", ".join(f"{height}x{width}" for height, width in source.shapes),
   )
-  predictor = evaluate.ClipPredictor(
-    model, tokenizer, max_tokens=config.tokenizer.max_tokens
-  )
+  evaluator = evaluate.make_evaluator(config, model, tokenizer)
 
   def evaluate_and_export(step):
     # On one device: replicated parameters would do the same work on each.
     params = auxiliary.without_heads(state.best_params, tasks)
     params = jax.device_put(params, mesh.devices.flat[0])
     results = {}
-    if config.data.kind == "refshapes":
-      results = evaluate.evaluate_refshapes(
-        predictor.with_params(params),
-        split="val",
-        num_clips=config.eval.num_clips,
-        num_frames=config.eval.num_frames,
-        height=config.data.height,
-        width=config.data.width,
-      )
+    if evaluator:
+      results = evaluator(params)
       writer.write_scalars(step, {f"val/{k}": v for k, v in results.items()})
-      _logger.info(
-        "step %d: val J&F %.1f, swapped %.1f",
-        step,
-        results["j_and_f"],
-        results["swapped"],
-      )
+      _logger.info("step %d: val %s", step, evaluator.describe(results))
     publish.export(
       folder / "model",
       params,

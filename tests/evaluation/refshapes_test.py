@@ -4,10 +4,11 @@ import numpy as np
 import pytest
 
 from sgmg_jax.checkpoints import native
+from sgmg_jax.evaluation import refshapes
+from sgmg_jax.inference import clip_predictor as clip_predictor_lib
 from sgmg_jax.inference import predictor
 from sgmg_jax.input_pipeline.refshapes import dataset
 from sgmg_jax.model import sgmg
-from sgmg_jax.training import evaluate
 
 CLIPS = dict(split="val", num_clips=3, num_frames=3, height=64, width=64)
 
@@ -21,7 +22,7 @@ def _truth_of(index, expressions):
 def _evaluate(make_masks):
   calls = iter(range(3))
   done = []
-  results = evaluate.evaluate_refshapes(
+  results = refshapes.evaluate(
     lambda frames, expressions: make_masks(next(calls), expressions),
     progress=done.append,
     **CLIPS,
@@ -53,7 +54,7 @@ def test_score_is_the_mean_over_frames_in_percent():
   truth[:, 10:20, 10:20] = True
   pred = truth.copy()
   pred[1] = False
-  assert evaluate.score(pred, truth) == (50.0, 50.0)
+  assert refshapes.score(pred, truth) == (50.0, 50.0)
 
 
 def test_grouped_masks_are_the_public_predictors(mu_checkpoint):
@@ -61,7 +62,7 @@ def test_grouped_masks_are_the_public_predictors(mu_checkpoint):
   # More sentences than one group, and a last group that is not full.
   expressions = ["the red ball", "a small circle moving left", "square"]
   frames = np.random.RandomState(0).randint(0, 256, (3, 144, 150, 3), np.uint8)
-  clip_predictor = evaluate.ClipPredictor(
+  clip_predictor = clip_predictor_lib.ClipPredictor(
     sgmg.SgMg(checkpoint.variant), checkpoint.tokenizer, max_tokens=12, group=2
   )
   actual = clip_predictor.with_params(checkpoint.params)(frames, expressions)
