@@ -10,7 +10,7 @@ alone, words that few masks hang on came to mean the same: the features of "the
 red star" and "the red heart" were 0.7 apart, where other colours made 2.5 and
 other sizes 8.5. So the encoder first learns to name what sentences say, each
 predicate of their meaning, those of the other object of a relation apart
-(`sgmg_jax/pretraining/text.py`).
+(`sgmg_jax/pretraining/sentence_heads.py`).
 
 Some five minutes on two cores. Every step has sentences of new clips, so the
 accuracies logged are those on sentences about unseen scenes.

@@ -11,8 +11,7 @@ import sgmg_jax
 from sgmg_jax import errors, precision, types
 from sgmg_jax.inference import programs
 from sgmg_jax.model import sgmg, variants
-from sgmg_jax.pretraining import phases
-from sgmg_jax.training import optimizer
+from sgmg_jax.training import forward, optimizer
 from sgmg_jax.training import state as state_lib
 from sgmg_jax.training import step as step_lib
 
@@ -106,9 +105,10 @@ def training(dtype, policy):
     grad_clip=0.1,
     name="muon",
   )
-  step = step_lib.make_train_step(
-    model,
+  step = step_lib.make_step(
+    forward.make_objective(model),
     tx,
+    policy=policy,
     trainable=optimizer.trainable_mask(params(), groups),
     seed=0,
     ema_decay=0.0,
@@ -157,7 +157,7 @@ def test_what_is_float32_under_mixed_precision_is_exact():
 def test_pretraining_follows_the_policy():
   """Its heads and Muon are no part of the model."""
 
-  def objective(weights, batch, rngs, total):
+  def objective(weights, batch, rngs, axis):
     return jnp.sum(batch @ weights["kernel"]), {}
 
   weights = {"kernel": shape((8, 8), jnp.float32)}
@@ -172,7 +172,14 @@ def test_pretraining_follows_the_policy():
   create = functools.partial(state_lib.create, tx=tx, use_ema=False)
   state, batch = jax.eval_shape(create, weights), shape((2, 8), jnp.float32)
   for policy, expected in (("highest", "HIGHEST"), ("default", "DEFAULT")):
-    step = phases.make_step(objective, tx, seed=0, policy=policy)
+    step = step_lib.make_step(
+      objective,
+      tx,
+      trainable={"kernel": True},
+      seed=0,
+      policy=policy,
+      axis="data",
+    )
     run = jax.vmap(step, (None, 0), axis_name="data")
     found = products(lowered(run, state, shape((1, *batch.shape), batch.dtype)))
     assert len(found) > 3

@@ -8,7 +8,6 @@ peak of memory.
 from __future__ import annotations
 
 import dataclasses
-import functools
 import time
 from collections.abc import Callable
 from typing import Any
@@ -17,13 +16,13 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from sgmg_jax import precision, types
+from sgmg_jax import types
 from sgmg_jax.bench import fixtures, report
 from sgmg_jax.checkpoints import expected_shapes
-from sgmg_jax.model import sgmg, variants
-from sgmg_jax.training import data_parallel, optimizer
+from sgmg_jax.model import variants
+from sgmg_jax.training import data_parallel, forward, optimizer
+from sgmg_jax.training import setup as training_setup
 from sgmg_jax.training import state as state_lib
-from sgmg_jax.training import step as step_lib
 
 _NUM_TOKENS = 64
 _GROUPS = (("backbone_0/.*", 0.5), ("text_encoder/.*", None), (".*", 1.0))
@@ -68,40 +67,30 @@ def program(
     The jitted step, and the shapes of its state and its batch, which have
     their shardings: enough to compile it for devices that are not here.
   """
-  model = sgmg.SgMg(
+  model = training_setup.build_model(
     variants.get_variant(setup.variant),
-    dtype=jnp.dtype(setup.dtype),
+    dtype=setup.dtype,
     remat=setup.remat,
-    precision=precision.check(setup.precision),
+    precision=setup.precision,
   )
-  params = expected_shapes.model(model.variant)
-  schedule = optimizer.step_decay(
-    5e-5, warmup_steps=0, drop_steps=(), drop_factor=0.1
-  )
-  tx = optimizer.make_optimizer(
-    params, schedule, groups=_GROUPS, weight_decay=5e-4, grad_clip=0.1
-  )
-  step = step_lib.make_train_step(
-    model,
-    tx,
-    trainable=optimizer.trainable_mask(params, _GROUPS),
+  assembly = training_setup.assemble(
+    forward.make_objective(model, text_dropout=False),
+    expected_shapes.model(model.variant),
+    mesh=mesh,
+    schedule=optimizer.step_decay(
+      5e-5, warmup_steps=0, drop_steps=(), drop_factor=0.1
+    ),
+    groups=_GROUPS,
+    weight_decay=5e-4,
+    grad_clip=0.1,
     seed=0,
-    ema_decay=0.0,
-    text_dropout=False,
-    axis=data_parallel.AXIS,
+    policy=model.precision,
   )
-  create = functools.partial(state_lib.create, tx=tx, use_ema=False)
-  state = jax.eval_shape(create, params)
+  batch = _batch(setup, model.variant, mesh.size)
   return (
-    jax.jit(data_parallel.shard_step(step, mesh), donate_argnums=0),
-    _place(state, data_parallel.replicated(mesh)),
-    _place(_batch(setup, model.variant, mesh.size), data_parallel.split(mesh)),
-  )
-
-
-def _place(tree, sharding):
-  return jax.tree.map(
-    lambda x: jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=sharding), tree
+    assembly.step,
+    assembly.state,
+    training_setup.with_sharding(batch, assembly.batch_sharding),
   )
 
 

@@ -41,6 +41,6 @@ def run(args: argparse.Namespace) -> int:
       f"--config {args.config}: it does not say what to pretrain; for `sgmg "
       "train`?"
     )
-  from sgmg_jax.pretraining import pretrain
+  from sgmg_jax.pretraining import phases
 
-  return train.start(pretrain.pretrain, config, args.workdir)
+  return train.start(phases.pretrain, config, args.workdir)

@@ -15,15 +15,15 @@ class CompiledStep:
   """(state, batch) -> (state, metrics); donates the state.
 
   Args:
-    step: to jit.
+    jitted: the step, see `setup.Assembly`.
     num_shapes: of batches that may come, for the log.
 
   Attributes:
     seconds: spent compiling; the caller may set it back.
   """
 
-  def __init__(self, step: Any, num_shapes: int):
-    self._jitted = jax.jit(step, donate_argnums=0)
+  def __init__(self, jitted: Any, num_shapes: int):
+    self._jitted = jitted
     self._programs: dict[tuple[tuple[int, ...], ...], Any] = {}
     self._num_shapes = num_shapes
     self.seconds = 0.0

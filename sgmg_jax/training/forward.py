@@ -15,6 +15,7 @@ from sgmg_jax import types
 from sgmg_jax.losses import criterion, matching
 from sgmg_jax.model import mask_head, sgmg
 from sgmg_jax.training import auxiliary, data_parallel
+from sgmg_jax.training import step as step_lib
 
 Array = types.Array
 
@@ -179,3 +180,34 @@ def losses(
     ]
   )
   return named, extra, layers
+
+
+def make_objective(
+  model: sgmg.SgMg,
+  tasks: Sequence[auxiliary.Task] = (),
+  *,
+  text_dropout: bool = True,
+) -> step_lib.Objective:
+  """Makes the objective on `types.Batch`es: the weighted sum of all losses.
+
+  Its metrics are the unweighted losses and those of the tasks; for the
+  arguments see `losses`.
+  """
+
+  def objective(params, batch, rngs, axis):
+    metrics, extra, _ = losses(
+      model,
+      params,
+      batch,
+      rngs,
+      tasks=tasks,
+      text_dropout=text_dropout,
+      axis=axis,
+    )
+    total = criterion.total(metrics)
+    for loss, measured in extra:
+      total += loss
+      metrics |= measured
+    return total, metrics
+
+  return objective

@@ -6,6 +6,7 @@ bit for bit, what an uninterrupted run gives.
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import json
 import logging
@@ -13,56 +14,47 @@ import math
 import os
 import pathlib
 import time
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 import optax
 from clu import parameter_overview
 from ml_collections import ConfigDict
 
-from sgmg_jax import precision as precision_lib
+from sgmg_jax import types
 from sgmg_jax.checkpoints import stored_dtype
 from sgmg_jax.errors import UserError
-from sgmg_jax.model import sgmg, variants
+from sgmg_jax.model import variants
 from sgmg_jax.training import (
   auxiliary,
   checkpoint,
   compiled_step,
   data_parallel,
   evaluate,
+  forward,
   initial,
   interrupt,
   optimizer,
   parameter_summary,
   publish,
   run_tokenizer,
+  setup,
 )
 from sgmg_jax.training import (
   batches as batches_lib,
 )
 from sgmg_jax.training import metrics as metrics_lib
-from sgmg_jax.training import state as state_lib
-from sgmg_jax.training import step as step_lib
 from sgmg_jax.training import workdir as workdir_lib
 
 _logger = logging.getLogger(__name__)
 
 
-def _get_dtype(config: ConfigDict) -> Any:
-  """The dtype of computation; parameters are float32 all the same."""
-  if config.dtype not in ("float32", "bfloat16"):
-    raise UserError(
-      f"dtype: expected float32 or bfloat16, got {config.dtype!r}"
-    )
-  return jnp.dtype(config.dtype)
-
-
 def plan_length(
   config: ConfigDict, steps_per_epoch: float | None
 ) -> tuple[int, optax.Schedule]:
-  """Steps in all, and the learning rate's schedule; epochs become steps.
+  """Plans the number of steps and the learning rate; epochs become steps.
 
   Raises:
     UserError: epochs of data that have none.
@@ -120,7 +112,7 @@ def _train(
 ) -> dict[str, float]:
   config_json = config.to_json_best_effort(indent=2)
 
-  # Model, tokenizer and data.
+  # Model, data and tokenizer.
   variant = variants.get_variant(**config.model)
   if config.tokenizer.max_tokens > variant.max_tokens:
     raise UserError(
@@ -129,17 +121,14 @@ def _train(
     )
   # Or the export, after the last step, would be the first to refuse it.
   stored_dtype.check_dtype(config.export.dtype, "export.dtype")
-  model = sgmg.SgMg(
+  model = setup.build_model(
     variant,
-    dtype=_get_dtype(config),
+    dtype=config.dtype,
     remat=config.remat,
-    precision=precision_lib.check(config.precision),
+    precision=config.precision,
   )
   tasks = auxiliary.load(config.auxiliary)
-  source = batches_lib.open_data(config, auxiliary.label_names(tasks))
-  checkpointer = checkpoint.Checkpointer(folder, keep=config.keep_checkpoints)
-  if checkpointer.latest_step is not None:
-    source.restore(checkpointer.read_position(), checkpointer.latest_step)
+  data = batches_lib.open_data(config, auxiliary.label_names(tasks))
   tokenizer = run_tokenizer.get_tokenizer(
     folder / "tokenizer",
     variant,
@@ -147,7 +136,7 @@ def _train(
     vocab_clips=config.tokenizer.vocab_clips,
   )
 
-  # State: a checkpoint of this run if there is one, else a fresh start.
+  # Parameters, and what is done with them.
   params, given = initial.init_params(
     model,
     seed=config.seed,
@@ -157,66 +146,38 @@ def _train(
     tokenizer=tokenizer,
   )
   params |= auxiliary.init_heads(tasks, config.seed, variant.width)
-  total_steps, schedule = plan_length(config, source.steps_per_epoch)
+  total_steps, schedule = plan_length(config, data.steps_per_epoch)
   groups = [tuple(group) for group in config.optimizer.groups]
-  tx = optimizer.make_optimizer(
-    params,
-    schedule,
-    groups=groups,
-    weight_decay=config.optimizer.weight_decay,
-    grad_clip=config.optimizer.grad_clip,
-    name=config.optimizer.name,
-    heads=[task.NAME for task in tasks],
-  )
   trainable = optimizer.trainable_mask(params, groups)
+  text_trained = any(jax.tree.leaves(trainable["text_encoder"]))
+  assembly = setup.assemble(
+    forward.make_objective(
+      model, tasks, text_dropout=config.frozen_text_dropout or text_trained
+    ),
+    params,
+    mesh=data_parallel.make_mesh(data.batch_size),
+    schedule=schedule,
+    seed=config.seed,
+    policy=model.precision,
+    ema_decay=config.ema_decay,
+    heads=[task.NAME for task in tasks],
+    **{**config.optimizer.to_dict(), "groups": groups},
+  )
   if not config.freeze_random:
     initial.check_frozen(trainable, given)
   _logger.info(
     "parameters (each in parameters.txt):\n%s",
     parameter_summary.summarise(params, trainable),
   )
-  state = state_lib.create(params, tx, use_ema=config.ema_decay > 0)
-  if checkpointer.latest_step is not None:
-    state = checkpointer.restore(state)
-    _logger.info("going on from step %d", int(state.step))
-  mesh = data_parallel.make_mesh(source.batch_size)
-  state = jax.device_put(state, data_parallel.replicated(mesh))
-  first = int(state.step)
-
-  # The step; which shapes it meets is known, when it meets them is not.
-  batches = source.start(tokenizer, data_parallel.split(mesh))
-  text_trained = any(jax.tree.leaves(trainable["text_encoder"]))
-  train_step = step_lib.make_train_step(
-    model,
-    tx,
-    trainable=trainable,
-    seed=config.seed,
-    ema_decay=config.ema_decay,
-    tasks=tasks,
-    text_dropout=config.frozen_text_dropout or text_trained,
-    axis=data_parallel.AXIS,
-  )
-  train_step = compiled_step.CompiledStep(
-    data_parallel.shard_step(train_step, mesh), len(source.shapes)
-  )
   _logger.info(
     "%d devices; batches of %d clips in %d shapes: %s",
-    mesh.size,
-    source.batch_size,
-    len(source.shapes),
-    ", ".join(f"{height}x{width}" for height, width in source.shapes),
+    assembly.mesh.size,
+    data.batch_size,
+    len(data.shapes),
+    ", ".join(f"{height}x{width}" for height, width in data.shapes),
   )
-  evaluator = evaluate.make_evaluator(config, model, tokenizer)
 
-  def evaluate_and_export(step):
-    # On one device: replicated parameters would do the same work on each.
-    params = auxiliary.without_heads(state.best_params, tasks)
-    params = jax.device_put(params, mesh.devices.flat[0])
-    results = {}
-    if evaluator:
-      results = evaluator(params)
-      writer.write_scalars(step, {f"val/{k}": v for k, v in results.items()})
-      _logger.info("step %d: val %s", step, evaluator.describe(results))
+  def export(params):
     publish.export(
       folder / "model",
       params,
@@ -229,78 +190,164 @@ def _train(
       config=json.loads(config_json),
       metrics=metrics_lib.read_metrics(folder / "metrics.jsonl"),
     )
-    return results
 
-  # Everything is accepted; before, the folder's files stay as they are.
-  workdir_lib.write_text(folder / "config.json", config_json + "\n")
-  workdir_lib.write_text(
-    folder / "parameters.txt",
-    parameter_overview.get_parameter_overview(params) + "\n",
+  return run(
+    config,
+    folder,
+    stop,
+    data=data,
+    tokenizer=tokenizer,
+    assembly=assembly,
+    params=params,
+    schedule=schedule,
+    ends=[total_steps],
+    files={
+      "config.json": config_json + "\n",
+      "parameters.txt": parameter_overview.get_parameter_overview(params)
+      + "\n",
+    },
+    select=functools.partial(auxiliary.without_heads, tasks=tasks),
+    export_every=config.eval.every,
+    evaluator=evaluate.make_evaluator(config, model, tokenizer),
+    export=export,
+    scalars=lambda: {"truncated_sentences": data.truncations.take()},
   )
-  writer = metrics_lib.MetricWriter(folder, resume_step=first)
-  results = {}
-  pending = []
-  clock = time.time()
 
-  def record(step):
-    """Writes the means of the steps since it was last called, up to `step`."""
-    nonlocal pending, clock
-    fetched, pending = jax.device_get(pending), []
-    means = {k: np.mean([m[k] for m in fetched]) for k in fetched[0]}
-    metrics_lib.raise_on_nan(step - len(fetched) + 1, fetched)
-    rate = len(fetched) / (time.time() - clock - train_step.seconds)
-    means |= {
-      "learning_rate": schedule(step - 1),
-      "steps_per_second": rate,
-      "truncated_sentences": source.truncations.take(),
-    }
-    writer.write_scalars(step, means)
-    _logger.info(
-      "step %d/%d: loss %.3f, %.2f steps/s",
-      step,
-      total_steps,
-      means["total"],
-      rate,
-    )
-    clock, train_step.seconds = time.time(), 0.0
 
-  def save(step, position):
-    # A broken state must not be saved.
-    if pending:
-      record(step)
-    checkpointer.save(state, position)
+def run(
+  config: ConfigDict,
+  folder: pathlib.Path,
+  stop: interrupt.Stop,
+  *,
+  data: batches_lib.TrainingData,
+  tokenizer: Any,
+  assembly: setup.Assembly,
+  params: types.Params,
+  schedule: optax.Schedule,
+  ends: Sequence[int],
+  files: Mapping[str, str],
+  select: Callable[[types.Params], types.Params],
+  export: Callable[[types.Params], None],
+  export_every: int | None = None,
+  evaluator: evaluate.Evaluator | None = None,
+  scalars: Callable[[], dict[str, float]] = dict,
+  describe: Callable[[dict[str, float]], str] = lambda means: "",
+) -> dict[str, float]:
+  """Runs the steps that are left, from the last checkpoint if there is one.
 
-  def save_to_stop(step, position):
-    if step > first:
-      save(step, position)
-    return checkpointer.describe_last()
+  Args:
+    config: `log_every`, `checkpoint_every` and `keep_checkpoints` in steps.
+    folder: of the run, locked.
+    stop: see `train`.
+    data: where batches come from.
+    tokenizer: of `data`.
+    assembly: what trains.
+    params: at the start of a fresh run.
+    schedule: learning rate by step, for the log.
+    ends: the last step of each phase; the last of them ends the run. Batches of
+      another phase have other shapes or metrics, so that a phase ends with a
+      checkpoint.
+    files: written to the folder once everything is accepted, by name.
+    select: picks what is evaluated and exported of the parameters.
+    export: writes the selected parameters, on one device.
+    export_every: steps between two exports; None: the run only ends with one.
+    evaluator: scores the selected parameters before they are exported.
+    scalars: gives further numbers for the log since it was last called.
+    describe: puts the metrics' means into words for the log.
 
-  try:
-    for step in range(first + 1, total_steps + 1):
-      with stop.at_rest(
-        functools.partial(save_to_stop, step - 1, source.position)
-      ):
+  Returns:
+    The last evaluation, empty without an evaluator.
+
+  Raises:
+    UserError: a checkpoint of another config or other data.
+    FloatingPointError, interrupt.Interrupted: see `train`.
+  """
+  with contextlib.ExitStack() as stack:
+    checkpointer = checkpoint.Checkpointer(folder, keep=config.keep_checkpoints)
+    stack.callback(checkpointer.close)
+    if checkpointer.latest_step is None:
+      state = assembly.create(params)
+    else:
+      data.restore(checkpointer.read_position(), checkpointer.latest_step)
+      state = assembly.place(checkpointer.restore(assembly.state))
+      _logger.info("going on from step %d", int(state.step))
+    first, last = int(state.step), ends[-1]
+    # Which shapes the step meets is known, when it meets them is not.
+    train_step = compiled_step.CompiledStep(assembly.step, len(data.shapes))
+    batches = data.start(tokenizer, assembly.batch_sharding)
+    stack.callback(batches.close)
+
+    # Everything is accepted; before, the folder's files stay as they are.
+    for name, text in files.items():
+      workdir_lib.write_text(folder / name, text)
+    writer = metrics_lib.MetricWriter(folder, resume_step=first)
+    stack.callback(writer.close)
+    results = {}
+    pending = []
+    clock = time.time()
+
+    def record(step):
+      """Writes the means of the steps since it was last called."""
+      nonlocal pending, clock
+      fetched, pending = jax.device_get(pending), []
+      means = {k: np.mean([m[k] for m in fetched]) for k in fetched[0]}
+      metrics_lib.raise_on_nan(step - len(fetched) + 1, fetched)
+      rate = len(fetched) / (time.time() - clock - train_step.seconds)
+      means |= {"learning_rate": schedule(step - 1), "steps_per_second": rate}
+      means |= scalars()
+      writer.write_scalars(step, means)
+      _logger.info(
+        "step %d/%d: loss %.3f, %.2f steps/s%s",
+        step,
+        last,
+        means["total"],
+        rate,
+        describe(means),
+      )
+      clock, train_step.seconds = time.time(), 0.0
+
+    def save(step, position):
+      # A broken state must not be saved.
+      if pending:
+        record(step)
+      checkpointer.save(state, position)
+
+    def save_to_stop(step, position):
+      if step > first:
+        save(step, position)
+      return checkpointer.describe_last()
+
+    def evaluate_and_export(step):
+      # On one device: replicated parameters would do the same work on each.
+      params = jax.device_put(
+        select(state.best_params), assembly.mesh.devices.flat[0]
+      )
+      scores = {}
+      if evaluator:
+        scores = evaluator(params)
+        writer.write_scalars(step, {f"val/{k}": v for k, v in scores.items()})
+        _logger.info("step %d: val %s", step, evaluator.describe(scores))
+      export(params)
+      return scores
+
+    for step in range(first + 1, last + 1):
+      resting = functools.partial(save_to_stop, step - 1, data.position)
+      with stop.at_rest(resting):
         batch = next(batches)
         train_step.prepare(state, batch)
       state, metrics = train_step(state, batch)
       pending.append(metrics)
-      last = step == total_steps
-      if last or step % config.checkpoint_every == 0:
-        save(step, source.position)
+      if step in ends or step % config.checkpoint_every == 0:
+        save(step, data.position)
       elif step % config.log_every == 0:
         record(step)
-      if last or step % config.eval.every == 0:
-        with stop.at_rest(
-          functools.partial(save_to_stop, step, source.position)
-        ):
+      if step == last or (export_every and step % export_every == 0):
+        resting = functools.partial(save_to_stop, step, data.position)
+        with stop.at_rest(resting):
           results = evaluate_and_export(step)
         if not pending:
           clock = time.time()
-    if first >= total_steps:
+    if first >= last:
       _logger.info("nothing left to do: %d steps are done", first)
       results = evaluate_and_export(first)
-  finally:
-    batches.close()
-    checkpointer.close()
-    writer.close()
   return results

@@ -16,14 +16,14 @@ from sgmg_jax.errors import UserError
 from sgmg_jax.input_pipeline.refshapes import predicates
 from sgmg_jax.input_pipeline.refshapes.labels import meaning_labels
 from sgmg_jax.model import sgmg, variants
-from sgmg_jax.pretraining import phases, pretrain, text
-from sgmg_jax.training import initial, interrupt, metrics
+from sgmg_jax.pretraining import phases, sentence_heads, tasks
+from sgmg_jax.training import initial, interrupt, loop, metrics
 
 CONFIG = pathlib.Path(__file__).parents[2] / "configs/refshapes_text.py"
 # A byte-level vocabulary has at least 260 entries.
 SMALL = dict(name="mu", depths=(1, 1, 1, 1), vocab_size=512)
 Predicate = predicates.Predicate
-measure = jax.jit(text.measure)
+measure = jax.jit(sentence_heads.measure)
 
 
 def _labels():
@@ -80,7 +80,7 @@ def test_shares_of_devices_sum_to_the_whole():
   whole = measure(scores, -scores, labels)
   total = functools.partial(jax.lax.psum, axis_name="data")
   share = jax.vmap(
-    lambda w, p, y: text.measure(w, p, y, total), axis_name="data"
+    lambda w, p, y: sentence_heads.measure(w, p, y, total), axis_name="data"
   )
   shares = share(scores[:, None], -scores[:, None], labels[:, None])
   for name, value in whole.items():
@@ -88,7 +88,7 @@ def test_shares_of_devices_sum_to_the_whole():
 
 
 def test_padding_counts_for_nothing():
-  heads = text.MeaningHeads()
+  heads = sentence_heads.MeaningHeads()
   hidden = np.ones((1, 5, 4), np.float32)
   valid = np.array([[True, True, True, False, False]])
   pooled = np.ones((1, 4), np.float32)
@@ -113,7 +113,7 @@ def _config(**changes):
 @pytest.fixture(scope="module")
 def straight(tmp_path_factory):
   folder = tmp_path_factory.mktemp("straight")
-  pretrain.pretrain(_config(), folder)
+  phases.pretrain(_config(), folder)
   return folder
 
 
@@ -203,13 +203,13 @@ def test_stop_and_resume_is_a_straight_run_bit_for_bit(
 ):
   folder = tmp_path / "run"
   with pytest.raises(interrupt.Interrupted, match="^SIGTERM: step 3 is saved"):
-    pretrain.pretrain(_config(), folder, stop_after(3))
+    phases.pretrain(_config(), folder, stop_after(3))
   assert sorted(p.name for p in (folder / "checkpoints").iterdir()) == [
     "2",
     "3",
   ]
   assert not (folder / "model").exists()
-  pretrain.pretrain(_config(), folder)
+  phases.pretrain(_config(), folder)
   one, two = (
     native.start_from(
       expected_shapes.model(variants.get_variant(**SMALL)), f / "model"
@@ -223,7 +223,7 @@ def test_stop_and_resume_is_a_straight_run_bit_for_bit(
 
 def test_unknown_kind_of_pre_training(tmp_path):
   with pytest.raises(UserError, match="pretrain: .*text, video, got 'audio'"):
-    pretrain.pretrain(_config(pretrain="audio"), tmp_path)
+    phases.pretrain(_config(pretrain="audio"), tmp_path)
 
 
 def test_train_refuses_the_config(tmp_path, capsys):
@@ -233,5 +233,5 @@ def test_train_refuses_the_config(tmp_path, capsys):
 
 
 def test_every_value_of_the_config_is_read(assert_reads_all):
-  modules = (pretrain, phases, text)
+  modules = (phases, tasks, loop)
   assert_reads_all(modules, train.load_config(str(CONFIG)))

@@ -17,15 +17,9 @@ from sgmg_jax.cli import main, train
 from sgmg_jax.errors import UserError
 from sgmg_jax.input_pipeline.refshapes.labels import cell_batches, cell_labels
 from sgmg_jax.model import sgmg, variants
-from sgmg_jax.pretraining import (
-  cell_heads,
-  pretrain,
-  video,
-)
-from sgmg_jax.pretraining import (
-  phases as phases_lib,
-)
-from sgmg_jax.training import metrics
+from sgmg_jax.pretraining import cell_heads, tasks
+from sgmg_jax.pretraining import phases as phases_lib
+from sgmg_jax.training import loop, metrics
 
 CONFIG = pathlib.Path(__file__).parents[2] / "configs/refshapes_video.py"
 SMALL = dict(name="mu", depths=(1, 1, 1, 1))
@@ -147,7 +141,7 @@ def test_too_small_frames(tmp_path):
   config = _config()
   config.data.update(height=128, width=160)
   with pytest.raises(UserError, match="128x160, expected .* at least 144"):
-    pretrain.pretrain(config, tmp_path)
+    phases_lib.pretrain(config, tmp_path)
 
 
 def test_commands_refuse_each_other_s_configs(tmp_path, capsys):
@@ -184,7 +178,7 @@ def compile_fast(tmp_path_factory):
 @pytest.fixture(scope="module")
 def straight(compile_fast, tmp_path_factory):
   folder = tmp_path_factory.mktemp("straight")
-  pretrain.pretrain(_config(), folder)
+  phases_lib.pretrain(_config(), folder)
   return folder
 
 
@@ -232,7 +226,7 @@ def test_leaves_what_encodes_a_video_as_trained(straight):
 @pytest.mark.slow
 def test_starts_from_what_a_run_left(straight):
   model = sgmg.SgMg(variants.get_variant(**SMALL))
-  params = video.init_params(model, 7, str(straight / "model"))
+  params = tasks.init_video(model, 7, str(straight / "model"))
   left = native.start_from(params["video"], straight / "model")
   jax.tree.map(np.testing.assert_array_equal, params["video"], left)
 
@@ -244,7 +238,7 @@ def test_starts_from_a_whole_model_but_not_from_its_text(
   model = sgmg.SgMg(variants.get_variant("mu"))
   checkpoint = native.load(mu_checkpoint)
   whole = checkpoint.params
-  params = video.init_params(model, 0, str(mu_checkpoint))
+  params = tasks.init_video(model, 0, str(mu_checkpoint))
   assert sorted(params["video"]) == MODULES
   for name, module in params["video"].items():
     expected = jax.tree.map(np.float32, whole[name])
@@ -255,7 +249,7 @@ def test_starts_from_a_whole_model_but_not_from_its_text(
   text = {"text_encoder": whole["text_encoder"]}
   native.save(tmp_path / "text", text, card, checkpoint.tokenizer)
   with pytest.raises(UserError, match="init_from: .* nothing of what is"):
-    video.init_params(model, 0, str(tmp_path / "text"))
+    tasks.init_video(model, 0, str(tmp_path / "text"))
 
 
 @pytest.mark.slow
@@ -264,7 +258,7 @@ def test_stop_and_resume_is_a_straight_run_bit_for_bit(straight, tmp_path):
   shutil.copytree(straight, folder)
   shutil.rmtree(folder / "checkpoints/5")
   shutil.rmtree(folder / "model")
-  pretrain.pretrain(_config(), folder)
+  phases_lib.pretrain(_config(), folder)
   lines = metrics.read_metrics(folder / "metrics.jsonl")
   assert [m["step"] for m in lines] == [1, 2, 3, 4, 5]
   one, two = _start(straight), _start(folder)
@@ -274,9 +268,9 @@ def test_stop_and_resume_is_a_straight_run_bit_for_bit(straight, tmp_path):
 @pytest.mark.slow
 def test_another_config_needs_another_workdir(straight):
   with pytest.raises(UserError, match="started with seed = 0, not 3"):
-    pretrain.pretrain(_config(seed=3), straight)
+    phases_lib.pretrain(_config(seed=3), straight)
 
 
 def test_every_value_of_the_config_is_read(assert_reads_all):
-  modules = (pretrain, phases_lib, video)
+  modules = (phases_lib, tasks, loop)
   assert_reads_all(modules, train.load_config(str(CONFIG)))

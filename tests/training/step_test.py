@@ -97,9 +97,10 @@ def history(model, params):
     params, schedule, groups=GROUPS, weight_decay=5e-4, grad_clip=0.1
   )
   step = jax.jit(
-    step_lib.make_train_step(
-      model,
+    step_lib.make_step(
+      forward.make_objective(model),
       tx,
+      policy=model.precision,
       trainable=optimizer.trainable_mask(params, GROUPS),
       seed=0,
       ema_decay=0.9,
@@ -221,13 +222,12 @@ def test_cells_of_all_frames_are_asked_beside_the_annotated_ones(model, params):
     np.testing.assert_allclose(actual[name], value, rtol=1e-3, err_msg=name)
 
   tx = optax.sgd(1e-3)
-  step = step_lib.make_train_step(
-    model,
+  step = step_lib.make_step(
+    forward.make_objective(model, tasks),
     tx,
+    policy=model.precision,
     trainable=jax.tree.map(lambda _: True, params),
     seed=0,
-    ema_decay=0.0,
-    tasks=tasks,
   )
   state = state_lib.create(params, tx, use_ema=False)
   state, metrics = jax.jit(step)(state, labelled)
@@ -247,9 +247,10 @@ def test_two_devices_make_the_step_of_one(model, params):
   # Steps along the gradient: those of AdamW would hide its size.
   tx = optax.sgd(1.0)
   make = functools.partial(
-    step_lib.make_train_step,
-    model,
+    step_lib.make_step,
+    forward.make_objective(model),
     tx,
+    policy=model.precision,
     trainable=jax.tree.map(lambda _: True, params),
     seed=0,
     ema_decay=0.9,

@@ -1,0 +1,137 @@
+"""Assemble a training: trained parameters, optimizer, state, sharded step.
+
+The loop, pre-training, the benchmark and ahead-of-time compilation all train
+through `assemble`: how state and batches lie on the devices is decided here.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import functools
+from collections.abc import Sequence
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import optax
+
+from sgmg_jax import precision as precision_lib
+from sgmg_jax import types
+from sgmg_jax.errors import UserError
+from sgmg_jax.model import sgmg, variants
+from sgmg_jax.training import data_parallel, optimizer
+from sgmg_jax.training import state as state_lib
+from sgmg_jax.training import step as step_lib
+
+
+@dataclasses.dataclass(frozen=True)
+class Assembly:
+  """A training on a mesh of devices; it holds no arrays.
+
+  Attributes:
+    mesh: of the devices.
+    step: (state, batch) -> (state, metrics), jitted; donates the state.
+    state: shapes and shardings of the state.
+    batch_sharding: of every array of a batch, by its first axis.
+  """
+
+  mesh: jax.sharding.Mesh
+  step: Any
+  state: state_lib.TrainState
+  batch_sharding: jax.sharding.Sharding
+  _tx: optax.GradientTransformation
+
+  def create(self, params: types.Params) -> state_lib.TrainState:
+    """The state before the first step, on its devices."""
+    state = state_lib.create(
+      params, self._tx, use_ema=self.state.ema is not None
+    )
+    return self.place(state)
+
+  def place(self, state: state_lib.TrainState) -> state_lib.TrainState:
+    """Moves a state to its devices."""
+    return jax.device_put(state, jax.tree.map(lambda x: x.sharding, self.state))
+
+
+def build_model(
+  variant: variants.Variant,
+  *,
+  dtype: str = "float32",
+  remat: bool = False,
+  precision: str = "highest",
+) -> sgmg.SgMg:
+  """Builds the network; see `configs/common.py` for the settings.
+
+  Raises:
+    UserError: no such dtype or precision.
+  """
+  # Of computation; parameters are float32 all the same.
+  if dtype not in ("float32", "bfloat16"):
+    raise UserError(f"dtype: expected float32 or bfloat16, got {dtype!r}")
+  return sgmg.SgMg(
+    variant,
+    dtype=jnp.dtype(dtype),
+    remat=remat,
+    precision=precision_lib.check(precision),
+  )
+
+
+def assemble(
+  objective: step_lib.Objective,
+  params: types.Params,
+  *,
+  mesh: jax.sharding.Mesh,
+  schedule: optax.Schedule,
+  groups: Sequence[optimizer.Group],
+  seed: int,
+  policy: precision_lib.Policy,
+  ema_decay: float = 0.0,
+  heads: Sequence[str] = (),
+  **settings: Any,
+) -> Assembly:
+  """Assembles a training; nothing is computed or compiled yet.
+
+  Args:
+    objective: the loss to minimise.
+    params: the parameters, or their shapes.
+    mesh: of `data_parallel.make_mesh`.
+    schedule: learning rate by step.
+    groups: see `optimizer.make_optimizer`.
+    seed: of dropout and drop path.
+    policy: of float32 products, the model's.
+    ema_decay: of the parameters' moving average; 0 is none.
+    heads: see `optimizer.make_optimizer`.
+    **settings: weight_decay, grad_clip and name of `optimizer.make_optimizer`.
+
+  Raises:
+    UserError: see `optimizer.make_optimizer`.
+  """
+  tx = optimizer.make_optimizer(
+    params, schedule, groups=groups, heads=heads, **settings
+  )
+  step = step_lib.make_step(
+    objective,
+    tx,
+    trainable=optimizer.trainable_mask(params, groups),
+    seed=seed,
+    policy=policy,
+    ema_decay=ema_decay,
+    axis=data_parallel.AXIS,
+  )
+  create = functools.partial(state_lib.create, tx=tx, use_ema=ema_decay > 0)
+  return Assembly(
+    mesh=mesh,
+    step=jax.jit(data_parallel.shard_step(step, mesh), donate_argnums=0),
+    state=with_sharding(
+      jax.eval_shape(create, params), data_parallel.replicated(mesh)
+    ),
+    batch_sharding=data_parallel.split(mesh),
+    _tx=tx,
+  )
+
+
+def with_sharding(tree: Any, sharding: jax.sharding.Sharding) -> Any:
+  """The shapes of a tree's arrays, all with this sharding."""
+  return jax.tree.map(
+    lambda x: jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=sharding), tree
+  )
