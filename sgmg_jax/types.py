@@ -25,7 +25,7 @@ Params = Any
 
 @struct.dataclass
 class VideoFeatures:
-  """What `SgMg.encode_video` returns: independent of any expression.
+  """Output of `SgMg.encode_video`, independent of any expression.
 
   Attributes:
     levels: four projected, pre-augmented maps, strides 8, 16, 32 and 64,
@@ -57,7 +57,7 @@ class TextFeatures:
 
 @struct.dataclass
 class DecoderOutput:
-  """What `SgMg.transform` returns, every decoder layer's output stacked.
+  """Output of `SgMg.transform`, stacked over the decoder layers.
 
   Attributes:
     hidden: float[N, B, T, Q, C].
@@ -139,7 +139,7 @@ class Batch:
 
 
 def take_query(values: Array, query: Array, axis: int = 2) -> Array:
-  """One query of each batch entry.
+  """Selects one query of each batch entry.
 
   Args:
     values: [B, ..., Q, ...] with the queries on `axis`.
@@ -153,13 +153,13 @@ def take_query(values: Array, query: Array, axis: int = 2) -> Array:
 
 
 def take_frames(maps: Sequence[Array], frames: Array) -> tuple[Array, ...]:
-  """Frames int[B, K] of maps [B, T, ...]."""
+  """Selects the frames int[B, K] of maps [B, T, ...]."""
   index = lambda x: frames.reshape(*frames.shape, *(1,) * (x.ndim - 2))
   return tuple(jnp.take_along_axis(x, index(x), 1) for x in maps)
 
 
 def repeat_video(video: VideoFeatures, count: int) -> VideoFeatures:
-  """Row b becomes rows b * count ... b * count + count - 1."""
+  """Repeats each clip: row b becomes rows b * count to (b + 1) * count - 1."""
   repeat = lambda x: jnp.repeat(x, count, axis=0)
   return video.replace(
     levels=jax.tree.map(repeat, video.levels),

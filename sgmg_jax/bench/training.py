@@ -30,8 +30,8 @@ _GROUPS = (("backbone_0/.*", 0.5), ("text_encoder/.*", None), (".*", 1.0))
 
 @dataclasses.dataclass(frozen=True)
 class Setup:
-  """What to measure: `dtype` names the dtype of computation, `precision` the
-  policy for float32 products, `remat` is `SgMg.remat`."""
+  """One configuration to measure: `dtype` names the dtype of computation,
+  `precision` the policy for float32 products, `remat` is `SgMg.remat`."""
 
   variant: str = "video_swin_t"
   frames: int = 5
@@ -44,7 +44,7 @@ class Setup:
 
 
 def measure(setup: Setup) -> dict[str, Any]:
-  """All figures of one set-up, on one device.
+  """Measures one configuration on one device.
 
   Returns:
     "seconds" (median of a step), "clips_per_second", "compile_seconds",
@@ -146,7 +146,7 @@ def _draw(tree: Any) -> Any:
 
 
 def _figures(setup: Setup) -> dict[str, Any]:
-  """Runs in a process of its own."""
+  """Measures; called in a process of its own."""
   mesh = data_parallel.make_mesh(1)
   step, state, batch = program(setup, mesh)
   start = time.perf_counter()

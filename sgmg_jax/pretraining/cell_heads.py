@@ -57,7 +57,7 @@ def init(key: jax.Array, width: int) -> types.Params:
 
 
 def apply_heads(params: types.Params, video: types.VideoFeatures):
-  """What `CellHeads` say of the maps of a video."""
+  """Scores the maps of a video with `CellHeads`."""
   return CellHeads().apply({"params": params}, video.levels[: len(STRIDES)])
 
 
@@ -110,7 +110,7 @@ def measure(
 def total_loss(
   measured: Mapping[str, jax.Array], motion_weight: float = MOTION_WEIGHT
 ) -> jax.Array:
-  """What to minimise, of `measure`: looks and, with a weight, motion."""
+  """Weighs the losses of `measure`: looks and, with its own weight, motion."""
   return sum(
     weight
     * (
@@ -122,7 +122,7 @@ def total_loss(
 
 
 def losses(params, video, fused, decoded, batch, total):
-  """See `training.auxiliary.Task`."""
+  """Computes what `training.auxiliary.Task.losses` does."""
   del fused, decoded
   measured = measure(apply_heads(params, video), batch.labels["cells"], total)
   return WEIGHT * total_loss(measured), measured

@@ -69,8 +69,8 @@ def read_phases(
 def make_schedule(
   phases: Sequence[Phase], *, warmup_steps: int, final_factor: float
 ) -> optax.Schedule:
-  """In each phase a linear warm-up from 0, then a cosine down to
-  `final_factor` times the phase's learning rate."""
+  """Makes the learning rate: in each phase a linear warm-up from 0, then a
+  cosine down to `final_factor` times the phase's."""
   return optax.join_schedules(
     [
       optax.warmup_cosine_decay_schedule(

@@ -37,8 +37,8 @@ WEIGHT = 0.8
 _BACKGROUND_WEIGHT = 0.15
 _STRIDE_WEIGHTS = dict(zip(cell_heads.STRIDES, (1.0, 1.0, 0.5), strict=True))
 _ROLE_WEIGHTS = {"referent": 1.0, "candidate": 1.0, "landmark": 2.0}
-# Which roles each kind of map is asked for.
-_ASKED = {"fused": role_labels.ROLES[1:], "memory": role_labels.ROLES}
+# Roles that the heads of each kind of map predict.
+_PREDICTED = {"fused": role_labels.ROLES[1:], "memory": role_labels.ROLES}
 
 
 class RoleHeads(nn.Module):
@@ -46,15 +46,15 @@ class RoleHeads(nn.Module):
 
   @nn.compact
   def __call__(self, fused, memory):
-    """Logits of the roles that `_ASKED` tells for maps float[..., C]: for each
+    """Logits of the roles in `_PREDICTED` of maps float[..., C]: for each
     kind a list of float[..., R]."""
     maps = {"fused": fused, "memory": memory}
     return {
       kind: [
-        nn.Dense(len(asked), name=f"{kind}_{s}")(x)
+        nn.Dense(len(roles), name=f"{kind}_{s}")(x)
         for s, x in zip(cell_heads.STRIDES, maps[kind])
       ]
-      for kind, asked in _ASKED.items()
+      for kind, roles in _PREDICTED.items()
     }
 
 
@@ -65,7 +65,7 @@ def init(key: jax.Array, width: int) -> types.Params:
 
 
 def apply_heads(params: types.Params, fused, decoded: types.DecoderOutput):
-  """What `RoleHeads` say of fused maps and of the decoder's memory."""
+  """Scores fused maps and the decoder's memory with `RoleHeads`."""
   return RoleHeads().apply({"params": params}, fused, decoded.memory)
 
 
@@ -103,8 +103,8 @@ def measure(
   """
   mean = functools.partial(data_parallel.masked_mean, total=total)
   measured = {}
-  for kind, asked in _ASKED.items():
-    columns = [role_labels.ROLES.index(role) for role in asked]
+  for kind, roles in _PREDICTED.items():
+    columns = [role_labels.ROLES.index(role) for role in roles]
     for s, logits, label, object_ in zip(
       cell_heads.STRIDES, scores[kind], labels, shown, strict=True
     ):
@@ -112,29 +112,29 @@ def measure(
       entropy = optax.sigmoid_binary_cross_entropy(
         logits.astype(jnp.float32), (label == 1).astype(jnp.float32)
       )
-      for k, role in enumerate(asked):
+      for k, role in enumerate(roles):
         known, each = label[..., k] >= 0, entropy[..., k]
         measured[f"loss_{kind}_{role}_{s}"] = mean(
           each, known & object_
         ) + _BACKGROUND_WEIGHT * mean(each, known & ~object_)
-      if asked[0] == "referent":
+      if roles[0] == "referent":
         right = (logits[..., 0] > 0) == (label[..., 0] == 1)
         measured[f"accuracy_referent_{s}"] = mean(right, object_)
   return measured
 
 
 def total_loss(measured: Mapping[str, jax.Array]) -> jax.Array:
-  """What to minimise, of `measure`."""
+  """Weighs the losses of `measure` into the one to minimise."""
   return sum(
     weight * _ROLE_WEIGHTS[role] * measured[f"loss_{kind}_{role}_{s}"]
     for s, weight in _STRIDE_WEIGHTS.items()
-    for kind, asked in _ASKED.items()
-    for role in asked
+    for kind, roles in _PREDICTED.items()
+    for role in roles
   )
 
 
 def losses(params, video, fused, decoded, batch, total):
-  """See `training.auxiliary.Task`."""
+  """Computes what `training.auxiliary.Task.losses` does."""
   del video
   scores = apply_heads(params, fused, decoded)
   shown = shown_cells(batch)

@@ -1,4 +1,4 @@
-"""What is pre-trained: the video side or the text encoder, each with heads.
+"""Pre-training tasks: the video side and the text encoder, each with heads.
 
 The heads are thrown away; what remains of a run is a checkpoint of the part.
 """
@@ -37,7 +37,7 @@ VIDEO, TEXT = "video", "text_encoder"
 
 @dataclasses.dataclass(frozen=True)
 class Task:
-  """What is pre-trained and how.
+  """One part of a model to pre-train: parameters, loss and batches.
 
   Attributes:
     part: of the model, a key of `expected_shapes.PATHS`.

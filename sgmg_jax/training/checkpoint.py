@@ -188,7 +188,7 @@ class Checkpointer:
       )
 
   def describe_last(self) -> str:
-    """Where the latest checkpoint is, once everything is on disk."""
+    """Tells where the latest checkpoint is, once everything is on disk."""
     self._manager.wait_until_finished()
     if self.latest_step is None:
       return "nothing to save yet"

@@ -1,4 +1,4 @@
-"""Digests of a training checkpoint, kept in its folder, and what they find."""
+"""Digests of a training checkpoint, kept in its folder, and their check."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ def write(folder: pathlib.Path) -> None:
 
 
 def find_damage(folder: pathlib.Path) -> list[str] | None:
-  """What is wrong with a checkpoint; empty: nothing, None: it is older than
+  """Faults of a checkpoint; empty: there are none, None: it is older than
   digests, so nobody knows."""
   if not (folder / FILE).exists():
     missing = [item for item in ITEMS if not (folder / item).is_dir()]

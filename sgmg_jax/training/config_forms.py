@@ -18,7 +18,7 @@ _NUMBER = (int, float)
 
 
 class Form(NamedTuple):
-  """What a field holds.
+  """The form of a field's entries.
 
   Attributes:
     names: of an entry's fields, for people; one: entries are plain values.
@@ -96,7 +96,7 @@ def check(config: ConfigDict) -> None:
 
 
 def _get(config: ConfigDict, name: str) -> Any:
-  """The field of a dotted name; None without it."""
+  """Looks up a dotted name; None without such a field."""
   value = config
   for key in name.split("."):
     value = value.get(key) if isinstance(value, ConfigDict) else None

@@ -1,4 +1,4 @@
-"""One batch over several devices: each takes its clips, gradients are summed.
+"""Data parallelism: each device takes its clips, gradients are summed.
 
 The mesh has one axis, `data`. Parameters and optimizer state are replicated.
 A machine's CPU counts as one device unless XLA_FLAGS has
@@ -35,7 +35,7 @@ def replicated(mesh: jax.sharding.Mesh) -> jax.sharding.NamedSharding:
 
 
 def split(mesh: jax.sharding.Mesh) -> jax.sharding.NamedSharding:
-  """Of arrays whose first axis is the batch, or clips times expressions."""
+  """Shards the first axis, which is the batch, or clips times expressions."""
   return jax.sharding.NamedSharding(mesh, jax.sharding.PartitionSpec(AXIS))
 
 

@@ -23,7 +23,7 @@ Array = types.Array
 def encode_frames(
   model: sgmg.SgMg, frames, pixel_valid, size, annotated=None, *, train=False
 ) -> types.VideoFeatures:
-  """`SgMg.encode_video` of which only the annotated frames go on.
+  """Encodes a video as `SgMg.encode_video` does, the annotated frames alone.
 
   The backbone, which mixes frames, sees the whole clip; what follows works
   frame by frame.
@@ -45,12 +45,12 @@ def encode_frames(
 
 
 class Matched(NamedTuple):
-  """What one decoder layer gives.
+  """The predictions of one decoder layer and the query that is matched.
 
   Attributes:
-    preds: of all queries.
-    query: int[B], the one that is matched.
-    cost: float[B, Q], by which it was chosen.
+    preds: predictions of all queries.
+    query: int[B], the matched query.
+    cost: float[B, Q], the matching costs.
     masks: float[B, T, H, W], the matched query's refined logits.
   """
 
@@ -66,12 +66,12 @@ def _match_layers(
   video: types.VideoFeatures,
   targets: types.Targets,
 ) -> Iterator[Matched]:
-  """Matches every decoder layer for itself, and refines the matched query only.
+  """Matches each decoder layer on its own and refines the matched query.
 
   Args:
-    apply: (name of a method, arguments) -> what that of the model gives.
-    decoded: of `SgMg.transform`.
-    video: what was decoded.
+    apply: calls the model's method of a name with the arguments that follow.
+    decoded: output of `SgMg.transform`.
+    video: the features that were decoded.
     targets: ground truth.
   """
   for layer in range(decoded.logits.shape[0]):

@@ -1,4 +1,4 @@
-"""Where a run starts: the parameters it is given, and what they decide.
+"""Initial parameters of a run, and the settings that follow from them.
 
 A recipe says in `init_required` which parameters the paper does not train from
 nothing; a config for fine-tuning takes sizes, tokenizer and preprocessing from
@@ -181,7 +181,7 @@ def _draw(model: sgmg.SgMg, seed: int) -> types.Params:
 
 
 def _select(names, patterns, field) -> set[str]:
-  """Those that a pattern matches whole."""
+  """Selects the names that a pattern matches whole."""
   selected = set()
   for pattern in patterns:
     matched = {name for name in names if re.fullmatch(pattern, name)}

@@ -17,8 +17,9 @@ _logger = logging.getLogger(__name__)
 
 
 class TruncationCounter:
-  """What a run does about sentences of too many tokens: a single warning, and
-  their number; for `tokenizer.encode`.
+  """Counts sentences of too many tokens and warns about the first one.
+
+  It is what `tokenizer.encode` calls about them.
 
   Batches repeat sentences, so a message for each would fill the log.
   """
@@ -33,7 +34,7 @@ class TruncationCounter:
     self._warned = True
 
   def take(self) -> int:
-    """Their number since last asked."""
+    """Returns their number since the last call."""
     count, self._count = self._count, 0
     return count
 
@@ -74,7 +75,7 @@ def get_tokenizer(
 
 
 def _find(source: str) -> str | pathlib.Path:
-  """A checkpoint's tokenizer lies inside it."""
+  """Returns where a tokenizer lies: that of a checkpoint is inside it."""
   folder = pathlib.Path(source).expanduser()
   if (folder / card_lib.FILE).is_file() or source in native.bundled():
     return native.locate(source) / "tokenizer"

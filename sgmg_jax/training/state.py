@@ -29,7 +29,7 @@ class TrainState:
 
   @property
   def best_params(self) -> Params:
-    """What evaluation and export use: the average where there is one."""
+    """Parameters to evaluate and export: the average where there is one."""
     return self.params if self.ema is None else self.ema
 
 
