@@ -9,7 +9,6 @@ import os
 import pathlib
 from typing import Any, Final
 
-import numpy as np
 import PIL.Image
 
 from sgmg_jax.files import regular_file
@@ -75,15 +74,6 @@ def read_image(path: pathlib.Path, *, fast: bool, values: bool) -> Image:
       counted = {i: n for i, n in enumerate(image.histogram()) if n}
   digest = hashlib.blake2b(data, digest_size=16).digest()
   return Image(size, mode, rotated, digest, counted)
-
-
-def read_rgb(path: pathlib.Path) -> np.ndarray:
-  """uint8[H, W, 3] of a still image.
-
-  Raises:
-    Unreadable: not one. OSError: it cannot be read.
-  """
-  return np.asarray(still_image.decode(regular_file.read_bytes(path)))
 
 
 def read_json(

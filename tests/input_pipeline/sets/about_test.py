@@ -5,6 +5,8 @@ import re
 
 import pytest
 
+from sgmg_jax.cli import config_files
+from sgmg_jax.input_pipeline.batches import recipes
 from sgmg_jax.input_pipeline.sets import registry
 
 ROOT = pathlib.Path(__file__).parents[3]
@@ -37,3 +39,9 @@ def test_docs_say_the_same(folder):
     split for several in about.splits.values() for split in several
   }:
     assert re.search(rf"\b{split}\b", splits)
+
+
+def test_configs_name_every_set_that_may_run_backwards():
+  """They import no package, so they list the names themselves."""
+  config = config_files.load("refer_ytvos")
+  assert set(config.data.reverse) == set(recipes.VIDEOS)
