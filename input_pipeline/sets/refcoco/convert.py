@@ -86,34 +86,29 @@ def examples(
       continue
     image = coco_images.get(ref["image_id"])
     annotation = coco_annotations.get(ref["ann_id"])
-    what = (
-      f"{dataset} ref {ref['ref_id']}, expression "
-      f"{ref['sentences'][0]['sent']!r}: instances.json"
-    )
-    where = dict(expression=f"ref {ref['ref_id']}")
+    code, fault = "reference-unknown", ""
     if annotation is None:
-      message = f"{what} lacks annotation {ref['ann_id']}"
-      report("annotation-missing", message, **where)
-      continue
-    if image is None:
-      message = f"{what} lacks image {ref['image_id']}"
-      report("reference-unknown", message, **where)
-      continue
-    if annotation["image_id"] != ref["image_id"]:
+      code, fault = "annotation-missing", f"lacks annotation {ref['ann_id']}"
+    elif image is None:
+      fault = f"lacks image {ref['image_id']}"
+    elif annotation["image_id"] != ref["image_id"]:
+      fault = (
+        f"has annotation {ref['ann_id']} of image {annotation['image_id']}, "
+        f"not {ref['image_id']}"
+      )
+    if fault:
       report(
-        "reference-unknown",
-        f"{what} has annotation {ref['ann_id']} of image "
-        f"{annotation['image_id']}, not {ref['image_id']}",
-        **where,
+        code,
+        f"{dataset} ref {ref['ref_id']}, expression "
+        f"{ref['sentences'][0]['sent']!r}: instances.json {fault}",
+        expression=f"ref {ref['ref_id']}",
       )
       continue
     for sentence in ref["sentences"]:
       number = len(images) + 1
       images.append(
-        {
-          "file_name": image["file_name"],
-          "height": image["height"],
-          "width": image["width"],
+        {key: image[key] for key in ("file_name", "height", "width")}
+        | {
           "original_id": image["id"],
           "id": number,
           "caption": sentence["sent"],
@@ -121,16 +116,8 @@ def examples(
         }
       )
       annotations.append(
-        {
-          "segmentation": annotation["segmentation"],
-          "area": annotation["area"],
-          "iscrowd": annotation["iscrowd"],
-          "bbox": annotation["bbox"],
-          "image_id": number,
-          "category_id": annotation["category_id"],
-          "id": number,
-          "original_id": annotation["id"],
-        }
+        annotation
+        | {"image_id": number, "id": number, "original_id": annotation["id"]}
       )
   copied = {key: instances[key] for key in ("info", "licenses", "categories")}
   return copied | {"images": images, "annotations": annotations}
