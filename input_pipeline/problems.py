@@ -23,10 +23,8 @@ class Problem(UserError):
   Attributes:
     code: kind of fault, of those that the doctor knows.
     message: the fault; names the video and expression if there are such.
-    file: the file or folder, "" if there is no one such.
-    place: within the file, such as "line 3".
-    video: name of the video, "" if it concerns no single one.
-    expression: likewise.
+    where: any of "file" (or folder), "place" within it such as "line 3", and
+      the names of the "video" and "expression".
   """
 
   def __init__(
@@ -36,17 +34,13 @@ class Problem(UserError):
     *,
     file: str | os.PathLike = "",
     place: str = "",
-    video: str = "",
-    expression: str = "",
+    **about: str,
   ):
     where = " ".join(filter(None, (str(file), place)))
     super().__init__(f"{where}: {message}" if where else message)
     self.code = code
     self.message = message
-    self.file = file
-    self.place = place
-    self.video = video
-    self.expression = expression
+    self.where = {"file": file, "place": place, **about}
 
 
 # Called with the arguments of `Problem`.

@@ -182,14 +182,7 @@ class Findings(list[Finding]):
     try:
       yield
     except problems.Problem as e:
-      self.add(
-        e.code,
-        e.message,
-        file=e.file,
-        place=e.place,
-        video=e.video or video,
-        expression=e.expression,
-      )
+      self.add(e.code, e.message, **{"video": video, **e.where})
 
   def number(self, severity: Severity) -> int:
     return sum(finding.severity == severity for finding in self)

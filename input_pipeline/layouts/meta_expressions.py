@@ -15,7 +15,6 @@ official order.
 from __future__ import annotations
 
 import dataclasses
-import functools
 import os
 import pathlib
 from collections.abc import Collection, Mapping
@@ -101,7 +100,7 @@ def parse(
   no_target: bool = False,
   report: problems.Report = problems.stop,
 ) -> MetaExpressions:
-  """Checks the content and flattens it.
+  """Check the content and flatten it.
 
   What is left out when `report` returns: a sentence without text, object ids
   of another form, frames that are no list of names.
@@ -125,77 +124,66 @@ def parse(
   frames, expressions, empty = {}, [], []
   without: list[source.Expression] = []
   has_objects = objects == "required"
+
+  def tell(code: str, message: str, **place: str) -> None:
+    named = " ".join(f"{what} {name!r}" for what, name in place.items())
+    report(code, f"{named}: {message}", file=where, **place)
+
   for video, entry in videos.items():
-    here = f"video {video!r}"
-    tell = functools.partial(report, file=where, video=video)
-    frames[video] = _frames(entry, here, tell)
-    sentences = entry.get("expressions") if isinstance(entry, dict) else None
+    entry = entry if isinstance(entry, dict) else {}
+    names, sentences = entry.get("frames"), entry.get("expressions")
+    if not isinstance(names, list) or not all(
+      isinstance(n, str) for n in names
+    ):
+      names = None
+    if not names:
+      code = "malformed" if names is None else "frames-empty"
+      tell(code, "expected a list of frame names in `frames`", video=video)
+    frames[video] = tuple(names or ())
     if not isinstance(sentences, dict):
-      tell("malformed", f"{here}: expected an object `expressions`")
+      tell("malformed", "expected an object `expressions`", video=video)
       continue
     for name, sentence in sentences.items():
-      there = f"{here} expression {name!r}"
-      tell = functools.partial(tell, expression=name)
       text = sentence.get("exp") if isinstance(sentence, dict) else None
       if not isinstance(text, str):
-        tell("expression-malformed", f"{there}: expected a sentence in `exp`")
+        message = "expected a sentence in `exp`"
+        tell("expression-malformed", message, video=video, expression=name)
         continue
-      found: tuple[int, ...] = ()
+      found: tuple[int, ...] | None = ()
       if key in sentence:
-        found = _ids(sentence[key], key, ids, no_target, there, tell)
+        found = _ids(sentence[key], ids, no_target)
         has_objects = True
-      expression = source.Expression(video, name, text, found)
+      if found is None:
+        tell(
+          "object-id-malformed",
+          f"`{key}` is {sentence[key]!r}, expected an id from {ids.start} to "
+          f"{ids.stop - 1} or a list of such",
+          video=video,
+          expression=name,
+        )
+      expression = source.Expression(video, name, text, found or ())
       expressions.append(expression)
       if key not in sentence:
         without.append(expression)
       if not text.strip():
         empty.append(expression.key)
-  for expression in without if has_objects else ():
-    report(
-      "object-id-missing",
-      f"video {expression.video!r} expression {expression.id!r}: expected "
-      f"`{key}`, the id of its object",
-      file=where,
-      video=expression.video,
-      expression=expression.id,
-    )
+  for e in without if has_objects else ():
+    message = f"expected `{key}`, the id of its object"
+    tell("object-id-missing", message, video=e.video, expression=e.id)
   if empty:
     problems.warn(
-      report,
-      f"{where}: {len(empty)} empty sentences, the first is {empty[0]}",
+      report, f"{where}: {len(empty)} empty sentences, the first is {empty[0]}"
     )
   return MetaExpressions(frames, tuple(expressions), has_objects)
 
 
-def _frames(entry: Any, here: str, report: problems.Report) -> tuple[str, ...]:
-  names = entry.get("frames") if isinstance(entry, dict) else None
-  listed = isinstance(names, list) and all(isinstance(n, str) for n in names)
-  if not listed or not names:
-    code = "frames-empty" if listed else "malformed"
-    report(code, f"{here}: expected a list of frame names in `frames`")
-  return tuple(names) if listed else ()
-
-
-def _ids(
-  value: Any,
-  key: str,
-  ids: range,
-  no_target: bool,
-  there: str,
-  report: problems.Report,
-) -> tuple[int, ...]:
+def _ids(value: Any, ids: range, no_target: bool) -> tuple[int, ...] | None:
+  """Ids of "3", 3 or ["3", 4]; None of anything else."""
   values = value if isinstance(value, list) else [value]
   try:
     # "1" and 1 occur; int() would also take True and 1.5.
     found = tuple(int(str(v)) for v in values)
   except ValueError:
-    found = None
-  if found is not None and all(i in ids for i in found):
-    if found or no_target:
-      return found
-  report(
-    "object-id-malformed",
-    f"{there}: `{key}` is {value!r}, expected an id from {ids.start} to "
-    f"{ids.stop - 1} or a list of such",
-  )
-  return ()
+    return None
+  usable = all(i in ids for i in found) and (found or no_target)
+  return found if usable else None
