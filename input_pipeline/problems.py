@@ -1,4 +1,4 @@
-"""Faults of data files, which readers report and go on.
+"""Report faults of data files, and go on reading.
 
 A reader calls `report(code, message, file=...)` for a fault that leaves the
 rest usable. The default, `stop`, raises it: training ends at the first fault.
@@ -48,11 +48,11 @@ Report = Callable[..., None]
 
 
 def stop(code: str, message: str, **where: str | os.PathLike) -> NoReturn:
-  """Raises the `Problem`."""
+  """Raise the `Problem`."""
   raise Problem(code, message, **where)
 
 
 def warn(report: Report, message: str) -> None:
-  """Logs what is no fault, unless somebody looks for all that is unusual."""
+  """Log what is no fault, unless somebody looks for all that is unusual."""
   if report is stop:
     logging.warning("%s", message)

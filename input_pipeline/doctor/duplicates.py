@@ -46,7 +46,7 @@ def check(frames: Sequence[plan.Frame]) -> findings.Findings:
 
 
 def check_leaks(sets: Sequence[Read]) -> findings.Findings:
-  """What a split that is trained on shares with one that is evaluated on.
+  """Find what training shares with evaluation.
 
   Equal files, equal names of videos of different sets, and the images that
   the RefCOCO sets share by design.

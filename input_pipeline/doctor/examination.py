@@ -1,4 +1,4 @@
-"""Recognises data sets, runs their checks in parallel, collects findings."""
+"""Recognise data sets, run their checks in parallel, collect findings."""
 
 from __future__ import annotations
 
@@ -92,7 +92,7 @@ def examine(
   workers: int | None = None,
   progress: bool = True,
 ) -> Report:
-  """Examines data sets, each and against each other.
+  """Examine data sets, each and against each other.
 
   Args:
     roots: their folders.
@@ -135,7 +135,7 @@ def _recognise(root: pathlib.Path) -> str | None:
 
 
 def _is_called(root: pathlib.Path, name: str, layout: str) -> bool:
-  """Whether the folder's name says that the layout is that of a set."""
+  """Return whether the folder's name tells a set from another of its layout."""
   about = registry.about(name)
   return (
     about.layout_of == layout and about.called in root.resolve().name.lower()

@@ -26,7 +26,7 @@ _TAIL: Final = 4096
 
 @dataclasses.dataclass(frozen=True)
 class Image:
-  """What was read of an image file.
+  """Header of an image file and, if it was read whole, its content.
 
   Attributes:
     size: (height, width) once upright, pixels.
@@ -45,7 +45,7 @@ class Image:
 
 
 def read_image(path: pathlib.Path, *, fast: bool, values: bool) -> Image:
-  """Reads a still image; with `fast` its header and its end only.
+  """Read a still image; with `fast` its header and its end only.
 
   Args:
     values: of a label map: count the grey levels or palette indices.
@@ -101,7 +101,7 @@ def has_pixels(
   what: str = "",
   **where,
 ) -> bool | None:
-  """Whether a run-length code has a pixel; None, and a finding, if malformed.
+  """Return whether a run-length code has a pixel; None if it is malformed.
 
   Args:
     size: (height, width) it must have; None if that is not known.

@@ -162,7 +162,7 @@ class Findings(list[Finding]):
     expression: str = "",
     severity: Severity | None = None,
   ) -> None:
-    """Appends one; readers report to it.
+    """Append one; readers report to it.
 
     Args:
       place: within the file, such as "line 3".

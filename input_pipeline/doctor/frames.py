@@ -21,7 +21,7 @@ def add_split(
   *,
   fast: bool,
 ) -> None:
-  """Adds the checks of one split to the plan.
+  """Add the checks of one split to the plan.
 
   Args:
     file: that holds the sentences.
@@ -92,9 +92,12 @@ def check_frames(
   video: str,
   fast: bool,
 ) -> dict[str, Size]:
-  """Reads the listed images of a video; (height, width) of those readable.
+  """Read the listed images of a video.
 
   The first readable frame sets the size that all others are held to.
+
+  Returns:
+    (height, width) of those readable, by name.
   """
   log = out.findings
   there = frame_folders.files_in(folder, frame_folders.SUFFIXES)
@@ -138,7 +141,7 @@ def check_frames(
 
 
 def check_mode(image: files.Image, log: findings.Findings, **where) -> None:
-  """Whether an image is plain RGB (or grey of 8 bits) and upright."""
+  """Check that an image is plain RGB (or grey of 8 bits) and upright."""
   if image.mode not in ("RGB", "L"):
     log.add("frame-mode", f"mode {image.mode}, expected RGB", **where)
   if image.rotated:

@@ -25,7 +25,7 @@ class Movie:
 def check(
   path: pathlib.Path, out: plan.Outcome, split: str, video: str, *, fast: bool
 ) -> Movie | None:
-  """Decodes a video file; with `fast`, reads its index only.
+  """Decode a video file; with `fast`, read its index only.
 
   Returns:
     None, and a finding, if it cannot be read to its end.

@@ -53,7 +53,7 @@ class Sentence:
 
 @dataclasses.dataclass
 class Outcome:
-  """What one task found."""
+  """Findings and frames of one task."""
 
   findings: findings.Findings = dataclasses.field(
     default_factory=findings.Findings
@@ -79,7 +79,7 @@ class Example:
 
 @dataclasses.dataclass
 class Plan:
-  """How one data set is examined.
+  """Examination of one data set.
 
   Attributes:
     name: of the data set, such as "refer_ytvos".
@@ -112,7 +112,7 @@ class Plan:
     expressions: Sequence[source_lib.Expression],
     file: pathlib.Path,
   ) -> None:
-    """Adds sentences of a split, which stand in the file."""
+    """Add sentences of a split, which stand in the file."""
     public = any(e.object_ids for e in source.expressions)
     self.sentences += [
       Sentence(
@@ -131,7 +131,7 @@ class Plan:
     source: source_lib.Source,
     expressions: Iterable[source_lib.Expression],
   ) -> None:
-    """Adds pictures of what the sentences describe."""
+    """Add pictures of what the sentences describe."""
     self.examples += [
       Example(
         source.split, e.video, e.id, e.text, functools.partial(_load, source, e)
@@ -151,7 +151,7 @@ def described(source: source_lib.Source) -> dict[str, dict[int, list[str]]]:
 
 
 def _load(source: source_lib.Source, e: source_lib.Expression):
-  """What an `Example` shows: the annotated frame, or one in the middle."""
+  """Read the annotated frame, or one in the middle, and its mask."""
   index = e.frame
   if index is None:
     index = len(source.video(e.video).frames) // 2

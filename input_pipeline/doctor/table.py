@@ -72,7 +72,7 @@ def verdict(report: examination.Report) -> str:
 
 
 def summary(counted: dict[str, dict[str, int]]) -> str:
-  """What was found, one line a split: "train: 3,471 videos"."""
+  """Numbers found, one line a split: "train: 3,471 videos"."""
   return "\n".join(
     f"{split}: "
     + ", ".join(f"{number:,} {name}" for name, number in quantities.items())

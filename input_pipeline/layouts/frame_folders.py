@@ -40,7 +40,7 @@ class FrameFolders(source.Source):
     *,
     report: problems.Report = problems.stop,
   ):
-    """Takes what is known of the split.
+    """Note what is known of the split.
 
     Args:
       name: of the data set.
@@ -132,7 +132,7 @@ class LabelFolders(FrameFolders):
     void: int | None = None,
     report: problems.Report = problems.stop,
   ):
-    """As `FrameFolders`; see the attributes.
+    """Note what is known; as `FrameFolders`, and the attributes.
 
     Raises:
       UserError: as `report`, which is told of missing folders.
@@ -217,7 +217,7 @@ def find(
 def files_in(
   folder: pathlib.Path, suffixes: Sequence[str]
 ) -> dict[str, pathlib.Path]:
-  """What `find` finds in a folder, by name; nothing if there is no folder.
+  """Files that `find` finds in a folder, by name; none without a folder.
 
   Hidden files are left out.
   """

@@ -1,4 +1,4 @@
-"""Reads JSON that a user put there: every fault names the file."""
+"""Read JSON that a user put there: every fault names the file."""
 
 from __future__ import annotations
 
@@ -62,7 +62,7 @@ def read(
 
 
 def are_records(value: Any, fields: Mapping[str, Any]) -> bool:
-  """Whether a JSON value is a list of objects with these fields.
+  """Return whether a JSON value is a list of objects with these fields.
 
   Args:
     fields: type (or union of types) by name.

@@ -50,7 +50,7 @@ class MaskDict:
   def __init__(
     self, path: str | os.PathLike, report: problems.Report = problems.stop
   ):
-    """Notes the file; it is searched when a mask is first asked for.
+    """Note the file; it is searched when a mask is first asked for.
 
     Args:
       path: of mask_dict.json.

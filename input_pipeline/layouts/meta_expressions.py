@@ -1,4 +1,4 @@
-"""Reads meta_expressions.json, in which video sets keep their sentences.
+"""Read meta_expressions.json, in which video sets keep their sentences.
 
 ```
 {"videos": {"<video>": {"expressions": {"<id>": {"exp": "a dog",

@@ -77,7 +77,7 @@ def read(
 
 
 class _Decoder:
-  """Decodes one file forwards; remembers the last frame it was asked for."""
+  """Forward decoder of one file that keeps the last frame asked for."""
 
   def __init__(self, path: str | os.PathLike):
     self._path = path

@@ -34,7 +34,7 @@ from sgmg_jax.input_pipeline.sets.a2d import annotation, convert, reader
 
 @dataclasses.dataclass(frozen=True)
 class _Video:
-  """Where a video lies and what is said of it.
+  """Place of a video and the sentences, samples and masks about it.
 
   Attributes:
     instances: ids the sentences name.
@@ -213,7 +213,7 @@ def _read_masks(video, log) -> dict[int, dict[int, np.ndarray]]:
 
 
 def _check_samples(video, masks, log) -> None:
-  """Every entry of the single-frame list has its mask."""
+  """Check that every entry of the single-frame list has its mask."""
   for frame, instance in video.samples:
     where = dict(video=video.name, expression=f"frame {frame} i {instance}")
     file = _label_file(video, frame)

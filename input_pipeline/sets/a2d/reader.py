@@ -80,7 +80,7 @@ class A2D(source.Source):
     }
 
   def video(self, name: str) -> source.Video:
-    """As for any source.
+    """Describe a video, as for any source.
 
     Raises:
       UserError: no readable clip, or it ends before an annotated frame.
@@ -137,7 +137,7 @@ class A2D(source.Source):
   def read_masks(
     self, expression: source.Expression, indices: Sequence[int]
   ) -> np.ndarray:
-    """As for any source, but an absent instance is an error.
+    """Read masks as for any source, but an absent instance is an error.
 
     Raises:
       UserError: no annotation of the frame, none of the instance, or a mask

@@ -80,7 +80,7 @@ def _check_rows(
   log: findings.Findings,
   path: pathlib.Path,
 ) -> None:
-  """Every evaluated video has its sentence there."""
+  """Check that every evaluated video has its sentence there."""
   there = {(video, " ".join(text.split())) for video, text in rows}
   for video, group in by_video.items():
     texts = [e.text for e in group]

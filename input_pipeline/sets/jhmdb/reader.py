@@ -195,7 +195,7 @@ class JHMDB(source.Source):
 
 
 def _is_below(stored: str) -> bool:
-  """Whether a listed path starts with the data set's folder, of any name."""
+  """Return whether a listed path lies in a data set's folder, of any name."""
   parts = pathlib.PurePosixPath(stored).parts
   return len(parts) >= 2 and ".." not in parts and parts[0] != "/"
 

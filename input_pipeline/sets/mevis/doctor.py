@@ -24,7 +24,7 @@ from sgmg_jax.input_pipeline.sets.mevis import reader
 
 
 def make_plan(root: pathlib.Path, *, fast: bool) -> plan.Plan:
-  """Reads the sentences of every split, and finds its masks."""
+  """Read the sentences of every split, and find its masks."""
   result = plan.Plan("mevis", root)
   log = result.findings
   for split in reader.SPLITS:
@@ -51,7 +51,7 @@ def _add_split(result: plan.Plan, source: reader.MeViS, *, fast: bool) -> None:
 def _check_ids(
   source: reader.MeViS, known: Collection[int], log: findings.Findings
 ) -> None:
-  """Every annotation is there, and of one video."""
+  """Check that every annotation is there, and of one video."""
   file = source.masks.path
   owners = defaultdict(set)
   for video, described in plan.described(source).items():
@@ -86,7 +86,7 @@ def _check_ids(
 
 
 def _check_lists(source: reader.MeViS, log: findings.Findings) -> None:
-  """Ids are there as often as others of the same objects."""
+  """Check that anno_id names objects, as many as obj_id does."""
   content, _ = json_file.parse(regular_file.read_bytes(source.file))
   for e in source.expressions:
     entry = content["videos"][e.video]["expressions"][e.id]
@@ -114,7 +114,7 @@ def _check_codes(
   *,
   fast: bool,
 ) -> None:
-  """A code for each frame, of the frame's size, and some pixels in all."""
+  """Check for a code of every frame, of its size, and some pixels in all."""
   names = source.frames[video]
   for annotation in (i for i in described if i in known):
     what = f"anno_id {annotation}"

@@ -58,7 +58,7 @@ class MeViS(frame_folders.FrameFolders):
     version: int | None = None,
     report: problems.Report = problems.stop,
   ):
-    """Opens a split; masks are not read before they are asked for.
+    """Open a split; masks are not read before they are asked for.
 
     Args:
       path: the folder that holds the splits.

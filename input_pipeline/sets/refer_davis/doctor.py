@@ -28,7 +28,7 @@ from sgmg_jax.input_pipeline.sets.refer_ytvos import doctor as refer_ytvos
 
 
 def make_plan(root: pathlib.Path, *, fast: bool) -> plan.Plan:
-  """Reads the small files of the raw and the converted tree."""
+  """Read the small files of the raw and the converted tree."""
   result = plan.Plan("refer_davis", root)
   log, texts = result.findings, root / convert.TEXT_FOLDER
   annotations = {}
@@ -77,7 +77,7 @@ def _check_texts(
   log: findings.Findings,
   folder: pathlib.Path,
 ) -> None:
-  """Each file describes the same objects, once.
+  """Check that each file describes the same objects, once.
 
   Readers pair the files line by line: an object that one file lacks loses the
   sentences of the others, or gets another object's.
@@ -121,7 +121,7 @@ def _check_semantics(
 
 
 def _check_annotators(entries, log: findings.Findings, **where) -> None:
-  """Four sentences an object, one after the other, numbered from 0."""
+  """Check for four sentences an object in turn, numbered from 0."""
   number = len(entries)
   if number % reader.ANNOTATORS:
     return  # Which the reader reports.

@@ -42,7 +42,7 @@ class ReferDAVIS(frame_folders.LabelFolders):
     *,
     report: problems.Report = problems.stop,
   ):
-    """Opens a split; the text files are converted in memory if need be.
+    """Open a split; the text files are converted in memory if need be.
 
     Args:
       path: holds `DAVIS` and the text files, or the converted folders.
@@ -74,7 +74,7 @@ class ReferDAVIS(frame_folders.LabelFolders):
 
 
 def expression_file(root: pathlib.Path, split: str) -> pathlib.Path:
-  """Where the sentences of a split are: a file, or the folder of texts."""
+  """Path of a split's sentences: a file, or the folder of texts."""
   path = root / "meta_expressions" / split / "meta_expressions.json"
   return path if path.exists() else root / convert.TEXT_FOLDER
 

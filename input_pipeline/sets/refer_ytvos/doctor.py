@@ -30,7 +30,7 @@ _VALID_AND_TEST: Final = sum(
 
 
 def make_plan(root: pathlib.Path, *, fast: bool) -> plan.Plan:
-  """Reads the small files of every split."""
+  """Read the small files of every split."""
   result = plan.Plan("refer_ytvos", root)
   log = result.findings
   sources = {}
@@ -74,7 +74,7 @@ def _open(root, split, log) -> own.OwnData:
 
 
 def _leave_out_test(source, test, root, log) -> None:
-  """Leaves the videos of valid that are not test's."""
+  """Leave the videos of valid that are not test's."""
   if test is not None:
     keep = [video for video in source.frames if video not in test.frames]
   elif len(source.frames) == _VALID_AND_TEST:
@@ -100,7 +100,7 @@ def check_meta(
   *,
   needed: bool,
 ) -> None:
-  """Every described object has an entry with a category."""
+  """Check that every described object has an entry with a category."""
   if not path.exists() and not needed:
     return
   content = files.read_json(path, log)

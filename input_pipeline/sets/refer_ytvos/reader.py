@@ -41,7 +41,7 @@ class ReferYTVOS(frame_folders.LabelFolders):
   def __init__(
     self, path: str | os.PathLike, split: str, *, strict: bool = False
   ):
-    """Opens a split.
+    """Open a split.
 
     Args:
       path: the folder that holds `meta_expressions`.
@@ -70,7 +70,7 @@ class ReferYTVOS(frame_folders.LabelFolders):
 
 
 def expression_file(root: pathlib.Path, split: str) -> pathlib.Path:
-  """Where the sentences of a split are."""
+  """Path of the sentences of a split."""
   return root / "meta_expressions" / split / "meta_expressions.json"
 
 
