@@ -5,11 +5,11 @@
 every feature level and adds them up with its own weights. Projections stay
 outside.
 
-An implementation is a module with `why_not(problem)`, `forward` and
-`backward`, see `xla`, and with `why_not_here()` if more than the problem
-matters; `choice` picks one for each platform. Layers, outermost first: custom
-VJP, vmap and sharding rules (`parallel`), dispatch by platform inside the
-program.
+An implementation is a folder whose package has `why_not(problem)`, and
+`why_not_here()` if more than the problem matters, and whose modules `forward`
+and `backward` have `run`, see `xla`; `choice` picks one for each platform.
+Layers, outermost first: custom VJP, vmap and sharding rules (`parallel`),
+dispatch by platform inside the program (`by_platform`).
 """
 
 from __future__ import annotations
@@ -134,7 +134,7 @@ def _choose(direction, options, problem, platform):
   if chosen.name is None:
     raise ValueError(_cannot({platform: chosen}))
   return functools.partial(
-    getattr(choice.load(chosen.name), direction),
+    choice.load(chosen.name, direction).run,
     level_shapes=options.level_shapes,
     precision=options.precision,
     interpret=interpret,

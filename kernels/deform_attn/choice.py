@@ -27,9 +27,6 @@ _PREFERENCE: dict[str, tuple[str, ...]] = {
   "cuda": ("pallas_gpu", "xla"),
   "tpu": ("pallas_tpu", "xla"),
 }
-# The decoder has a handful of queries: a kernel's launch and the layout it
-# wants cost more than it saves.
-_FEW_QUERIES = 64
 
 
 class Choice(NamedTuple):
@@ -44,9 +41,14 @@ class Choice(NamedTuple):
   skipped: list[tuple[str, str]]
 
 
-def load(name: str) -> Any:
-  """The module of an implementation, imported when first needed."""
-  return importlib.import_module(f"sgmg_jax.kernels.deform_attn.{name}")
+def load(name: str, direction: str | None = None) -> Any:
+  """An implementation's package, or its module for one direction.
+
+  Imported when first needed: a machine may lack what others are made with.
+  """
+  return importlib.import_module(
+    ".".join(["sgmg_jax.kernels.deform_attn", name, *filter(None, [direction])])
+  )
 
 
 def explain(
@@ -144,8 +146,9 @@ def _why_not_here(name):
 
 def _why_rather_not(name, problem):
   """Why an implementation that can run is not the best, or None."""
-  if name != "xla" and problem.queries < _FEW_QUERIES:
+  if name != "xla" and problem.queries < problem_lib.FEW_QUERIES:
     return (
-      f"{problem.queries} queries: plain XLA is faster below {_FEW_QUERIES}"
+      f"{problem.queries} queries: plain XLA is faster below "
+      f"{problem_lib.FEW_QUERIES}"
     )
   return None

@@ -13,6 +13,10 @@ from typing import Any, NamedTuple
 import jax.numpy as jnp
 import numpy as np
 
+# The decoder has a handful of queries: below this number kernels and
+# projections that pay for the encoder cost more than they save.
+FEW_QUERIES = 64
+
 
 class Problem(NamedTuple):
   """Sizes and dtype of one call; hashable.
@@ -43,11 +47,6 @@ class Problem(NamedTuple):
   def size(self) -> int:
     """S, rows of the value table."""
     return sum(h * w for h, w in self.level_shapes)
-
-  @property
-  def level_starts(self) -> tuple[int, ...]:
-    """First row of each level."""
-    return starts(self.level_shapes)
 
 
 def starts(level_shapes: Sequence[tuple[int, int]]) -> tuple[int, ...]:

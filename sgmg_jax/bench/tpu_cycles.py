@@ -119,7 +119,7 @@ def _program(what, size, dtype, queries):
   import jax.numpy as jnp
 
   from sgmg_jax import precision
-  from sgmg_jax.kernels.deform_attn import pallas_tpu
+  from sgmg_jax.kernels.deform_attn import choice
   from sgmg_jax.model import deformable_attention
 
   frames = 5
@@ -151,7 +151,7 @@ def _program(what, size, dtype, queries):
   ]
   if what == "backward":
     inputs.append(shape((frames, queries, _WIDTH), dtype))
-  function = getattr(pallas_tpu, what)
+  function = choice.load("pallas_tpu", what).run
   return lambda *x: function(*x, level_shapes=shapes), inputs, frames
 
 

@@ -14,9 +14,6 @@ from sgmg_jax import precision
 from sgmg_jax.kernels import deform_attn
 from sgmg_jax.model import layers
 
-# Fewer than this sample before they project.
-_FEW_QUERIES = 64
-
 _zeros = nn.initializers.zeros
 
 
@@ -90,7 +87,9 @@ class DeformableAttention(nn.Module):
       extent = references[:, :, None, :, None, 2:]
       locations = centre + offsets / p * extent * 0.5
     sample = functools.partial(
-      _sample_then_project if lq < _FEW_QUERIES else _project_then_sample,
+      _sample_then_project
+      if lq < deform_attn.FEW_QUERIES
+      else _project_then_sample,
       level_shapes=level_shapes,
     )
     out = sample(source, source_valid, value_proj, locations, weights)

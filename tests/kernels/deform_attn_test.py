@@ -14,9 +14,8 @@ from sgmg_jax.kernels.deform_attn import (
   choice,
   pallas_gpu,
   problem,
-  xla_backward,
-  xla_forward,
 )
+from sgmg_jax.kernels.deform_attn.xla import backward, forward
 
 SHAPES = suite.SHAPES
 
@@ -71,9 +70,7 @@ def test_reference_gradients_are_finite_differences():
     )
 
 
-@pytest.mark.parametrize(
-  "form", [xla_forward.scan, xla_forward.rows, xla_forward.by_level]
-)
+@pytest.mark.parametrize("form", [forward.scan, forward.rows, forward.by_level])
 def test_forward_forms(form):
   inputs = suite.random_inputs(70)
   out = jax.vmap(functools.partial(form, level_shapes=SHAPES))(*inputs)
@@ -81,9 +78,9 @@ def test_forward_forms(form):
 
 
 @pytest.mark.parametrize("chunk_bytes", [2**12, 2**22])
-@pytest.mark.parametrize("form", [xla_backward.rows, xla_backward.windows])
+@pytest.mark.parametrize("form", [backward.rows, backward.windows])
 def test_backward_forms(form, chunk_bytes, monkeypatch):
-  monkeypatch.setattr(xla_backward, "_CHUNK_BYTES", chunk_bytes)
+  monkeypatch.setattr(backward, "_CHUNK_BYTES", chunk_bytes)
   inputs = suite.random_inputs(131)
   cotangent = suite.random_cotangent(inputs)
   form = functools.partial(form, level_shapes=SHAPES)

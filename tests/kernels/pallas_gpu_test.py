@@ -17,6 +17,7 @@ from sgmg_jax.kernels.deform_attn import (
   pallas_gpu,
   problem,
 )
+from sgmg_jax.kernels.deform_attn.pallas_gpu import backward, forward, tiles
 
 
 @pytest.fixture(autouse=True)
@@ -67,14 +68,13 @@ def test_says_what_it_cannot_run(change, reason):
   "queries, channels, block", [(1, 32, 8), (4900, 32, 64), (4900, 128, 16)]
 )
 def test_more_channels_get_smaller_blocks(queries, channels, block):
-  blocks = pallas_gpu._FORWARD_BLOCKS
-  assert pallas_gpu._block(blocks, queries, channels)[0] == block
+  assert tiles.block_of(forward.BLOCKS, queries, channels)[0] == block
 
 
 def test_queries_past_the_end_stay_in_memory(monkeypatch):
   """Which the interpreter forgives and a GPU does not."""
-  monkeypatch.setattr(pallas_gpu.pl, "program_id", lambda axis: 2)
-  queries = np.asarray(pallas_gpu._queries(131, 64))
+  monkeypatch.setattr(tiles.pl, "program_id", lambda axis: 2)
+  queries = np.asarray(tiles.queries_of(131, 64))
   np.testing.assert_array_equal(queries, [128, 129] + [130] * 62)
 
 
@@ -90,8 +90,8 @@ def test_cost_of_every_call_and_name():
   inputs = suite.random_inputs(70)
   cotangent = suite.random_cotangent(inputs)
   for function, args in (
-    (pallas_gpu.forward, inputs),
-    (pallas_gpu.backward, (*inputs, cotangent)),
+    (forward.run, inputs),
+    (backward.run, (*inputs, cotangent)),
   ):
     program = jax.make_jaxpr(
       lambda *args, f=function: f(*args, level_shapes=suite.SHAPES)

@@ -8,7 +8,8 @@ import pytest
 
 from sgmg_jax.bench import tpu_topology
 from sgmg_jax.kernels import deform_attn
-from sgmg_jax.kernels.deform_attn import pallas_tpu, pallas_tpu_tiles, problem
+from sgmg_jax.kernels.deform_attn import pallas_tpu, problem
+from sgmg_jax.kernels.deform_attn.pallas_tpu import backward, forward, tiles
 
 # Levels of 360x640, padded to 368x640, and of 512x640.
 LEVELS = {
@@ -35,7 +36,7 @@ def problem_of(**changes):
   "shape", [(46, 80), (23, 40), (6, 10), (1, 1), (135, 240), (7, 3000)]
 )
 def test_blocks_cover_a_level(shape):
-  level = pallas_tpu_tiles.make_level(*shape)
+  level = tiles.make_level(*shape)
   rows, columns = level.padded
   assert rows >= shape[0] and columns >= shape[1]
   # Less than half is padding, but for whole registers of tiny levels.
@@ -48,8 +49,8 @@ def test_blocks_cover_a_level(shape):
 def test_packing_is_undone(shapes):
   size = sum(h * w for h, w in shapes)
   values = np.random.RandomState(0).standard_normal((2, size, 3))
-  packed = pallas_tpu_tiles.pack(jnp.asarray(values, jnp.float32), shapes)
-  back = pallas_tpu_tiles.unpack(packed, shapes)
+  packed = tiles.pack(jnp.asarray(values, jnp.float32), shapes)
+  back = tiles.unpack(packed, shapes)
   np.testing.assert_array_equal(back, np.float32(values))
 
 
@@ -63,7 +64,7 @@ def test_levels_of_several_strips_and_bands():
     random.standard_normal((1, 130, 1, 1, 2)),
   ]
   inputs = [x.astype(np.float32) for x in inputs]
-  level = pallas_tpu_tiles.make_level(*shapes[0])
+  level = tiles.make_level(*shapes[0])
   assert level.bands > 1 and level.strips > 1
   run = lambda *args: deform_attn.deformable_attention(
     *args, level_shapes=shapes, implementation="pallas_tpu", interpret=True
@@ -99,8 +100,8 @@ def test_cost_of_every_call():
   inputs = suite.random_inputs(70)
   cotangent = suite.random_cotangent(inputs)
   for function, args in (
-    (pallas_tpu.forward, inputs),
-    (pallas_tpu.backward, (*inputs, cotangent)),
+    (forward.run, inputs),
+    (backward.run, (*inputs, cotangent)),
   ):
     program = jax.make_jaxpr(
       lambda *args, f=function: f(*args, level_shapes=suite.SHAPES)

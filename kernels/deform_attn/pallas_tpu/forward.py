@@ -1,12 +1,4 @@
-"""Deformable attention on TPUs: Pallas kernels of the Mosaic backend.
-
-The method is that of `pallas_tpu_tiles`. Limits: float32 and bfloat16, and
-all values of a frame, with their gradient, in VMEM; `why_not` tells.
-
-One set of block sizes serves all chips from v5e on: a program may be compiled
-where there is none to ask, and on every one of them the vector unit is the
-limit, so that other tiles lose (v5e, v6e: 256 queries cost 2 to 10 % more).
-"""
+"""Forward pass of deformable attention on TPUs, see `tiles`."""
 
 from __future__ import annotations
 
@@ -17,14 +9,10 @@ import jax.numpy as jnp
 from jax.experimental import pallas as pl
 from jax.experimental.pallas import tpu as pltpu
 
-from sgmg_jax.kernels.deform_attn import pallas_tpu_backward
-from sgmg_jax.kernels.deform_attn import pallas_tpu_tiles as tiles
-
-why_not = tiles.why_not
-backward = pallas_tpu_backward.backward
+from sgmg_jax.kernels.deform_attn.pallas_tpu import tiles
 
 
-def forward(
+def run(
   values, locations, weights, *, level_shapes, precision=None, interpret=False
 ):
   """See `api.deformable_attention`; all arguments checked there."""
@@ -98,7 +86,7 @@ def _kernel(locations, weights, *refs, levels, heads, precision):
     weights: [1, TILE, M * V * P].
     *refs: per level values [1, blocks, C, keys]; out [1, TILE, C]; scratch:
       locations, weights and out with queries on lanes, tents of x and y.
-    levels: see `pallas_tpu_tiles.Level`.
+    levels: see `tiles.Level`.
     heads: M.
     precision: of products.
   """

@@ -1,6 +1,6 @@
-"""Backward passes of deformable attention in plain XLA, written out.
+"""Backward pass of deformable attention in plain XLA, in two forms.
 
-Each takes one frame: values [S, M, D], locations [Q, M, V, P, 2], weights
+Each form takes one frame: values [S, M, D], locations [Q, M, V, P, 2], weights
 [Q, M, V, P] and the cotangent [Q, M * D], and gives the gradients of the first
 three in their dtypes. Autodiff of a forward pass would keep gigabytes of
 gathered rows.
@@ -8,82 +8,84 @@ gathered rows.
 
 from __future__ import annotations
 
+import functools
+
 import jax
 import jax.numpy as jnp
 
-from sgmg_jax import precision
-from sgmg_jax.kernels.deform_attn import corners, problem
+from sgmg_jax import precision as precision_lib
+from sgmg_jax.kernels.deform_attn import by_platform, corners
+from sgmg_jax.kernels.deform_attn import problem as problem_lib
+from sgmg_jax.kernels.deform_attn.xla import forms
 
 # Gathered rows of one chunk of queries: they should stay in cache.
 _CHUNK_BYTES = 4 * 2**20
 
 
+def run(
+  values,
+  locations,
+  weights,
+  cotangent,
+  *,
+  level_shapes,
+  precision=None,
+  interpret=False,
+):
+  """Gradients of values, locations and weights, from [N, Q, M * D]."""
+  del precision, interpret
+  few = locations.shape[1] < problem_lib.FEW_QUERIES
+  named = functools.partial(forms.named, level_shapes=level_shapes)
+  by_frame = {
+    "cpu": jax.vmap(named(rows)) if few else forms.one_by_one(named(windows)),
+    "cuda": jax.vmap(named(rows)),
+    "tpu": jax.vmap(named(rows)) if few else forms.one_by_one(named(rows)),
+  }
+  inputs = (values, locations, weights)
+  gradients = [jax.ShapeDtypeStruct(x.shape, x.dtype) for x in inputs]
+  return tuple(by_platform.call(by_frame.get, gradients, *inputs, cotangent))
+
+
 def rows(values, locations, weights, cotangent, level_shapes):
   """All queries at once."""
   s, m, d = values.shape
-  d_values = jnp.zeros((s * m, d), precision.wide(values.dtype))
-  d_values, d_locations, d_weights = _accumulate(
-    d_values, values, locations, weights, cotangent, level_shapes
-  )
-  return (
-    d_values.reshape(s, m, d).astype(values.dtype),
-    d_locations.astype(locations.dtype),
-    d_weights.astype(weights.dtype),
-  )
-
-
-def of_values(values, locations, weights, cotangent, level_shapes):
-  """Only the gradient of the values; of them only shape and dtype matter."""
-  s, m, d = values.shape
-  corner = corners.of_all(locations, level_shapes)
-  d_values = jnp.zeros((s * m, d), precision.wide(values.dtype))
-  d_values = _scatter(d_values, corner, weights, _per_head(cotangent, m))
-  return d_values.reshape(s, m, d).astype(values.dtype)
-
-
-def _accumulate(d_values, values, locations, weights, cotangent, level_shapes):
-  """Adds one set of queries to d_values [S * M, D]; its other gradients."""
-  s, m, d = values.shape
+  q = locations.shape[0]
   widths, heights, _ = (
     corners.constant(c)[:, None] for c in corners.levels(level_shapes)
   )
-  corner = corners.of_all(locations, level_shapes)
-  row, inside, bilinear, slope_x, slope_y = corner
+  row, inside, bilinear, slope_x, slope_y = corners.of_all(
+    locations, level_shapes
+  )
+  index = (row * m + jnp.arange(m)[:, None, None, None]).reshape(q, m, -1)
   cotangent = _per_head(cotangent, m)
   # dot_general with batch dimensions: a reduction over 32 channels would be
   # scalar code on XLA:CPU.
   dots = jnp.einsum(
     "qmkd,qmd->qmk",
-    values.reshape(s * m, d)[_index(row)],
+    values.reshape(s * m, d)[index],
     cotangent,
-    precision=precision.HIGHEST,
+    precision=precision_lib.HIGHEST,
     preferred_element_type=cotangent.dtype,
   )
   dots = jnp.where(inside, dots.reshape(row.shape), 0.0)
   d_weights = jnp.sum(bilinear * dots, -1)
   d_x = weights * jnp.sum(slope_x * dots, -1) * widths
   d_y = weights * jnp.sum(slope_y * dots, -1) * heights
-  d_values = _scatter(d_values, corner, weights, cotangent)
-  return d_values, jnp.stack([d_x, d_y], -1), d_weights
-
-
-def _scatter(d_values, corner, weights, cotangent):
-  """Adds the cotangent [Q, M, D] to the rows of d_values it came from."""
-  row, inside, bilinear, _, _ = corner
   factor = jnp.where(inside, bilinear * weights[..., None], 0.0)
-  factor = factor.reshape(*row.shape[:2], -1, 1)
-  return d_values.at[_index(row)].add(factor * cotangent[:, :, None])
-
-
-def _index(row):
-  """Rows [Q, M, V, P, 4] of one head -> [Q, M, V * P * 4] of all heads."""
-  q, m = row.shape[:2]
-  return (row * m + jnp.arange(m)[:, None, None, None]).reshape(q, m, -1)
+  d_values = jnp.zeros((s * m, d), precision_lib.wide(values.dtype))
+  d_values = d_values.at[index].add(
+    factor.reshape(q, m, -1, 1) * cotangent[:, :, None]
+  )
+  return (
+    d_values.reshape(s, m, d).astype(values.dtype),
+    jnp.stack([d_x, d_y], -1).astype(locations.dtype),
+    d_weights.astype(weights.dtype),
+  )
 
 
 def _per_head(cotangent, num_heads):
   q = cotangent.shape[0]
-  return precision.at_least_float32(cotangent.reshape(q, num_heads, -1))
+  return precision_lib.at_least_float32(cotangent.reshape(q, num_heads, -1))
 
 
 def windows(values, locations, weights, cotangent, level_shapes):
@@ -95,7 +97,7 @@ def windows(values, locations, weights, cotangent, level_shapes):
   """
   s, m, d = values.shape
   q = locations.shape[0]
-  starts = problem.starts(level_shapes)
+  starts = problem_lib.starts(level_shapes)
   grids = [
     jnp.pad(
       jnp.moveaxis(values[i : i + h * w].reshape(h, w, m, d), 2, 0),
@@ -122,7 +124,9 @@ def windows(values, locations, weights, cotangent, level_shapes):
 
   d_grids, (d_locations, d_weights) = jax.lax.scan(
     add_chunk,
-    tuple(jnp.zeros(grid.shape, precision.wide(grid.dtype)) for grid in grids),
+    tuple(
+      jnp.zeros(grid.shape, precision_lib.wide(grid.dtype)) for grid in grids
+    ),
     (chunked(locations), chunked(weights), chunked(cotangent)),
   )
   d_values = [
@@ -148,8 +152,8 @@ def _add_windows(d_grid, grid, locations, weights, cotangent, level):
     (d_grid, d_locations [Q, M, P, 2], d_weights [Q, M, P]).
   """
   m, height, width, d = (x - y for x, y in zip(grid.shape, (0, 2, 2, 0)))
-  point = precision.at_least_float32(locations[:, :, level])
-  weight = precision.at_least_float32(weights[:, :, level])
+  point = precision_lib.at_least_float32(locations[:, :, level])
+  weight = precision_lib.at_least_float32(weights[:, :, level])
   cotangent = _per_head(cotangent, m)
   column, share_x, inside_x = corners.window(point[..., 0], width)
   line, share_y, inside_y = corners.window(point[..., 1], height)
@@ -169,7 +173,7 @@ def _add_windows(d_grid, grid, locations, weights, cotangent, level):
     "qmpyxd,qmd->qmpyx",
     windows,
     cotangent,
-    precision=precision.HIGHEST,
+    precision=precision_lib.HIGHEST,
     preferred_element_type=cotangent.dtype,
   )
   dots = jnp.where(inside, dots, 0.0)

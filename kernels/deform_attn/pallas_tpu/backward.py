@@ -1,4 +1,4 @@
-"""Gradients of deformable attention on TPUs, see `pallas_tpu_tiles`.
+"""Backward pass of deformable attention on TPUs, see `tiles`.
 
 With A and values V as there and the cotangent g, the gradient of V is g A^T,
 and that of A is dA = V^T g. A sample's gradients need dA at its four corners
@@ -15,10 +15,10 @@ import jax.numpy as jnp
 from jax.experimental import pallas as pl
 from jax.experimental.pallas import tpu as pltpu
 
-from sgmg_jax.kernels.deform_attn import pallas_tpu_tiles as tiles
+from sgmg_jax.kernels.deform_attn.pallas_tpu import tiles
 
 
-def backward(
+def run(
   values,
   locations,
   weights,
@@ -134,7 +134,7 @@ def _kernel(
       gradients of locations, of weights and per level of values [1, blocks,
       C, keys]; scratch: the three inputs and two gradients with queries on
       lanes, tents of x and y.
-    levels: see `pallas_tpu_tiles.Level`.
+    levels: see `tiles.Level`.
     heads: M.
     num_queries: Q, which the last tile may exceed.
     precision: of products.

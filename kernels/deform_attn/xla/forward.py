@@ -1,17 +1,38 @@
-"""Forward passes of deformable attention in plain XLA.
+"""Forward pass of deformable attention in plain XLA, in three forms.
 
-Each takes one frame: values [S, M, D], locations [Q, M, V, P, 2], weights
+Each form takes one frame: values [S, M, D], locations [Q, M, V, P, 2], weights
 [Q, M, V, P], and gives [Q, M * D] in the dtype of the values.
 """
 
 from __future__ import annotations
 
+import functools
+
 import jax
 import jax.numpy as jnp
 import numpy as np
 
-from sgmg_jax import precision
-from sgmg_jax.kernels.deform_attn import corners
+from sgmg_jax import precision as precision_lib
+from sgmg_jax.kernels.deform_attn import by_platform, corners
+from sgmg_jax.kernels.deform_attn import problem as problem_lib
+from sgmg_jax.kernels.deform_attn.xla import forms
+
+
+def run(
+  values, locations, weights, *, level_shapes, precision=None, interpret=False
+):
+  """See `api.deformable_attention`; all arguments checked there."""
+  del precision, interpret  # Products in float32; nothing to interpret.
+  few = locations.shape[1] < problem_lib.FEW_QUERIES
+  named = functools.partial(forms.named, level_shapes=level_shapes)
+  by_frame = {
+    "cpu": jax.vmap(named(scan)) if few else forms.one_by_one(named(scan)),
+    "cuda": jax.vmap(named(by_level)),
+    "tpu": jax.vmap(named(rows)) if few else forms.one_by_one(named(scan)),
+  }
+  n, q, m, *_ = locations.shape
+  out = jax.ShapeDtypeStruct((n, q, m * values.shape[3]), values.dtype)
+  return by_platform.call(by_frame.get, [out], values, locations, weights)[0]
 
 
 def scan(values, locations, weights, level_shapes):
@@ -29,7 +50,7 @@ def scan(values, locations, weights, level_shapes):
   ]
   # [V * P, Q, M]
   points = jnp.moveaxis(locations.reshape(q, m, v * p, 2), 2, 0)
-  points = precision.at_least_float32(points)
+  points = precision_lib.at_least_float32(points)
   per_point = jnp.moveaxis(weights.reshape(q, m, v * p), 2, 0)
 
   def add_point(total, step):
@@ -44,7 +65,7 @@ def scan(values, locations, weights, level_shapes):
       total = total + factor[..., None] * table[row * m + head]
     return total, None
 
-  total = jnp.zeros((q, m, d), precision.wide(values.dtype))
+  total = jnp.zeros((q, m, d), precision_lib.wide(values.dtype))
   total, _ = jax.lax.scan(add_point, total, (points, per_point, *constants))
   return total.astype(values.dtype).reshape(q, m * d)
 
@@ -61,8 +82,8 @@ def rows(values, locations, weights, level_shapes):
     "qmk,qmkd->qmd",
     factor.reshape(q, m, -1),
     gathered,
-    precision=precision.HIGHEST,
-    preferred_element_type=precision.wide(values.dtype),
+    precision=precision_lib.HIGHEST,
+    preferred_element_type=precision_lib.wide(values.dtype),
   )
   return out.astype(values.dtype).reshape(q, m * d)
 
@@ -76,13 +97,13 @@ def by_level(values, locations, weights, level_shapes):
   """
   s, m, d = values.shape
   q = locations.shape[0]
-  total = jnp.zeros((q, m, d), precision.wide(values.dtype))
+  total = jnp.zeros((q, m, d), precision_lib.wide(values.dtype))
   constants = zip(*corners.levels(level_shapes))
   for level, (width, height, start) in enumerate(constants):
     table = values[start : start + width * height]
     # [Q, P, M]
     point = jnp.moveaxis(locations[:, :, level], 1, 2)
-    point = precision.at_least_float32(point)
+    point = precision_lib.at_least_float32(point)
     weight = jnp.moveaxis(weights[:, :, level], 1, 2)
     x = point[..., 0] * width - 0.5
     y = point[..., 1] * height - 0.5
