@@ -28,14 +28,6 @@ def to_corners(boxes: Array) -> Array:
   )
 
 
-def to_centers(boxes: Array) -> Array:
-  """float[..., 4] (x1, y1, x2, y2) -> (cx, cy, w, h), same unit."""
-  x1, y1, x2, y2 = jnp.split(boxes, 4, axis=-1)
-  return jnp.concatenate(
-    [0.5 * (x1 + x2), 0.5 * (y1 + y2), x2 - x1, y2 - y1], axis=-1
-  )
-
-
 def l1(boxes: Array, targets: Array) -> Array:
   """Sum of absolute differences of the 4 coordinates: float[...]."""
   difference = precision.at_least_float32(boxes) - targets

@@ -53,17 +53,6 @@ def torch_key(path: Path) -> str:
   return ".".join([*parts, _LEAVES.get(leaf, leaf)])
 
 
-def flax_path(key: str, abstract_params: Mapping) -> Path:
-  """Flax path of a released name; the tree tells kernels from norm scales.
-
-  Raises:
-    KeyError: no parameter of the tree has this name.
-  """
-  key = _untwinned(key)
-  paths = traverse_util.flatten_dict(abstract_params)
-  return {torch_key(path): path for path in paths}[key]
-
-
 def is_buffer(key: str) -> bool:
   """Whether a released name is a constant rather than a parameter."""
   return key.rpartition(".")[2] in _BUFFERS
