@@ -19,17 +19,15 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 
 from sgmg_jax.bench import grid_sample, report
 from sgmg_jax.inference import preprocess
 from sgmg_jax.kernels import deform_attn
-from sgmg_jax.kernels.deform_attn import choice
+from sgmg_jax.kernels.deform_attn import arg_specs, choice
 from sgmg_jax.kernels.deform_attn import problem as problem_lib
 from sgmg_jax.model import variants
 
-_STRIDE, _LEVELS = 8, 4
 # Typical distances from a reference point: the ring of the initial weights,
 # and what training adds to it, in pixels of the level.
 _NOISE_PIXELS = 2.0
@@ -125,22 +123,15 @@ def problems(setup: Setup) -> dict[str, problem_lib.Problem]:
   """
   variant = variants.get_variant(setup.variant)
   pad = preprocess.PAD_MULTIPLE
-  size = [
-    -(-side // pad) * pad // _STRIDE for side in (setup.height, setup.width)
-  ]
-  level_shapes = tuple(
-    tuple(-(-side // 2**level) for side in size) for level in range(_LEVELS)
-  )
-  encoder = problem_lib.Problem(
+  encoder = arg_specs.encoder(
+    *(-(-side // pad) * pad for side in (setup.height, setup.width)),
     frames=setup.frames,
-    queries=sum(h * w for h, w in level_shapes),
     heads=variant.num_heads,
     channels=variant.width // variant.num_heads,
     points=variant.num_points,
-    level_shapes=level_shapes,
-    dtype=jnp.dtype(setup.dtype),
+    dtype=setup.dtype,
   )
-  decoder = encoder._replace(queries=variant.num_queries)
+  decoder = arg_specs.decoder(encoder, variant.num_queries)
   return {"encoder": encoder, "decoder": decoder}
 
 
@@ -235,14 +226,10 @@ def _lower(problem, implementation, direction):
     out, pull_back = jax.vjp(attend, values, locations, weights)
     return out, *pull_back(cotangent)
 
-  n, q, m, d, p = problem[:5]
-  values = jax.ShapeDtypeStruct((n, problem.size, m, d), problem.dtype)
-  weights = jax.ShapeDtypeStruct((n, q, m, problem.levels, p), jnp.float32)
-  locations = jax.ShapeDtypeStruct((*weights.shape, 2), jnp.float32)
-  cotangent = jax.ShapeDtypeStruct((n, q, m * d), problem.dtype)
+  arguments = arg_specs.arguments(problem)
   if direction == "forward":
-    return jax.jit(attend).lower(values, locations, weights)
-  return jax.jit(gradient).lower(values, locations, weights, cotangent)
+    return jax.jit(attend).lower(*arguments[:3])
+  return jax.jit(gradient).lower(*arguments)
 
 
 def _prepare(problem, form, direction, arrays):

@@ -23,12 +23,8 @@ import tempfile
 from typing import Any
 
 from sgmg_jax.bench import tpu_topology
+from sgmg_jax.kernels.deform_attn import arg_specs
 
-LEVEL_SHAPES = {
-  "360x640": ((46, 80), (23, 40), (12, 20), (6, 10)),
-  "512x640": ((64, 80), (32, 40), (16, 20), (8, 10)),
-}
-_WIDTH, _HEADS, _POINTS = 256, 8, 4
 # What is executed after a jump before it is taken.
 _DELAY_SLOTS = 4
 
@@ -122,37 +118,26 @@ def _program(what, size, dtype, queries):
   from sgmg_jax.kernels.deform_attn import choice
   from sgmg_jax.model import deformable_attention
 
-  frames = 5
-  shapes = LEVEL_SHAPES[size]
-  rows = sum(h * w for h, w in shapes)
-  queries = queries or rows
-  dtype = jnp.dtype(dtype)
+  problem = arg_specs.encoder(*arg_specs.FRAME_SIZES[size], dtype=dtype)
+  problem = problem._replace(queries=queries or problem.queries)
+  n, q, m, d, p, shapes, dtype = problem
   shape = jax.ShapeDtypeStruct
   if what == "layer":
-    layer = deformable_attention.DeformableAttention(
-      _HEADS, _POINTS, dtype=dtype
-    )
+    layer = deformable_attention.DeformableAttention(m, p, dtype=dtype)
     inputs = (
-      shape((frames, queries, _WIDTH), dtype),
-      shape((frames, queries, len(shapes), 2), jnp.float32),
-      shape((frames, rows, _WIDTH), dtype),
-      shape((frames, rows), bool),
+      shape((n, q, m * d), dtype),
+      shape((n, q, len(shapes), 2), jnp.float32),
+      shape((n, problem.size, m * d), dtype),
+      shape((n, problem.size), bool),
     )
     init = lambda *x: layer.init(jax.random.key(0), *x, shapes)
     params = jax.eval_shape(init, *inputs)
     run = lambda params, *x: layer.apply(params, *x, shapes)
-    return precision.follow("highest", run), (params, *inputs), frames
-  samples = (frames, queries, _HEADS, len(shapes), _POINTS)
-  channels = _WIDTH // _HEADS
-  inputs = [
-    shape((frames, rows, _HEADS, channels), dtype),
-    shape((*samples, 2), jnp.float32),
-    shape(samples, jnp.float32),
-  ]
-  if what == "backward":
-    inputs.append(shape((frames, queries, _WIDTH), dtype))
+    return precision.follow("highest", run), (params, *inputs), n
+  inputs = arg_specs.arguments(problem)
+  inputs = inputs if what == "backward" else inputs[:3]
   function = choice.load("pallas_tpu", what).run
-  return lambda *x: function(*x, level_shapes=shapes), inputs, frames
+  return lambda *x: function(*x, level_shapes=shapes), inputs, n
 
 
 def main() -> None:
@@ -162,7 +147,7 @@ def main() -> None:
   add = parser.add_argument
   add("--what", choices=["forward", "backward", "layer"], default="forward")
   add("--chip", choices=tpu_topology.CHIPS, default="v5e")
-  add("--size", choices=list(LEVEL_SHAPES), default="360x640")
+  add("--size", choices=list(arg_specs.FRAME_SIZES), default="360x640")
   add("--dtype", choices=["bfloat16", "float32"], default="bfloat16")
   add("--queries", type=int, default=0, help="0: as the encoder")
   options = vars(parser.parse_args())

@@ -14,7 +14,7 @@ import pytest
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
 from sgmg_jax.kernels import deform_attn
-from sgmg_jax.kernels.deform_attn import pallas_gpu
+from sgmg_jax.kernels.deform_attn import arg_specs, pallas_gpu
 
 _PLUGINS = ("jax_cuda12_plugin", "jax_cuda13_plugin")
 
@@ -78,13 +78,6 @@ _CARDS = {
     memory=85000000000,
   ),
 }
-# A video of 360 x 640, padded to 368 x 640, and one of 512 x 640.
-_LEVELS = {
-  "360x640": ((46, 80), (23, 40), (12, 20), (6, 10)),
-  "512x640": ((64, 80), (32, 40), (16, 20), (8, 10)),
-}
-_FRAMES, _HEADS, _CHANNELS, _POINTS = 5, 8, 32, 4
-_DECODER_QUERIES = 5
 _CALL = "__gpu$xla.gpu.triton"
 
 
@@ -110,28 +103,11 @@ def sharding(mesh):
     yield NamedSharding(mesh, PartitionSpec())
 
 
-def arguments(level_shapes, dtype, sharding, queries=None):
-  rows = sum(h * w for h, w in level_shapes)
-  samples = (
-    _FRAMES,
-    queries or rows,
-    _HEADS,
-    len(level_shapes),
-    _POINTS,
-  )
-  shapes = (
-    ((_FRAMES, rows, _HEADS, _CHANNELS), dtype),
-    ((*samples, 2), jnp.float32),
-    (samples, jnp.float32),
-  )
-  return [jax.ShapeDtypeStruct(*shape, sharding=sharding) for shape in shapes]
-
-
-def compile_both(arguments, level_shapes, implementation=None):
+def compile_both(problem, sharding, implementation=None):
   """Compiled forward pass, and forward with backward pass."""
   attend = functools.partial(
     deform_attn.deformable_attention,
-    level_shapes=level_shapes,
+    level_shapes=problem.level_shapes,
     implementation=implementation,
   )
 
@@ -139,6 +115,7 @@ def compile_both(arguments, level_shapes, implementation=None):
     out, pull_back = jax.vjp(attend, *args)
     return out, pull_back(out)
 
+  arguments = arg_specs.arguments(problem, sharding)[:3]
   return [
     jax.jit(function).lower(*arguments).compile()
     for function in (attend, with_gradients)
@@ -160,54 +137,53 @@ def temporary_bytes(compiled):
   return compiled.memory_analysis().temp_size_in_bytes
 
 
-def size(arguments):
+def size(problem):
+  arguments = arg_specs.arguments(problem)[:3]
   return sum(x.size * x.dtype.itemsize for x in arguments)
 
 
-@pytest.mark.parametrize("video", _LEVELS)
+@pytest.mark.parametrize("video", arg_specs.FRAME_SIZES.values())
 @pytest.mark.parametrize("dtype", [jnp.float32, jnp.bfloat16])
 def test_encoder(sharding, video, dtype):
-  args = arguments(_LEVELS[video], dtype, sharding)
-  forward, both = compile_both(args, _LEVELS[video])
+  problem = arg_specs.encoder(*video, dtype=dtype)
+  forward, both = compile_both(problem, sharding)
   assert kernels(forward) == ["forward"]
   assert sorted(kernels(both)) == ["backward", "forward"]
   # Nothing round the kernel: no transposed, padded or gathered copies.
   assert temporary_bytes(forward) < 2**20
   # Which cells the scatter adds to and float32 sums, never gathered rows:
   # those would be 25 times the arguments.
-  assert temporary_bytes(both) < 2 * size(args)
+  assert temporary_bytes(both) < 2 * size(problem)
 
 
-@pytest.mark.parametrize("video", _LEVELS)
+@pytest.mark.parametrize("video", arg_specs.FRAME_SIZES.values())
 def test_decoder(sharding, video):
   """Few queries get XLA's form, and touch few of the values."""
-  args = arguments(
-    _LEVELS[video], jnp.bfloat16, sharding, queries=_DECODER_QUERIES
-  )
-  forward, both = compile_both(args, _LEVELS[video])
+  encoder = arg_specs.encoder(*video, dtype=jnp.bfloat16)
+  problem = arg_specs.decoder(encoder)
+  forward, both = compile_both(problem, sharding)
   assert not kernels(forward) + kernels(both)
   assert temporary_bytes(forward) < 2**20
   # The gradient of the values in float32 is as large as the values.
-  assert temporary_bytes(both) < 4 * size(args)
+  assert temporary_bytes(both) < 4 * size(problem)
 
 
 def test_decoder_by_name(sharding):
-  levels = _LEVELS["360x640"]
-  args = arguments(levels, jnp.float32, sharding, queries=_DECODER_QUERIES)
-  forward, both = compile_both(args, levels, "pallas_gpu")
+  problem = arg_specs.decoder(arg_specs.encoder(368, 640))
+  forward, both = compile_both(problem, sharding, "pallas_gpu")
   assert kernels(forward) == ["forward"]
   assert sorted(kernels(both)) == ["backward", "forward"]
 
 
 def test_without_set_mesh(mesh):
   """Compiles all the same, with XLA's form where JAX asks for the mesh."""
-  levels = _LEVELS["360x640"]
-  args = arguments(levels, jnp.float32, NamedSharding(mesh, PartitionSpec()))
-  forward, both = compile_both(args, levels)
+  problem = arg_specs.encoder(368, 640)
+  sharding = NamedSharding(mesh, PartitionSpec())
+  forward, both = compile_both(problem, sharding)
   if pallas_gpu.why_not_here() is None:
     assert kernels(forward) == ["forward"]
     assert sorted(kernels(both)) == ["backward", "forward"]
   else:
     assert not kernels(forward) + kernels(both)
     with pytest.raises(ValueError, match="pallas_gpu on cuda: .*set_mesh"):
-      compile_both(args, levels, "pallas_gpu")
+      compile_both(problem, sharding, "pallas_gpu")

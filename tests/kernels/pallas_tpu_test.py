@@ -8,14 +8,8 @@ import pytest
 
 from sgmg_jax.bench import tpu_topology
 from sgmg_jax.kernels import deform_attn
-from sgmg_jax.kernels.deform_attn import pallas_tpu, problem
+from sgmg_jax.kernels.deform_attn import arg_specs, pallas_tpu, problem
 from sgmg_jax.kernels.deform_attn.pallas_tpu import backward, forward, tiles
-
-# Levels of 360x640, padded to 368x640, and of 512x640.
-LEVELS = {
-  "360x640": ((46, 80), (23, 40), (12, 20), (6, 10)),
-  "512x640": ((64, 80), (32, 40), (16, 20), (8, 10)),
-}
 
 
 class TestPallasTpu(suite.Suite):
@@ -89,10 +83,9 @@ def test_says_what_it_cannot_run(change, reason):
 
 
 @pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
-@pytest.mark.parametrize("size", LEVELS)
+@pytest.mark.parametrize("size", arg_specs.FRAME_SIZES.values())
 def test_runs_what_the_model_needs(size, dtype):
-  need = dict(level_shapes=LEVELS[size], heads=8, channels=32, points=4)
-  assert pallas_tpu.why_not(problem_of(**need, dtype=np.dtype(dtype))) is None
+  assert pallas_tpu.why_not(arg_specs.encoder(*size, dtype=dtype)) is None
 
 
 def test_cost_of_every_call():
@@ -126,20 +119,14 @@ def test_cost_of_every_call():
   ],
 )
 def test_compiles_for_tpus(chip, size, dtype, queries):
-  shapes = LEVELS[size]
-  rows = sum(h * w for h, w in shapes)
-  samples = (2, queries or rows, 8, 4, 4)
-  args = (
-    jax.ShapeDtypeStruct((2, rows, 8, 32), dtype),
-    jax.ShapeDtypeStruct((*samples, 2), jnp.float32),
-    jax.ShapeDtypeStruct(samples, jnp.float32),
-  )
+  need = arg_specs.encoder(*arg_specs.FRAME_SIZES[size], frames=2, dtype=dtype)
+  args = arg_specs.arguments(need._replace(queries=queries or need.queries))[:3]
   # Of itself, where the kernels pay.
   implementation = None if queries is None else "pallas_tpu"
 
   def loss(*args):
     return deform_attn.deformable_attention(
-      *args, level_shapes=shapes, implementation=implementation
+      *args, level_shapes=need.level_shapes, implementation=implementation
     ).sum()
 
   run = jax.jit(jax.value_and_grad(loss, (0, 1, 2)))
