@@ -7,6 +7,7 @@ rule.
 
 from __future__ import annotations
 
+import functools
 import math
 from collections.abc import Callable
 from typing import Any
@@ -16,7 +17,7 @@ import jax.numpy as jnp
 import numpy as np
 from flax import linen as nn
 
-from sgmg_jax import platforms, precision
+from sgmg_jax import platforms
 
 # Rows of a feed-forward network that one step on a CPU takes.
 _CACHED_ROWS = 2048
@@ -48,28 +49,25 @@ def matmul(x: jax.Array, kernel: jax.Array) -> jax.Array:
   return out.reshape(*x.shape[:-1], -1)
 
 
-class Dense(nn.Module):
-  """A linear layer, see `matmul`."""
-
-  features: int
-  use_bias: bool = True
-  kernel_init: Initializer = torch_kernel_init
-  bias_init: Initializer = nn.initializers.zeros
-  dtype: Any = jnp.float32
-  param_dtype: Any = jnp.float32
-
-  @nn.compact
-  def __call__(self, x):
-    shape = (x.shape[-1], self.features)
-    kernel = self.param("kernel", self.kernel_init, shape, self.param_dtype)
-    out = matmul(x.astype(self.dtype), kernel.astype(self.dtype))
-    if self.use_bias:
-      bias = self.param("bias", self.bias_init, shape[1:], self.param_dtype)
-      out = out + bias.astype(self.dtype)
-    return out
+def _product(x, kernel, dimension_numbers, precision=None):
+  """`matmul` as flax's `Dense` calls it."""
+  del dimension_numbers, precision
+  return matmul(x, kernel)
 
 
-def torch_dense(features: int, fan_in: int, **kwargs) -> Dense:
+Dense = functools.partial(
+  nn.Dense, dot_general=_product, kernel_init=torch_kernel_init
+)
+# Variances in two passes: E[x^2] - E[x]^2 loses digits where the mean is large.
+LayerNorm = functools.partial(
+  nn.LayerNorm, epsilon=1e-5, use_fast_variance=False
+)
+GroupNorm = functools.partial(
+  nn.GroupNorm, num_groups=32, epsilon=1e-5, use_fast_variance=False
+)
+
+
+def torch_dense(features: int, fan_in: int, **kwargs) -> nn.Dense:
   """`Dense` initialised as PyTorch's `Linear`."""
   kwargs.setdefault("bias_init", torch_bias_init(fan_in))
   return Dense(features, **kwargs)
@@ -95,55 +93,6 @@ class ConvWeights(nn.Module):
     kernel = self.param("kernel", self.kernel_init, shape, self.param_dtype)
     bias = self.param("bias", bias_init, shape[-1:], self.param_dtype)
     return kernel.astype(self.dtype), bias.astype(self.dtype)
-
-
-class LayerNorm(nn.Module):
-  """Layer normalisation in at least float32, result in `dtype`."""
-
-  epsilon: float = 1e-5
-  dtype: Any = jnp.float32
-  param_dtype: Any = jnp.float32
-
-  @nn.compact
-  def __call__(self, x):
-    shape = (x.shape[-1],)
-    scale = self.param("scale", nn.initializers.ones, shape, self.param_dtype)
-    bias = self.param("bias", nn.initializers.zeros, shape, self.param_dtype)
-    x = precision.at_least_float32(x)
-    # Two passes: E[x^2] - E[x]^2 loses digits where the mean is large.
-    mean = jnp.mean(x, -1, keepdims=True)
-    x = x - mean
-    variance = jnp.mean(jnp.square(x), -1, keepdims=True)
-    x = x * (jax.lax.rsqrt(variance + self.epsilon) * scale) + bias
-    return x.astype(self.dtype)
-
-
-class GroupNorm(nn.Module):
-  """32-group normalisation of [..., h, w, C], frame by frame, in at least
-  float32."""
-
-  num_groups: int = 32
-  epsilon: float = 1e-5
-  dtype: Any = jnp.float32
-  param_dtype: Any = jnp.float32
-
-  @nn.compact
-  def __call__(self, x):
-    channels = x.shape[-1]
-    scale = self.param(
-      "scale", nn.initializers.ones, (channels,), self.param_dtype
-    )
-    bias = self.param(
-      "bias", nn.initializers.zeros, (channels,), self.param_dtype
-    )
-    groups = precision.at_least_float32(x)
-    groups = groups.reshape(*x.shape[:-1], self.num_groups, -1)
-    mean = jnp.mean(groups, (-4, -3, -1), keepdims=True)
-    groups = groups - mean
-    variance = jnp.mean(jnp.square(groups), (-4, -3, -1), keepdims=True)
-    groups = groups * jax.lax.rsqrt(variance + self.epsilon)
-    x = groups.reshape(x.shape) * scale + bias
-    return x.astype(self.dtype)
 
 
 class Affine(nn.Module):

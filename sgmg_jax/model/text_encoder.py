@@ -12,7 +12,6 @@ from flax import linen as nn
 from sgmg_jax import precision
 from sgmg_jax.model import layers
 
-_EPSILON = 1e-5
 # For encoders trained from scratch; a pretrained one replaces them. RoBERTa's
 # own 0.02 everywhere would drown the words in what all sentences share.
 _kernel_init = layers.xavier_uniform
@@ -38,7 +37,7 @@ class _Part(nn.Module):
     )
 
   def norm(self, x):
-    return layers.LayerNorm(_EPSILON, name="LayerNorm", **self.types)(x)
+    return layers.LayerNorm(name="LayerNorm", **self.types)(x)
 
   def drop(self, x, train):
     return nn.Dropout(self.dropout)(x, deterministic=not train)
@@ -219,5 +218,5 @@ class FeatureResizer(nn.Module):
   def __call__(self, x: jax.Array, *, train=False):
     types = dict(dtype=self.dtype, param_dtype=self.param_dtype)
     x = layers.torch_dense(self.features, x.shape[-1], name="fc", **types)(x)
-    x = layers.LayerNorm(1e-12, name="layer_norm", **types)(x)
+    x = layers.LayerNorm(epsilon=1e-12, name="layer_norm", **types)(x)
     return nn.Dropout(self.dropout)(x, deterministic=not train)
