@@ -7,7 +7,6 @@ low-level visual features then refine.
 
 from __future__ import annotations
 
-import functools
 from typing import Any
 
 import jax
@@ -16,7 +15,7 @@ import numpy as np
 from flax import linen as nn
 
 from sgmg_jax import precision
-from sgmg_jax.model import layers
+from sgmg_jax.model import layers, resize
 
 PATCH = 16
 STRIDE = 8
@@ -34,24 +33,6 @@ def pixel_shuffle(x: jax.Array) -> jax.Array:
   x = x.reshape(*lead, h, w, 4, 4)
   x = jnp.swapaxes(x, -3, -2)
   return x.reshape(*lead, 4 * h, 4 * w)
-
-
-def resize(x, size, method):
-  """Resizes [F, h, w, C] to `size` without antialiasing.
-
-  `jax.image.resize` as products on both sides of each map, which leave the
-  channels where they are; it would transpose the maps and back.
-  """
-  f, h, w, c = x.shape
-  if (h, w) == size:
-    return x
-  rows, columns = (
-    jax.image.resize(np.eye(n, dtype=x.dtype), (m, n), method, antialias=False)
-    for n, m in zip((h, w), size)
-  )
-  product = functools.partial(jnp.matmul, precision=precision.HIGHEST)
-  x = product(columns, x)
-  return product(rows, x.reshape(f, h, -1)).reshape(f, *size, c)
 
 
 def apply_patch_kernels(memory, kernels, references, size):
@@ -96,7 +77,7 @@ def apply_patch_kernels(memory, kernels, references, size):
     # Pixels as rows: as columns, all channels would be transposed.
     part = level.reshape(b, t, -1, c) @ kernels.astype(level.dtype)
     part = part.reshape(b * t, *level.shape[2:4], -1)
-    x += resize(part, (h, w), jax.image.ResizeMethod.CUBIC_PYTORCH)
+    x += resize.resize(part, (h, w), jax.image.ResizeMethod.CUBIC_PYTORCH)
   x = jnp.moveaxis(x.reshape(b, t, h, w, -1, PATCH), 4, 2)
   x = x + across[..., None, :, :] + down[..., :, None, :]
   x = nn.relu(x + b0[..., None, None, :])
@@ -124,7 +105,7 @@ class SegmentationOptimiser(nn.Module):
     """
     f4, f8 = low_levels
     patches = patches + self._correction(patches, f8, "1div8")
-    patches = resize(patches, f4.shape[1:3], "bilinear")
+    patches = resize.resize(patches, f4.shape[1:3], "bilinear")
     return patches + self._correction(patches, f4, "1div4")
 
   def _correction(self, patches, features, name):

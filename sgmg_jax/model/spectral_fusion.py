@@ -1,4 +1,4 @@
-"""Spectrum-guided cross-modal fusion (SCF), SgMg section 3.2.
+"""Spectrum augmentation (equation 1) and word fusion, SgMg section 3.2.
 
 Spectrum augmentation filters a feature map adaptively in the Fourier domain
 before and after words are fused into it. It is exact float32, also under mixed
@@ -14,29 +14,14 @@ import jax.numpy as jnp
 import numpy as np
 from flax import linen as nn
 
-from sgmg_jax import precision
-from sgmg_jax.model import fourier, layers
+from sgmg_jax import precision, types
+from sgmg_jax.model import fourier, layers, resize
 
 _SIGMA = 7.0
 
 
-def _bilinear_matrix(source: int, target: int) -> np.ndarray:
-  """float64[target, source]: half-pixel centres, no antialiasing, edges
-  repeated."""
-  position = (np.arange(target) + 0.5) * source / target - 0.5
-  position = np.maximum(position, 0)
-  low = np.minimum(np.floor(position).astype(int), source - 1)
-  high = np.minimum(low + 1, source - 1)
-  fraction = position - low
-  matrix = np.zeros((target, source))
-  rows = np.arange(target)
-  np.add.at(matrix, (rows, low), 1 - fraction)
-  np.add.at(matrix, (rows, high), fraction)
-  return matrix
-
-
-def gaussian_maps(sizes: list[tuple[int, int]]) -> list[np.ndarray]:
-  """The Gaussian maps of a chain of feature maps, float64[h, w] each.
+def gaussian_maps(sizes: list[tuple[int, int]]) -> list[types.Array]:
+  """The Gaussian maps of a chain of feature maps, [h, w] each.
 
   Only the first is a Gaussian (sigma 7, peak at (h // 2, w // 2), where the
   unshifted spectrum has its highest frequencies); each further one is the
@@ -45,12 +30,10 @@ def gaussian_maps(sizes: list[tuple[int, int]]) -> list[np.ndarray]:
   h, w = sizes[0]
   y = np.exp(-np.square(np.arange(h) - h // 2) / (2 * _SIGMA**2))
   x = np.exp(-np.square(np.arange(w) - w // 2) / (2 * _SIGMA**2))
-  maps = [np.outer(y, x)]
-  for target_h, target_w in sizes[1:]:
-    previous = maps[-1]
-    rows = _bilinear_matrix(previous.shape[0], target_h)
-    columns = _bilinear_matrix(previous.shape[1], target_w)
-    maps.append(rows @ previous @ columns.T)
+  maps = [jnp.asarray(np.outer(y, x))]
+  for size in sizes[1:]:
+    previous = maps[-1][None, ..., None]
+    maps.append(resize.resize(previous, size, "bilinear")[0, ..., 0])
   return maps
 
 
@@ -185,17 +168,21 @@ class PackedAttention(nn.Module):
     )
     k = k * k.shape[-1] ** -0.5
     # [B, C, M L], [B, M L], [B, M L, C]
-    asked = jnp.einsum("cmd,bkmd->bcmk", kernels[0].reshape(c, m, -1), k)
+    projected_keys = jnp.einsum(
+      "cmd,bkmd->bcmk", kernels[0].reshape(c, m, -1), k
+    )
     offset = jnp.einsum("md,bkmd->bmk", biases[0].reshape(m, -1), k)
-    said = jnp.einsum("bkmd,mdc->bmkc", v, out_kernel.reshape(m, -1, c))
-    scores = query @ asked.reshape(b, c, -1) + offset.reshape(b, 1, -1)
+    projected_values = jnp.einsum(
+      "bkmd,mdc->bmkc", v, out_kernel.reshape(m, -1, c)
+    )
+    scores = query @ projected_keys.reshape(b, c, -1) + offset.reshape(b, 1, -1)
     scores = precision.at_least_float32(scores.reshape(b, -1, m, length))
     if key_valid is not None:
       scores = jnp.where(key_valid[:, None, None], scores, -1e30)
     weights = nn.softmax(scores).astype(self.dtype)
     weights = nn.Dropout(self.dropout)(weights, deterministic=not train)
-    out = weights.reshape(b, -1, m * length) @ said.reshape(b, -1, c)
-    return out + out_bias
+    weights = weights.reshape(b, -1, m * length)
+    return weights @ projected_values.reshape(b, -1, c) + out_bias
 
 
 class VisionLanguageFusion(nn.Module):
