@@ -22,6 +22,10 @@ from flax import struct
 Array = jax.Array
 Params = Any
 
+# The stride-64 map of a padded frame needs 3x3 cells, which an unpadded 3x3
+# convolution reads.
+MIN_PADDED_SIDE = 144
+
 
 @struct.dataclass
 class VideoFeatures:

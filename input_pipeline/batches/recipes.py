@@ -14,6 +14,7 @@ from typing import Any
 
 import numpy as np
 
+from sgmg_jax import types
 from sgmg_jax.errors import UserError
 from sgmg_jax.input_pipeline import batch, seeds
 from sgmg_jax.input_pipeline.batches import clip_sampler
@@ -36,8 +37,6 @@ VIDEOS, IMAGES = (
   for each in ("videos", "images")
 )
 
-# Padded sides are no shorter: the model has fewer levels for smaller ones.
-_MIN_SIDE = 144
 _SHORTS = (288, 320, 352, 392, 416, 448, 480, 512)
 _VIDEO_SIZES = resize_crop.RandomResizeCrop(_SHORTS, 640)
 _IMAGE_SIZES = resize_crop.RandomResizeCrop(
@@ -191,7 +190,8 @@ def clip_sizes(
   # Rounding may leave the long side a pixel above the limit. One size lying and
   # one upright: a finer choice would save less than it takes to compile.
   lying = batch.padded_size(
-    max(sizes["shorts"][-1], _MIN_SIDE), max(sizes["longest"] + 1, _MIN_SIDE)
+    max(sizes["shorts"][-1], types.MIN_PADDED_SIDE),
+    max(sizes["longest"] + 1, types.MIN_PADDED_SIDE),
   )
   return sizes, tuple(dict.fromkeys([lying, lying[::-1]]))
 

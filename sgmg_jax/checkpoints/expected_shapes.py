@@ -1,4 +1,4 @@
-"""Shapes that a variant's parameters must have, without computing any."""
+"""Expected shapes of a variant's parameters, traced and not computed."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ import jax
 import jax.numpy as jnp
 from flax import traverse_util
 
+from sgmg_jax import types
 from sgmg_jax.checkpoints.torch import names
 from sgmg_jax.model import sgmg, text_encoder, variants, video_swin
 
@@ -22,7 +23,7 @@ PATHS = {
   "text_encoder": ("text_encoder", "text_backbone"),
   "video": (),  # all that `SgMg.encode_video` needs, several modules
 }
-_SIDE = sgmg.MIN_PADDED_SIDE
+_SIDE = types.MIN_PADDED_SIDE
 
 
 @functools.lru_cache(maxsize=8)

@@ -23,8 +23,7 @@ from sgmg_jax.input_pipeline.ops import resize
 MEAN: Final = (0.485, 0.456, 0.406)
 STD: Final = (0.229, 0.224, 0.225)
 PAD_MULTIPLE: Final = 16
-# The stride-64 map needs 3x3 cells (an unpadded 3x3 convolution reads it).
-MIN_SIDE: Final = 144
+MIN_SIDE: Final = types.MIN_PADDED_SIDE
 # Frames with a long side of more than this many short ones are strips; the
 # benchmarks' videos have at most 3.4.
 MAX_ASPECT: Final = 5
@@ -58,10 +57,10 @@ def plan_geometry(
 ) -> Geometry:
   """Sizes for a video of `height` x `width` pixels.
 
-  Frames that would come out too small for the model's coarsest map
-  (`MIN_SIDE`) are upsized to it instead, whatever their long side. But a
-  strip (`MAX_ASPECT`) is resized by its long side, to no more than what the
-  widest other frame gets, and its short side is padded to `MIN_SIDE`.
+  Frames that would come out too small for the model's coarsest map (`MIN_SIDE`)
+  are upsized to it instead, whatever their long side. But a strip
+  (`MAX_ASPECT`) is resized by its long side, to no more than what the widest
+  other frame gets, and its short side is padded to `MIN_SIDE`.
 
   Raises:
     UserError: the model's input would exceed `MAX_PIXELS` a frame.

@@ -14,9 +14,12 @@ import numpy as np
 from flax import linen as nn
 
 from sgmg_jax import precision
-from sgmg_jax.model import deformable_attention, layers, spectral_fusion
-
-NUM_LEVELS = 4
+from sgmg_jax.model import (
+  deformable_attention,
+  layers,
+  spectral_fusion,
+  variants,
+)
 
 
 class _Layer(nn.Module):
@@ -204,7 +207,7 @@ class DeformableTransformer(nn.Module):
     self.level_embed = self.param(
       "level_embed",
       nn.initializers.normal(1.0),
-      (NUM_LEVELS, self.width),
+      (variants.NUM_LEVELS, self.width),
       param_dtype,
     )
     self.reference_points = layers.Dense(

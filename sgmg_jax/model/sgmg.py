@@ -35,9 +35,6 @@ from sgmg_jax.model import (
   video_swin,
 )
 
-_NUM_LEVELS = deformable_transformer.NUM_LEVELS
-MIN_PADDED_SIDE = 144
-
 
 class SgMg(nn.Module):
   """The whole model; see the module's docstring for how to run it.
@@ -91,18 +88,18 @@ class SgMg(nn.Module):
     resizer = lambda: text_encoder.FeatureResizer(v.width, v.dropout, **dtypes)
     self.text_proj = resizer()
     self.sentence_proj = resizer()
-    for i in range(_NUM_LEVELS):
+    for i in range(variants.NUM_LEVELS):
       xavier = dict(
         kernel_init=layers.xavier_uniform, bias_init=nn.initializers.zeros
       )
-      if i < _NUM_LEVELS - 1:
+      if i < variants.NUM_LEVELS - 1:
         conv = layers.ConvWeights((1, 1), v.width, **xavier, **dtypes)
       else:
         conv = nn.Conv(v.width, (3, 3), 2, padding=1, **xavier, **dtypes)
       setattr(self, f"input_proj_{i}_0", conv)
       setattr(self, f"input_proj_{i}_1", layers.GroupNorm(**dtypes))
     augment = lambda: [
-      spectral_fusion.SpectrumAugmentation() for _ in range(_NUM_LEVELS)
+      spectral_fusion.SpectrumAugmentation() for _ in range(variants.NUM_LEVELS)
     ]
     self.input_fft = augment()
     self.input_fft_post = augment()
@@ -190,7 +187,7 @@ class SgMg(nn.Module):
     for i, x in enumerate(inputs):
       x = x.reshape(b * t, *x.shape[2:])
       conv = getattr(self, f"input_proj_{i}_0")
-      if i < _NUM_LEVELS - 1:
+      if i < variants.NUM_LEVELS - 1:
         kernel, bias = conv(x.shape[-1])
         x = layers.matmul(x, kernel[0, 0]) + bias
       else:
@@ -199,7 +196,7 @@ class SgMg(nn.Module):
     sizes = [x.shape[1:3] for x in levels]
     if min(sizes[-1]) < 3:
       raise ValueError(
-        f"frames with a padded side under {MIN_PADDED_SIDE} pixels: the "
+        f"frames with a padded side under {types.MIN_PADDED_SIDE} pixels: the "
         f"stride-64 map of {sizes[-1]} must be at least (3, 3); upsize them"
       )
     maps = spectral_fusion.gaussian_maps(sizes)
@@ -393,7 +390,7 @@ def best_query(logits, num_frames) -> jax.Array:
 
 def init_params(model: SgMg, key: jax.Array):
   """Initial parameters; jit or `jax.eval_shape` it for large models."""
-  side = MIN_PADDED_SIDE + 16
+  side = types.MIN_PADDED_SIDE + 16
   frames = jnp.zeros((1, 1, side, side, 3))
   tokens = jnp.zeros((1, 4), jnp.int32)
   return model.init(

@@ -83,6 +83,8 @@ _MOST = {
 }
 _FROM_ZERO = {"drop_path", "dropout", "pad_token_id"}
 _STAGES = 4
+# Feature maps that words are fused into, of strides 8, 16, 32 and 64.
+NUM_LEVELS = 4
 
 VARIANTS = {
   "video_swin_t": Variant(),

@@ -109,7 +109,7 @@ def init_video(model: sgmg.SgMg, seed: int, init_from: str) -> types.Params:
   @jax.jit
   def init(key):
     keys = jax.random.split(key)
-    side = sgmg.MIN_PADDED_SIDE
+    side = types.MIN_PADDED_SIDE
     variables = model.init(
       keys[0],
       jnp.zeros((1, 1, side, side, 3)),
@@ -147,11 +147,11 @@ def make_video_task(config: ConfigDict, variant: variants.Variant) -> Task:
   Raises:
     UserError: frames too small for the model, or see `init_video`.
   """
-  if min(config.data.height, config.data.width) < sgmg.MIN_PADDED_SIDE:
+  if min(config.data.height, config.data.width) < types.MIN_PADDED_SIDE:
     raise UserError(
       f"data: clips of {config.data.height}x{config.data.width}, expected a "
-      f"height and a width of at least {sgmg.MIN_PADDED_SIDE} and multiples of "
-      f"{max(cell_heads.STRIDES)}"
+      f"height and a width of at least {types.MIN_PADDED_SIDE} and multiples "
+      f"of {max(cell_heads.STRIDES)}"
     )
   model = setup.build_model(variant, precision=config.precision)
 

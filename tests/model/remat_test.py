@@ -9,6 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from sgmg_jax import types
 from sgmg_jax.model import deformable_transformer, sgmg, variants, video_swin
 
 SHAPES = ((4, 5), (2, 3))
@@ -60,7 +61,7 @@ def test_values_gradients_and_dropout_are_the_same(part):
 
 def test_blocks_and_encoder_layers_of_the_whole_model():
   variant = variants.get_variant("mu", text_layers=1)
-  side = sgmg.MIN_PADDED_SIDE
+  side = types.MIN_PADDED_SIDE
   args = (
     noise(1, 1, side, side, 3),
     jnp.ones((1, side, side), bool),

@@ -1,4 +1,4 @@
-"""A model's sizes, read off the shapes of a released state dict."""
+"""Read a model's sizes off the shapes of a released state dict."""
 
 from __future__ import annotations
 
@@ -12,7 +12,6 @@ from sgmg_jax.model import variants
 
 StateDict = Mapping[str, np.ndarray]
 
-_LEVELS = 4
 # Stands in for a missing entry, so that whoever reads the parameters can list
 # it with all others that are missing.
 _DEFAULTS = variants.Variant()
@@ -85,11 +84,11 @@ def model_variant(state_dict: StateDict, **sizes: int) -> variants.Variant:
   width = inferred["width"]
   weights = f"{layer}.self_attn.attention_weights.bias"
   # heads * levels * points
-  rows = _size(state_dict, weights, 0, 8 * _LEVELS * 4)
+  rows = _size(state_dict, weights, 0, 8 * variants.NUM_LEVELS * 4)
   for known in variants.VARIANTS.values():
     if all(getattr(known, key) == value for key, value in inferred.items()):
       inferred |= {"drop_path": known.drop_path, "dropout": known.dropout}
-    known_rows = known.num_heads * _LEVELS * known.num_points
+    known_rows = known.num_heads * variants.NUM_LEVELS * known.num_points
     if (known.width, known_rows) == (width, rows):
       inferred |= {
         "num_heads": known.num_heads,
@@ -99,7 +98,8 @@ def model_variant(state_dict: StateDict, **sizes: int) -> variants.Variant:
       inferred["text_heads"] = known.text_heads
   inferred |= sizes
   if "num_heads" in inferred and "num_points" not in inferred:
-    inferred["num_points"] = rows // (_LEVELS * inferred["num_heads"])
+    samples = variants.NUM_LEVELS * inferred["num_heads"]
+    inferred["num_points"] = rows // samples
   untold = [k for k in ("num_heads", "text_heads") if k not in inferred]
   if untold:
     raise errors.UserError(
