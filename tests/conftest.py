@@ -12,7 +12,6 @@ import zlib
 os.environ.setdefault("JAX_PLATFORMS", "cpu")
 
 import jax
-import numpy as np
 import pytest
 from ml_collections import ConfigDict
 
@@ -46,17 +45,10 @@ def _compilation_cache(tmp_path_factory):
 def mu_checkpoint(tmp_path_factory):
   """Path of a native checkpoint of the tiny variant with random weights."""
   from sgmg_jax.checkpoints import card as card_lib
-  from sgmg_jax.checkpoints import expected_shapes, native
+  from sgmg_jax.checkpoints import native, random_weights
   from sgmg_jax.model import variants
 
   variant = variants.get_variant("mu")
-  rng = np.random.RandomState(0)
-
-  def random_weights(leaf):
-    z = rng.standard_normal(leaf.shape).astype(np.float32)
-    return z / np.sqrt(leaf.size / leaf.shape[-1]) if leaf.ndim > 1 else z / 5
-
-  params = jax.tree.map(random_weights, expected_shapes.model(variant))
   card = card_lib.make(
     variant,
     name="mu",
@@ -65,7 +57,7 @@ def mu_checkpoint(tmp_path_factory):
     preprocess={"short_side": 144, "long_side": 320, "window": 8},
   )
   path = tmp_path_factory.mktemp("checkpoint") / "mu"
-  native.save(path, params, card, _word_tokenizer())
+  native.save(path, random_weights.make(variant), card, _word_tokenizer())
   return path
 
 

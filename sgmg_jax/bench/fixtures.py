@@ -5,14 +5,13 @@ from __future__ import annotations
 import dataclasses
 import os
 
-import jax
 import numpy as np
 
-from sgmg_jax import errors, tokenizer
+from sgmg_jax import errors, tokenizer, types
 from sgmg_jax.checkpoints import card as card_lib
-from sgmg_jax.checkpoints import expected_shapes, native
+from sgmg_jax.checkpoints import native, random_weights
 from sgmg_jax.input_pipeline.refshapes import dataset
-from sgmg_jax.model import sgmg, variants
+from sgmg_jax.model import variants
 from sgmg_jax.pictures import video_writer
 
 BUNDLED = "refshapes-mini"
@@ -25,10 +24,10 @@ def check(variant: str, height: int, width: int) -> None:
     UserError: no such variant, or frames of height x width are too small.
   """
   variants.get_variant(variant)
-  if min(height, width) < sgmg.MIN_PADDED_SIDE:
+  if min(height, width) < types.MIN_PADDED_SIDE:
     raise errors.UserError(
       f"frames of {height}x{width}: the model needs at least "
-      f"{sgmg.MIN_PADDED_SIDE} pixels a side"
+      f"{types.MIN_PADDED_SIDE} pixels a side"
     )
 
 
@@ -58,12 +57,6 @@ def checkpoint(name: str, height: int, width: int) -> native.Checkpoint:
   variant = variants.get_variant(name)
   if variant.vocab_size < len(words):
     variant = dataclasses.replace(variant, vocab_size=len(words))
-  random = np.random.default_rng(0)
-
-  def make(leaf):
-    x = random.standard_normal(leaf.shape, np.float32)
-    return (x / np.sqrt(max(leaf.shape[:-1] or (25,)))).astype(np.float16)
-
   card = card_lib.make(
     variant,
     name=name,
@@ -75,7 +68,7 @@ def checkpoint(name: str, height: int, width: int) -> native.Checkpoint:
       "window": 36,
     },
   )
-  params = jax.tree.map(make, expected_shapes.model(variant))
+  params = random_weights.make(variant, np.float16)
   return native.Checkpoint(params, variant, card, words)
 
 

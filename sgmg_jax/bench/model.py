@@ -20,6 +20,7 @@ import numpy as np
 
 from sgmg_jax import precision
 from sgmg_jax.bench import fixtures, report
+from sgmg_jax.checkpoints import random_weights
 from sgmg_jax.model import sgmg, variants
 
 # Floating-point operations of one sentence on 5 frames of 368 x 640, counted
@@ -31,8 +32,8 @@ _NUM_TOKENS = 16
 
 @dataclasses.dataclass(frozen=True)
 class Setup:
-  """What to measure; `dtype` names the dtype of computation, `precision` the
-  policy for float32 products."""
+  """Set-up; `dtype` names the dtype of computation, `precision` the policy for
+  float32 products."""
 
   variant: str = "video_swin_t"
   frames: int = 5
@@ -173,7 +174,8 @@ def random_inputs(setup: Setup):
   inputs = jax.device_put((frames.astype(np.float32), valid, size))
   high = min(model.variant.vocab_size, 100)
   tokens = jnp.asarray(random.randint(4, high, (1, _NUM_TOKENS)))
-  return model, _random_params(model), inputs, tokens
+  params = jax.device_put(random_weights.make(model.variant))
+  return model, params, inputs, tokens
 
 
 def _figures(setup: Setup) -> dict[str, Any]:
@@ -196,18 +198,6 @@ def _figures(setup: Setup) -> dict[str, Any]:
     figures["sentence_seconds"] = run(query, params, video, tokens)
     figures["further_share"] = figures["sentence_seconds"] / figures["seconds"]
   return figures
-
-
-def _random_params(model: sgmg.SgMg):
-  """Parameters of the right shapes; compiling `init` would take longer."""
-  random = np.random.default_rng(0)
-  abstract = jax.eval_shape(lambda: sgmg.init_params(model, jax.random.key(0)))
-
-  def make(leaf):
-    x = random.standard_normal(leaf.shape, np.float32)
-    return jax.device_put(x / np.sqrt(max(leaf.shape[:-1] or (25,))))
-
-  return jax.tree.map(make, abstract)
 
 
 if __name__ == "__main__":
