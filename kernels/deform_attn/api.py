@@ -26,7 +26,7 @@ from sgmg_jax.kernels.deform_attn import problem as problem_lib
 
 
 class _Options(NamedTuple):
-  """What is static about a call besides shapes."""
+  """Static part of a call besides its shapes."""
 
   level_shapes: tuple[tuple[int, int], ...]
   implementation: tuple[str, ...] | None
@@ -142,7 +142,7 @@ def _choose(direction, options, problem, platform):
 
 
 def _cannot(choices):
-  """Why none of the implementations asked for runs on some platforms."""
+  """Message with the reason of each implementation on each platform."""
   reasons = [
     f"{name} on {platform}: {reason}"
     for platform, chosen in choices.items()

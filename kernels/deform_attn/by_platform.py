@@ -1,4 +1,4 @@
-"""The choice of a function by platform, made when the program is lowered.
+"""Choose a function by platform when the program is lowered.
 
 `jax.lax.platform_dependent` does the same but traces every platform's branch
 wherever the program runs; importing and tracing the kernels of machines that

@@ -1,4 +1,4 @@
-"""The choice of an implementation by problem and platform, with reasons.
+"""Choose an implementation by problem and platform, with reasons.
 
 The choice is a function of the problem and of what is lowered for: the same
 program may be compiled for another machine than the one that traces it.
@@ -30,7 +30,7 @@ _PREFERENCE: dict[str, tuple[str, ...]] = {
 
 
 class Choice(NamedTuple):
-  """What one platform gets.
+  """Choice for one platform.
 
   Attributes:
     name: of the implementation, None if none of those asked for can run.
@@ -126,7 +126,7 @@ def choose(
 
 
 def _why_not(name, platform, problem, interpret):
-  """Why an implementation cannot run, or None."""
+  """Reason that an implementation cannot run, or None."""
   home = _RUNS_ON[name]
   if home not in (None, platform) and not interpret:
     return f"runs on {home} only; interpret=True emulates it elsewhere"
@@ -139,13 +139,13 @@ def _module_why_not(name, problem):
 
 
 def _why_not_here(name):
-  """Why the present context forbids an implementation; never cached."""
+  """Reason that the present context forbids one, or None; never cached."""
   ask = getattr(load(name), "why_not_here", None)
   return ask() if ask is not None else None
 
 
 def _why_rather_not(name, problem):
-  """Why an implementation that can run is not the best, or None."""
+  """Reason that one that can run is not the best, or None."""
   if name != "xla" and problem.queries < problem_lib.FEW_QUERIES:
     return (
       f"{problem.queries} queries: plain XLA is faster below "

@@ -1,4 +1,4 @@
-"""vmap and sharding for a function whose frames and heads are independent.
+"""vmap and sharding rules for functions of independent frames and heads.
 
 A kernel is opaque to both: without these rules `jax.vmap` would have to know
 its body, and the partitioner would gather all frames on every device.
@@ -67,7 +67,7 @@ def _partition(function, layout):
   whole = tuple(axis for axis in every if axis not in ("n", "m", "(m d)"))
 
   def specs(first):
-    """Of arguments and of results, from the first argument's."""
+    """Specs of arguments and of results, from the first argument's."""
     mesh_axes = dict(zip(arguments[0], first))
     n, m = mesh_axes.get("n"), mesh_axes.get("m")
     shared = {"n": n, "m": m, "(m d)": m}

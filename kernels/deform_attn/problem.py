@@ -1,4 +1,4 @@
-"""The static description of one call of deformable attention.
+"""Static description of one call of deformable attention.
 
 Implementations decide from a `Problem` alone whether they can run it, so the
 same answer comes with arrays, with tracers and with nothing but shapes.

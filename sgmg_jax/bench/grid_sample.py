@@ -31,7 +31,7 @@ def calls(
   dtype: str,
   queued: int = 1,
 ) -> tuple[str, Call, Call]:
-  """What to time, on a GPU if PyTorch sees one, else on all cores.
+  """Functions to time, on a GPU if PyTorch sees one, else on all cores.
 
   Args:
     values, locations, weights: as `deform_attn.deformable_attention` takes

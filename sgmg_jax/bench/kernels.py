@@ -42,7 +42,7 @@ _PASSES = ("forward", "forward+backward")
 
 @dataclasses.dataclass(frozen=True)
 class Setup:
-  """What to measure: the attention of `variant` on a clip; `dtype` is that of
+  """Set-up: the attention of `variant` on a clip; `dtype` is that of
   values and output."""
 
   variant: str = "video_swin_t"
@@ -79,7 +79,7 @@ def measure(setup: Setup) -> dict[str, Any]:
 
 
 def explain(setup: Setup) -> dict[str, Any]:
-  """What is chosen where, and what this machine's programs contain.
+  """Choice on each platform, and contents of this machine's programs.
 
   Returns:
     {"encoder" | "decoder": {platform: {"chosen", "skipped"}}, "compiled here":
@@ -203,7 +203,7 @@ def _forms(problem: problem_lib.Problem) -> list[str]:
 
 
 def _platform() -> str:
-  """As `choice.explain` calls this machine's."""
+  """Name of this machine's platform in `choice.explain`."""
   platform = jax.devices()[0].platform
   known = {"gpu": "cuda", "tpu": "tpu"}
   return known.get(platform, "cpu")
@@ -233,7 +233,7 @@ def _lower(problem, implementation, direction):
 
 
 def _prepare(problem, form, direction, arrays):
-  """What to time of one of our forms, and what compiling it told."""
+  """Call to time of one of our forms, and facts of its compilation."""
   values, locations, weights, cotangent = arrays
   args = [values.astype(problem.dtype), locations, weights]
   if direction != "forward":

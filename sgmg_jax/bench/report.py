@@ -1,4 +1,4 @@
-"""Parts that benchmarks share: the machine, child processes, reports."""
+"""Machine, child processes and reports of benchmarks."""
 
 from __future__ import annotations
 
@@ -58,7 +58,7 @@ def peak_host_memory_gb() -> float:
 
 
 def peak_memory_gb() -> float:
-  """Of the accelerator where there is one, else of this process."""
+  """Peak memory of the accelerator if there is one, else of this process."""
   import jax
 
   stats = jax.devices()[0].memory_stats()
@@ -72,7 +72,7 @@ def in_process(
   argument: Any,
   environment: Mapping[str, str | None] | None = None,
 ) -> Any:
-  """What `python -m module` answers to a JSON argument, see `answer`.
+  """Answer of `python -m module` to a JSON argument, see `answer`.
 
   Args:
     module: calls `answer` when it is run.

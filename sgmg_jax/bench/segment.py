@@ -24,8 +24,8 @@ _SENTENCES = ("the red circle", "the square moving left")
 
 @dataclasses.dataclass(frozen=True)
 class Setup:
-  """What to measure; `dtype` names the dtype of computation, `precision` the
-  policy for float32 products."""
+  """Set-up; `dtype` names the dtype of computation, `precision` the policy for
+  float32 products."""
 
   variant: str = "video_swin_t"
   frames: int = 36

@@ -33,7 +33,7 @@ _EVENTS = {
 
 @dataclasses.dataclass(frozen=True)
 class Setup:
-  """What to measure: `variant` alone, or by default "mini", the bundled
+  """Set-up: `variant` alone, or by default "mini", the bundled
   checkpoint at its own size, and the tiny and the base model with random
   weights on a clip of `frames` frames of `height` x `width` pixels. Figures
   without a model are medians of `repeats` processes."""

@@ -1,4 +1,4 @@
-"""TPUs to compile for that are not here: libtpu needs no chip for that."""
+"""Describe absent TPUs to compile for: libtpu needs no chip for that."""
 
 from __future__ import annotations
 

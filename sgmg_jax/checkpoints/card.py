@@ -1,4 +1,4 @@
-"""The model card of a native checkpoint: what it is and where it is from."""
+"""Model card of a native checkpoint: sizes, preprocessing, source, licence."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Native checkpoints: directories that need nothing else to run a model.
+"""Native checkpoints: save and load self-contained model directories.
 
   params/     Orbax PyTree of the parameters
   card.json   sizes, preprocessing, source, licence, SHA-256 of the other files

@@ -1,4 +1,4 @@
-"""Types that parameters are stored in, and values that no model can have."""
+"""Cast parameters for storage; refuse values that no model can have."""
 
 from __future__ import annotations
 

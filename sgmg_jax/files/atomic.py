@@ -1,4 +1,4 @@
-"""Outputs that appear complete or not at all."""
+"""Write outputs atomically: complete or not at all."""
 
 from __future__ import annotations
 

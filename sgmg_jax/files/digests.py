@@ -37,7 +37,7 @@ def of_folder(
 def differences(
   expected: Mapping[str, str], found: Mapping[str, str]
 ) -> list[str]:
-  """What is wrong with a folder's files, one entry each; empty: nothing.
+  """List the files of a folder that are not as expected, with the reason.
 
   Args:
     expected: digests noted when the files were written.

@@ -1,4 +1,4 @@
-"""JSON files that hold one object, from wherever they come."""
+"""Read a JSON file that holds one object."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Scratch folders beside outputs, and what killed processes left of them."""
+"""Make scratch folders beside outputs; clear those of killed processes."""
 
 from __future__ import annotations
 

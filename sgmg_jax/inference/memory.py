@@ -99,7 +99,7 @@ def _machine_bytes():
 
 
 def _cgroup_bytes():
-  """What is left of the limits of this process's control groups."""
+  """Rest of the limit of each of this process's control groups."""
   try:
     lines = pathlib.Path("/proc/self/cgroup").read_text().splitlines()
   except OSError:

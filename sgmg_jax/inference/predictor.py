@@ -1,4 +1,4 @@
-"""Predictor: segments videos by sentences, the interface for users."""
+"""Predictor, the interface for users: segment videos by sentences."""
 
 from __future__ import annotations
 
@@ -155,7 +155,7 @@ class Predictor:
     overwrite: bool = False,
     progress: Progress | None = None,
   ) -> results.Summary:
-    """As `segment` and `save`, with memory that does not grow with the video.
+    """`segment` and `save` in memory that does not grow with the video.
 
     `results` describes the files.
     """
@@ -215,7 +215,7 @@ class Predictor:
     *,
     threshold: float = 0.5,
   ) -> results.Segmentation:
-    """As `segment`, with the same numbers, on an encoded video.
+    """`segment` an encoded video, with the same numbers.
 
     Args:
       encoded: what `encode` returned.

@@ -1,4 +1,4 @@
-"""The jitted steps of inference, shared by everything that runs a model."""
+"""Jitted steps of inference, shared by all predictors of one model."""
 
 from __future__ import annotations
 

@@ -158,7 +158,7 @@ class Segmentation:
 
 @dataclasses.dataclass(frozen=True)
 class Summary:
-  """What a finished result folder holds: its path, the number of frames, and
+  """Summary of a finished result folder: its path, the number of frames, and
   each expression's mean score."""
 
   path: pathlib.Path
@@ -255,7 +255,7 @@ class ResultWriter:
       self._times.append(round(time, 6))
 
   def summary(self) -> Summary:
-    """What has been written so far."""
+    """Summary of the frames written so far."""
     num_frames = len(self._times)
     scores = self._score_sums / max(num_frames, 1)
     return Summary(self.path, num_frames, tuple(scores.tolist()))

@@ -1,4 +1,4 @@
-"""Frames from anywhere: video file, image folder, image, array or iterator.
+"""Open a video: a file, an image folder, an image, an array or an iterator.
 
 Every source becomes a `VideoReader` that decodes while it is iterated, so
 that no reader ever holds more than one decoded frame.

@@ -1,4 +1,4 @@
-"""A video file as a reader of its frames."""
+"""Open a video file as a reader of its frames."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A video as an iterable of frames, wherever they come from."""
+"""Iterable of a video's frames, the same for all sources."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Cuts a stream of frames into the clips that the model sees at once."""
+"""Cut a stream of frames into clips for one pass of the model each."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The training losses: seven terms per decoder layer, and their weighted sum.
+"""Training losses: seven terms per decoder layer and their weighted sum.
 
 SgMg (ICCV 2023), section 3.6. The last layer's losses have plain names; those
 of an earlier layer i end in `_i`.

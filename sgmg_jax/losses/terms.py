@@ -1,4 +1,4 @@
-"""The five terms of matching and loss: pure functions, per example.
+"""Five terms of matching and loss: pure functions, per example.
 
 Letters: T frames, H W pixels. A leading `...` is any batch. Everything is
 computed in float32 whatever comes in, unless that is float64. SgMg (ICCV

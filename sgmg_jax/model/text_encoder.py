@@ -1,4 +1,7 @@
-"""RoBERTa (Liu et al., 2019) in Flax, post-norm, names as Hugging Face's."""
+"""RoBERTa text encoder (Liu et al., 2019), SgMg section 3, appendix A.
+
+Post-norm; submodules have the names of Hugging Face's.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Video Swin transformer (Liu et al., 2022), the visual encoder of SgMg.
+"""Video Swin transformer (Liu et al., 2022), SgMg section 3, appendix A.
 
 Stage outputs are the raw block outputs before patch merging, with no norm.
 Letters besides those of `types`: D temporal size, N tokens of a window,

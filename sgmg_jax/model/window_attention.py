@@ -49,11 +49,11 @@ _IN_TIME = (*_BESIDE[:4], *((t, 0, 0) for t in (-1, 1, -2, 2)))
 
 def neighbour_bias(key, shape, dtype=jnp.float32, *, in_time: bool):
   """First values [(2D-1)(2H-1)(2W-1), M] of a position table: every head
-  looks at one neighbour of the query, as the taps of a convolution do.
+  looks at one neighbour of the query, like one tap of a convolution.
 
   For training from scratch; a pretrained backbone replaces them. With the
   usual values near 0, which attend to the whole window alike, small models
-  told no textures apart after thousands of steps (the idea is that of
+  could not distinguish textures after thousands of steps (the idea is that of
   ConViT, d'Ascoli et al., 2021). With `in_time` the fifth to eighth head
   look at other frames instead of the diagonal neighbours.
   """
@@ -98,9 +98,9 @@ def _attend_in_turn(q, k, v, bias, region, key_valid):
   even fit the memory of long clips, and adds up the bias's on the way, which
   takes a third of the time of what JAX derives.
   """
-  few = _few(q, bias, _TRAINING_SCORES_BYTES)
+  windows = _windows_at_a_time(q, bias, _TRAINING_SCORES_BYTES)
   step = lambda args: _attend(*args[:3], bias, args[3], key_valid)
-  return _join(jax.lax.map(step, _split((q, k, v, region), few)))
+  return _join(jax.lax.map(step, _split((q, k, v, region), windows)))
 
 
 def _in_turn_forward(q, k, v, bias, region, key_valid):
@@ -110,7 +110,7 @@ def _in_turn_forward(q, k, v, bias, region, key_valid):
 
 def _in_turn_backward(residuals, d_out):
   q, k, v, bias, region, key_valid, out = residuals
-  few = _few(q, bias, _TRAINING_SCORES_BYTES)
+  windows = _windows_at_a_time(q, bias, _TRAINING_SCORES_BYTES)
   scale = q.shape[-1] ** -0.5
 
   def step(d_bias, args):
@@ -122,14 +122,14 @@ def _in_turn_backward(residuals, d_out):
     along = precision.at_least_float32(d_out * out).sum(-1, keepdims=True)
     d_scores = weights * (d_weights - along)
     # One by one: XLA:CPU takes five times as long for the sum over an axis.
-    for i in range(few):
+    for i in range(windows):
       d_bias = d_bias + d_scores[i]
     d_scores = d_scores.astype(q.dtype)
     d_q = d_scores @ k * scale
     d_k = d_scores.swapaxes(-1, -2) @ (q * scale)
     return d_bias, (d_q, d_k, d_v)
 
-  args = _split((q, k, v, region, out, d_out), few)
+  args = _split((q, k, v, region, out, d_out), windows)
   d_bias, grads = jax.lax.scan(step, jnp.zeros_like(bias), args)
   return (*map(_join, grads), d_bias, None, None)
 
@@ -137,14 +137,14 @@ def _in_turn_backward(residuals, d_out):
 _attend_in_turn.defvjp(_in_turn_forward, _in_turn_backward)
 
 
-def _few(q, bias, scores_bytes) -> int:
-  """How many windows at a time; a divisor of their number."""
+def _windows_at_a_time(q, bias, scores_bytes) -> int:
+  """Number of windows at a time; a divisor of their total number."""
   most = max(1, int(scores_bytes / (4 * bias.size)))
   return max(n for n in range(1, most + 1) if q.shape[0] % n == 0)
 
 
-def _split(arrays, few):
-  return jax.tree.map(lambda x: x.reshape(-1, few, *x.shape[1:]), arrays)
+def _split(arrays, windows):
+  return jax.tree.map(lambda x: x.reshape(-1, windows, *x.shape[1:]), arrays)
 
 
 def _join(x):
@@ -169,8 +169,8 @@ def _layer_in_turn(x, qkv, proj, bias, region, key_valid):
   step = lambda args: _layer(
     _attend, args[0], qkv, proj, bias, args[1], key_valid
   )
-  few = _few(x, bias, _LAYER_SCORES_BYTES)
-  return _join(jax.lax.map(step, _split((x, region), few)))
+  windows = _windows_at_a_time(x, bias, _LAYER_SCORES_BYTES)
+  return _join(jax.lax.map(step, _split((x, region), windows)))
 
 
 def _layer_forward(x, qkv, proj, bias, region, key_valid):

@@ -1,4 +1,4 @@
-"""Pictures of clips as they go into training: masks, boxes, sentences."""
+"""Draw training clips with their masks, boxes and sentences."""
 
 from __future__ import annotations
 
@@ -126,7 +126,7 @@ def _font() -> PIL.ImageFont.FreeTypeFont:
 
 
 def _fitting(text: str, room: float) -> str:
-  """As much of the text as fits, in what Pillow's font can show."""
+  """Cut the text to fit, in characters of Pillow's font."""
   return overlay.shorten(
     text.encode("ascii", "replace").decode(), _font(), room
   )

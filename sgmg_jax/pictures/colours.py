@@ -1,4 +1,4 @@
-"""Colours of masks: one for each expression, unlike what it covers."""
+"""Choose a mask colour for each expression, in contrast to its object."""
 
 from __future__ import annotations
 

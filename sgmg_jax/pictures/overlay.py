@@ -1,4 +1,4 @@
-"""Pictures of results: tinted masks with captions, and contact sheets."""
+"""Draw results: tinted masks with captions, and contact sheets."""
 
 from __future__ import annotations
 
@@ -160,8 +160,8 @@ class Overlay:
 
 
 def _legible(text: str) -> str:
-  """What Pillow's built-in font can show: letters lose their accents, other
-  scripts become question marks."""
+  """Text in characters of Pillow's built-in font: letters lose their accents,
+  other scripts become question marks."""
   plain = unicodedata.normalize("NFKD", text)
   plain = "".join(c for c in plain if not unicodedata.combining(c))
   return plain.encode("ascii", "replace").decode()

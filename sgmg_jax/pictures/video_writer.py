@@ -1,4 +1,4 @@
-"""Writes frames to an mp4 that plays everywhere, through PyAV."""
+"""Write frames to an mp4 that plays everywhere, through PyAV."""
 
 from __future__ import annotations
 

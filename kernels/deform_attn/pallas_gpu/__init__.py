@@ -37,7 +37,7 @@ _DTYPES = ("float32", "bfloat16", "float16")
 
 
 def why_not(problem: problem_lib.Problem) -> str | None:
-  """Why these kernels cannot run the problem on a GPU, or None."""
+  """Reason that these kernels cannot run the problem, or None."""
   if _MISSING is not None:
     _warn_once(_MISSING)
     return _MISSING
@@ -51,7 +51,7 @@ def why_not(problem: problem_lib.Problem) -> str | None:
 
 
 def why_not_here() -> str | None:
-  """Why JAX cannot lower these kernels in the present context, or None.
+  """Reason that JAX cannot lower these kernels in this context, or None.
 
   It depends on `jax.set_mesh`, `jax.default_device` and what this machine has,
   so the answer holds for this lowering only.

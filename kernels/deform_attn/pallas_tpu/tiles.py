@@ -1,4 +1,4 @@
-"""Layout that the TPU kernels of deformable attention share.
+"""Tiles of the TPU kernels: queries on lanes, levels as blocks of pixels.
 
 TPUs have no gather worth the name, but much arithmetic. A bilinear sample is
 a product of two tents, max(0, 1 - |x - j|) max(0, 1 - |y - i|), over all
@@ -106,7 +106,7 @@ def channels(d: int) -> int:
 
 
 def why_not(problem: problem_lib.Problem) -> str | None:
-  """Why the kernels cannot run a problem, or None."""
+  """Reason that the kernels cannot run a problem, or None."""
   if problem.dtype.name not in _DTYPES:
     return f"dtype {problem.dtype.name} is none of {', '.join(_DTYPES)}"
   if not (problem.frames * problem.queries * problem.size * problem.points):
@@ -121,7 +121,7 @@ def why_not(problem: problem_lib.Problem) -> str | None:
 
 
 def _vmem_bytes(problem):
-  """Of the backward kernel, which holds more: values and their gradient."""
+  """Need of the backward kernel, which holds the values' gradient, too."""
   pixels = sum(
     x.blocks * round_up(x.keys, TILE) for x in make_levels(problem.level_shapes)
   )
@@ -140,7 +140,7 @@ def vmem_limit() -> int:
 
 
 def precision_of(dtype, precision):
-  """Of products: float32 is exact unless told otherwise, bfloat16 always."""
+  """Precision of products: exact in float32 unless the caller chooses."""
   if dtype == jnp.bfloat16:
     # Not None, which JAX's default precision would replace.
     return jax.lax.Precision.DEFAULT

@@ -105,7 +105,7 @@ def read(
 
 
 def tell_kind(state_dict: StateDict, source: object = "state dict") -> str:
-  """Which of `KINDS` a state dict is, from its names and shapes."""
+  """Tell which of `KINDS` a state dict is, from its names and shapes."""
   if any(key.startswith(_TEXT) for key in state_dict):
     return "sgmg"
   if any(

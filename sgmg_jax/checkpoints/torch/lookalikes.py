@@ -1,4 +1,4 @@
-"""Files under a weight file's name that hold something else."""
+"""Refuse other files under a weight file's name."""
 
 from __future__ import annotations
 

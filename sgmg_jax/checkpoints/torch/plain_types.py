@@ -1,4 +1,4 @@
-"""The types that a weight file may name, and their counterparts.
+"""Types that a weight file may name, with their plain counterparts.
 
 Tensors become `Tensor`, which says where its numbers lie; they are read when
 they are asked for. Plain objects of Python and NumPy become themselves or
