@@ -104,11 +104,11 @@ def size(image: PIL.Image.Image) -> tuple[int, int]:
 
 
 def num_frames(image: PIL.Image.Image) -> int:
-  """Frames of an animated WebP or PNG; 1 of a still image.
+  """Frames of an animated GIF, PNG or WebP; 1 of a still image.
 
   The second picture of a camera's JPEG is no frame.
   """
-  if image.format not in ("PNG", "WEBP"):
+  if image.format not in ("GIF", "PNG", "WEBP"):
     return 1
   return getattr(image, "n_frames", 1) - _first_frame(image)
 

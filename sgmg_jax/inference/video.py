@@ -33,8 +33,6 @@ from sgmg_jax.input_pipeline import still_image
 # Of the overlay; beyond them no player keeps up.
 MIN_FPS: Final = 0.001
 MAX_FPS: Final = 1000
-# Formats in which several pictures are frames.
-_ANIMATED: Final = ("GIF", "PNG", "WEBP")
 
 
 def open_video(
@@ -184,10 +182,10 @@ def _checked(frames: Iterable[Any], expected: tuple) -> Iterator[Frame]:
 def _as_frame(given: Any, index: int) -> Frame:
   """A Pillow image or an array as uint8[H, W, 3]."""
   if isinstance(given, PIL.Image.Image):
-    if given.format in _ANIMATED and getattr(given, "n_frames", 1) > 1:
+    if (num_frames := still_image.num_frames(given)) > 1:
       raise errors.UserError(
-        f"frame {index} of the video is an animation of {given.n_frames} "
-        "frames: expected a still image, or the animation's path"
+        f"frame {index} of the video is an animation of {num_frames} frames: "
+        "expected a still image, or the animation's path"
       )
     try:
       return np.asarray(still_image.to_rgb(given))
