@@ -14,7 +14,7 @@ from typing import Any
 
 import numpy as np
 
-from sgmg_jax.bench import fixtures, report
+from sgmg_jax.bench import fixtures, model, report
 from sgmg_jax.inference import predictor, results
 from sgmg_jax.inference import video as video_lib
 from sgmg_jax.pictures import colours
@@ -23,17 +23,10 @@ _SENTENCES = ("the red circle", "the square moving left")
 
 
 @dataclasses.dataclass(frozen=True)
-class Setup:
-  """Set-up; `dtype` names the dtype of computation, `precision` the policy for
-  float32 products."""
+class Setup(model.Setup):
+  """Set-up of `model`, with a longer clip."""
 
-  variant: str = "video_swin_t"
   frames: int = 36
-  height: int = 360
-  width: int = 640
-  dtype: str = "float32"
-  precision: str = "highest"
-  repeats: int = 5
 
 
 def measure(setup: Setup) -> dict[str, Any]:
@@ -52,19 +45,19 @@ def measure(setup: Setup) -> dict[str, Any]:
   """
   fixtures.check(setup.variant, setup.height, setup.width)
   size = (setup.height, setup.width)
-  model = predictor.Predictor(
+  loaded = predictor.Predictor(
     fixtures.checkpoint(setup.variant, *size), setup.dtype, setup.precision
   )
   with tempfile.TemporaryDirectory() as folder:
-    return _figures(setup, model, pathlib.Path(folder))
+    return _figures(setup, loaded, pathlib.Path(folder))
 
 
-def _figures(setup, model, folder):
+def _figures(setup, loaded, folder):
   video = folder / "clip.mp4"
   fixtures.write_video(video, setup.frames, setup.height, setup.width)
   decode = lambda: list(video_lib.open_video(video))
   frames = np.stack(decode())
-  segment = lambda source, count=1: model.segment(source, _SENTENCES[:count])
+  segment = lambda source, count=1: loaded.segment(source, _SENTENCES[:count])
   found = segment(frames)
 
   def write_masks(found):
@@ -73,7 +66,7 @@ def _figures(setup, model, folder):
       results.save_mask(folder / f"{index:05d}.png", mask, colour)
 
   def write_folder():
-    model.segment_to_folder(
+    loaded.segment_to_folder(
       video, _SENTENCES[:1], folder / "out", overwrite=True
     )
 
