@@ -138,6 +138,13 @@ def test_nothing_of_the_choice_remains_in_the_program():
   assert "custom-call" not in text
 
 
+@pytest.mark.parametrize("name", ["xla", "pallas_gpu", "pallas_tpu"])
+def test_implementations_have_the_same_files(name):
+  assert callable(choice.load(name).why_not)
+  for direction in ("forward", "backward"):
+    assert callable(choice.load(name, direction).run)
+
+
 class TestChoice:
   @pytest.fixture(autouse=True)
   def _any_context(self, monkeypatch):
