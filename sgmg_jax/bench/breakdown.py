@@ -52,7 +52,7 @@ class _Parts:
     self.flops_per_second = 1e9 * model.matmul_gflops(setup.dtype)
 
   def run(self, name: str, function: Callable[..., Any], *args):
-    """Measures function(*args) and returns its result."""
+    """Measure function(*args) and return its result."""
     function = precision.follow(self.policy, function)
     lowered = jax.jit(function).lower(*args)
     start = time.perf_counter()

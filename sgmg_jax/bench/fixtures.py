@@ -18,7 +18,7 @@ BUNDLED = "refshapes-mini"
 
 
 def check(variant: str, height: int, width: int) -> None:
-  """Refuses what the model cannot run.
+  """Refuse what the model cannot run.
 
   Raises:
     UserError: no such variant, or frames of height x width are too small.

@@ -174,7 +174,7 @@ def inputs(problem: problem_lib.Problem) -> tuple[np.ndarray, ...]:
 
 
 def _figures(setup: Setup) -> dict[str, Any]:
-  """Runs in a process of its own."""
+  """Run in a process of its own."""
   figures = {}
   for name, problem in problems(setup).items():
     arrays = inputs(problem)
@@ -261,7 +261,7 @@ def _rows(
   facts: Mapping[str, Mapping[str, Any]],
   repeats: int,
 ) -> dict[str, dict[str, Any]]:
-  """Times all calls in turn."""
+  """Time all calls in turn."""
   results = {name: call() for name, call in calls.items()}
   times = {name: [] for name in calls}
   for _ in range(repeats):

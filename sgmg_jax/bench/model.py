@@ -179,7 +179,7 @@ def random_inputs(setup: Setup):
 
 
 def _figures(setup: Setup) -> dict[str, Any]:
-  """Runs in a process of its own."""
+  """Run in a process of its own."""
   model, params, inputs, tokens = random_inputs(setup)
   whole, encode, query = steps(model)
   start = time.perf_counter()

@@ -105,7 +105,7 @@ _BAD_INPUT = 2
 
 
 def answer(function: Callable[[Any], Any]) -> None:
-  """Runs as the main program of a module that `in_process` starts.
+  """Run as the main program of a module that `in_process` starts.
 
   Args:
     function: of the argument; returns what JSON can hold.

@@ -118,7 +118,7 @@ def _first_masks(
 
 
 def _segment(started: float, arguments: list[str]) -> dict[str, float]:
-  """Runs `sgmg segment` in a process of its own; seconds of its phases."""
+  """Run `sgmg segment` in a process of its own; seconds of its phases."""
   import jax
 
   from sgmg_jax.cli import main, segment

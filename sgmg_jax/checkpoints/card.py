@@ -116,7 +116,7 @@ def read(directory: pathlib.Path) -> dict[str, Any]:
 
 
 def write(directory: pathlib.Path, card: dict[str, Any]) -> None:
-  """Writes `card.json`, readable for people."""
+  """Write `card.json`, readable for people."""
   text = json.dumps(card, indent=2, ensure_ascii=False, allow_nan=False)
   (directory / FILE).write_text(text + "\n", encoding="utf-8")
 

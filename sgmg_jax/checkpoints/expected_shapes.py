@@ -74,7 +74,7 @@ def digest(params: Mapping, variant: variants.Variant, part: str | None) -> str:
 
 
 def check(params: Mapping, expected: Mapping, source: object) -> None:
-  """Raises one UserError that lists each way `params` differs in shape."""
+  """Raise one UserError that lists each way `params` differs in shape."""
   have, want = (
     {k: tuple(x.shape) for k, x in _flat(tree).items()}
     for tree in (params, expected)

@@ -65,7 +65,7 @@ def save(
   *,
   overwrite: bool = False,
 ) -> None:
-  """Writes a checkpoint directory, whole or not at all.
+  """Write a checkpoint directory, whole or not at all.
 
   Args:
     directory: to create.
@@ -108,7 +108,7 @@ def save(
 
 
 def _check_overwritten(directory: pathlib.Path) -> None:
-  """Raises a UserError for a folder that holds anything but a checkpoint."""
+  """Raise a UserError for a folder that holds anything but a checkpoint."""
   if not directory.is_dir():
     return
   names = {entry.name for entry in directory.iterdir()}
@@ -121,7 +121,7 @@ def _check_overwritten(directory: pathlib.Path) -> None:
 
 
 def load(name_or_path: str | os.PathLike) -> Checkpoint:
-  """Reads a whole model: a bundled name or a directory.
+  """Read a whole model: a bundled name or a directory.
 
   Raises:
     UserError: unknown name, damaged directory, only a part of a model, or
@@ -226,7 +226,7 @@ def _check_sizes(directory: pathlib.Path, card: dict[str, Any]) -> None:
 def _check_digests(
   directory: pathlib.Path, card: dict[str, Any], found: dict[str, str]
 ) -> None:
-  """Raises a UserError unless the files are those that the card lists; cards
+  """Raise a UserError unless the files are those that the card lists; cards
   of older checkpoints list none."""
   expected = card.get("sha256")
   if expected is None:

@@ -23,7 +23,7 @@ Path = tuple[str, ...]
 
 
 def check_dtype(dtype: str, field: str) -> None:
-  """Raises a UserError that names `field` unless it is one of `DTYPES`."""
+  """Raise a UserError that names `field` unless it is one of `DTYPES`."""
   if dtype not in DTYPES:
     raise errors.UserError(
       f"{field} is {dtype!r}, expected one of {', '.join(DTYPES)}"
@@ -61,7 +61,7 @@ def cast(params: Mapping, dtype: str, source: object) -> dict[str, Any]:
 def check(
   params: Mapping, source: object, name: Callable[[Path], str] = "/".join
 ) -> None:
-  """Raises a UserError that lists parameters no model can have.
+  """Raise a UserError that lists parameters no model can have.
 
   Args:
     params: nested dict of arrays.

@@ -22,7 +22,7 @@ _PROBE_BYTES = 1 << 20
 def output(
   path: str | os.PathLike, *, overwrite: bool = False, num_bytes: int = 0
 ) -> Iterator[pathlib.Path]:
-  """Yields a temporary path that becomes `path` when the block succeeds.
+  """Yield a temporary path that becomes `path` when the block succeeds.
 
   The block makes a file or a directory there. If it raises, the temporary
   output goes and whatever was at `path` stays. A symbolic link stays one: what
@@ -97,7 +97,7 @@ def resolve(path: str | os.PathLike) -> pathlib.Path:
 
 
 def check_replaceable(path: str | os.PathLike) -> None:
-  """Raises a UserError if `output` could not replace what is at `path`.
+  """Raise a UserError if `output` could not replace what is at `path`.
 
   A mount point cannot be moved, the user's shell would stay behind in the old
   folder, and a device such as /dev/null is nobody's to replace.
@@ -117,7 +117,7 @@ def check_replaceable(path: str | os.PathLike) -> None:
 
 
 def check_file(path: str | os.PathLike) -> None:
-  """Raises a UserError if `output` could not write a file at `path`.
+  """Raise a UserError if `output` could not write a file at `path`.
 
   For files that are written after long work.
   """
@@ -132,7 +132,7 @@ def check_file(path: str | os.PathLike) -> None:
 
 
 def _make_parents(path: pathlib.Path, stack: contextlib.ExitStack) -> None:
-  """Makes them; those still empty when `stack` closes go again."""
+  """Make them; those still empty when `stack` closes go again."""
   missing = [parent for parent in path.parents if not os.path.exists(parent)]
   for parent in reversed(missing):
     parent.mkdir(exist_ok=True)

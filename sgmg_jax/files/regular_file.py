@@ -17,7 +17,7 @@ _KINDS: Final = {
 
 
 def check(path: str | os.PathLike) -> None:
-  """Checks a file before a library opens it by name.
+  """Check a file before a library opens it by name.
 
   Raises:
     OSError: no such file, or no regular one; `strerror` says what it is.
@@ -32,7 +32,7 @@ def check(path: str | os.PathLike) -> None:
 
 
 def open_binary(path: str | os.PathLike) -> BinaryIO:
-  """Opens a file for reading.
+  """Open a file for reading.
 
   Raises:
     OSError: as `check` and `open`.

@@ -24,7 +24,7 @@ _SUFFIX: Final = ".tmp"
 
 @contextlib.contextmanager
 def folder(path: pathlib.Path) -> Iterator[pathlib.Path]:
-  """Yields a folder beside `path`, gone when the block ends.
+  """Yield a folder beside `path`, gone when the block ends.
 
   In it, `new` is for what shall become `path`, `old` for what was there.
 
@@ -60,7 +60,7 @@ def folder(path: pathlib.Path) -> Iterator[pathlib.Path]:
 
 
 def clear(parent: str | os.PathLike) -> None:
-  """Removes the scratch folders in `parent` of processes that are dead.
+  """Remove the scratch folders in `parent` of processes that are dead.
 
   Only those of this machine: some network file systems keep the locks of
   another to themselves. An output that was complete, and moved away from its

@@ -70,7 +70,7 @@ def page(
 
 
 def show(picture: PIL.Image.Image) -> None:
-  """Shows a picture in the notebook, or else in the system's viewer."""
+  """Show a picture in the notebook, or else in the system's viewer."""
   ipython = sys.modules.get("IPython")
   if ipython is not None and ipython.get_ipython() is not None:
     ipython.display.display(picture)

@@ -20,7 +20,7 @@ IMAGE_SUFFIXES: Final = (".jpg", ".jpeg", ".png", ".webp", ".bmp")
 def open_image(
   path: pathlib.Path, fps: float | None
 ) -> video_reader.VideoReader:
-  """Opens one image; an animated WebP or PNG has all its frames.
+  """Open one image; an animated WebP or PNG has all its frames.
 
   Args:
     path: of the image.
@@ -57,7 +57,7 @@ def open_image(
 def open_folder(
   folder: pathlib.Path, fps: float | None
 ) -> video_reader.VideoReader:
-  """Opens a folder of still images, frame2 before frame10.
+  """Open a folder of still images, frame2 before frame10.
 
   Args:
     folder: images of one size; other files and hidden ones are left out.
@@ -84,7 +84,7 @@ def open_folder(
 
 
 def _natural_key(name: str) -> tuple:
-  """Sorts frame2 before frame10."""
+  """Sort frame2 before frame10."""
   parts = re.split(r"(\d+)", name)
   # Every other part is a number; str.isdigit also takes "²", int does not.
   return tuple(

@@ -26,7 +26,7 @@ _THREADS: Final = min(4, os.cpu_count() or 1)
 def upsample_logits(
   logits: np.ndarray, size: tuple[int, int], original: tuple[int, int]
 ) -> np.ndarray:
-  """Cuts the padding off and resizes bilinearly.
+  """Cut the padding off and resize bilinearly.
 
   Args:
     logits: float32[..., H_padded, W_padded].

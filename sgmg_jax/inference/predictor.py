@@ -198,7 +198,7 @@ class Predictor:
     return self._run(reader, texts, window, False, threshold, None)
 
   def encode(self, video: Any, *, window: int | None = None) -> EncodedVideo:
-    """Runs everything that does not depend on a sentence."""
+    """Run everything that does not depend on a sentence."""
     reader = video_lib.open_video(video)
     geometry = self._geometry(reader)
     clips, times, numbers = [], [], []
@@ -281,7 +281,7 @@ class Predictor:
       progress(len(reader.skipped))
 
   def _clips(self, reader, geometry, window, whole):
-    """Yields (timed original frames, resized frames) of each window."""
+    """Yield (timed original frames, resized frames) of each window."""
     whole_limit = 0
     if whole and window is None:
       whole_limit = self._whole_limit(geometry)

@@ -114,7 +114,7 @@ def resize_frame(frame: np.ndarray, geometry: Geometry) -> np.ndarray:
 
 
 def pad_clip(frames: list[np.ndarray], geometry: Geometry) -> np.ndarray:
-  """Stacks resized frames to uint8[1, bucket, padded h, padded w, 3].
+  """Stack resized frames to uint8[1, bucket, padded h, padded w, 3].
 
   The padding values do not matter: `normalise` and the model's frame count
   leave them out.

@@ -101,7 +101,7 @@ class Segmentation:
   numbers: list[int] = dataclasses.field(repr=False)
 
   def show(self) -> None:
-    """Shows a few frames: in the notebook, or else in the system's viewer."""
+    """Show a few frames: in the notebook, or else in the system's viewer."""
     display.show(display.contact_sheet(self))
 
   def _repr_html_(self) -> str:
@@ -115,7 +115,7 @@ class Segmentation:
     video: Any = None,
     overwrite: bool = False,
   ) -> Summary:
-    """Writes a result folder, as `ResultWriter` does.
+    """Write a result folder, as `ResultWriter` does.
 
     Args:
       out: the folder to make.
@@ -229,7 +229,7 @@ class ResultWriter:
     return self._exit.__exit__(kind, error, trace)
 
   def add(self, window: WindowResult) -> None:
-    """Writes the next window's masks, overlay frames and results."""
+    """Write the next window's masks, overlay frames and results."""
     masks = np.asarray(window.masks)
     timed = zip(window.frames, window.times, window.numbers, strict=True)
     for index, (frame, time, number) in enumerate(timed):
@@ -261,7 +261,7 @@ class ResultWriter:
     return Summary(self.path, num_frames, tuple(scores.tolist()))
 
   def _finish_on_success(self, folder: pathlib.Path) -> None:
-    """Runs when the overlay and the line files are closed."""
+    """Run when the overlay and the line files are closed."""
     if self._failed:
       return
     video = {
@@ -298,7 +298,7 @@ class ResultWriter:
 
 
 def check_out(path: str | os.PathLike, overwrite: bool) -> None:
-  """Raises a UserError unless a result folder may be made at `path`.
+  """Raise a UserError unless a result folder may be made at `path`.
 
   With `overwrite` an earlier result folder is replaced, but nothing else: a
   folder that holds anything besides results is never touched.

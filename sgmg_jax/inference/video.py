@@ -40,7 +40,7 @@ def open_video(
   fps: float | None = None,
   on_error: Literal["skip", "error"] = "skip",
 ) -> VideoReader:
-  """Opens a video without decoding more than its first frame.
+  """Open a video without decoding more than its first frame.
 
   Args:
     source: path of a video (anything FFmpeg reads, gif included), of an image

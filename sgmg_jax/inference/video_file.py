@@ -14,7 +14,7 @@ from sgmg_jax.input_pipeline import video_decoder
 def open_file(
   path: pathlib.Path, on_error: video_decoder.OnError = "skip"
 ) -> video_reader.VideoReader:
-  """Reads the header and decodes the first frame.
+  """Read the header and decode the first frame.
 
   Args:
     path: anything that FFmpeg reads.
@@ -64,7 +64,7 @@ def open_file(
 
 
 def _report(path, shown: int, skipped: list[int], promised: int | None):
-  """Warns of frames that are missing."""
+  """Warn of frames that are missing."""
   if skipped:
     listed = ", ".join(map(str, skipped[:10])) + ", …" * (len(skipped) > 10)
     logging.warning(

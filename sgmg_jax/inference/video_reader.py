@@ -64,7 +64,7 @@ class VideoReader:
     return (frame.pixels for frame in self.timed())
 
   def timed(self) -> Iterator[TimedFrame]:
-    """Iterates over frames with their times and numbers."""
+    """Iterate over frames with their times and numbers."""
     self.skipped.clear()
     return self.open_frames()
 
@@ -88,6 +88,6 @@ class VideoReader:
 
 
 def evenly_timed(frames: Iterable[Frame], fps: float) -> Iterator[TimedFrame]:
-  """Numbers frames that come at a constant rate."""
+  """Number frames that come at a constant rate."""
   for number, pixels in enumerate(frames):
     yield TimedFrame(pixels, number / fps, number)

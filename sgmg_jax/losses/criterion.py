@@ -91,7 +91,7 @@ def layer_losses(
 
 
 def name_layers(layers: list[dict[str, Array]]) -> dict[str, Array]:
-  """Joins the layers' losses, first layer first, under their final names."""
+  """Join the layers' losses, first layer first, under their final names."""
   named = {}
   for i, losses in enumerate(layers):
     suffix = "" if i == len(layers) - 1 else f"_{i}"

@@ -65,7 +65,7 @@ def cost_terms(
 def match(
   preds: types.LayerPredictions, targets: types.Targets
 ) -> tuple[Array, Array]:
-  """Chooses a query per clip.
+  """Choose a query per clip.
 
   Predicted and true boxes are relative to the unpadded clip.
 

@@ -153,7 +153,7 @@ class Decoder(nn.Module):
     *,
     train=False,
   ):
-    """Runs all layers.
+    """Run all layers.
 
     Args:
       x: float[F, Q, C].
@@ -257,7 +257,7 @@ class DeformableTransformer(nn.Module):
   def decode(
     self, memory, level_valid, sentence, query_pos, box_heads, *, train=False
   ):
-    """Decodes the queries.
+    """Decode the queries.
 
     Args:
       memory: V maps float[F, h, w, C] of `encode`.

@@ -12,7 +12,7 @@ from sgmg_jax import precision
 
 
 def resize(x, size, method):
-  """Resizes [F, h, w, C] to `size` without antialiasing.
+  """Resize [F, h, w, C] to `size` without antialiasing.
 
   `jax.image.resize` as products on both sides of each map, which leave the
   channels where they are; it would transpose the maps and back.

@@ -176,7 +176,7 @@ def replace(
 
 
 def _check_heads(variant: Variant, where: object) -> None:
-  """Raises a UserError unless channels can be split into heads and groups."""
+  """Raise a UserError unless channels can be split into heads and groups."""
   pairs = [
     ("width", variant.width, "num_heads", variant.num_heads),
     ("width", variant.width, "the groups of its norm", 32),

@@ -84,7 +84,7 @@ class Colours:
     return shown
 
   def update(self, frame: np.ndarray, masks: np.ndarray) -> None:
-    """Chooses for the expressions that this frame shows first.
+    """Choose for the expressions that this frame shows first.
 
     Args:
       frame: uint8[H, W, 3].

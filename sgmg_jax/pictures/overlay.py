@@ -52,7 +52,7 @@ def _resized_mask(mask: np.ndarray, size: tuple[int, int]) -> np.ndarray:
 def draw_mask(
   picture: PIL.Image.Image, mask: np.ndarray, colour: colours_lib.Colour
 ) -> None:
-  """Tints `mask` (bool[H, W]) in a picture of its size, in place.
+  """Tint `mask` (bool[H, W]) in a picture of its size, in place.
 
   The contour is white outside and coloured inside, so that it also shows on
   an object of its own colour.
@@ -230,7 +230,7 @@ class ContactSheet:
     scores: np.ndarray,
     time: float,
   ) -> None:
-    """Takes the next frame, `time` seconds after the first; shapes as in
+    """Take the next frame, `time` seconds after the first; shapes as in
     `Overlay.render`."""
     index, self._index = self._index, self._index + 1
     if index % self._stride:

@@ -88,7 +88,7 @@ class VideoWriter:
     return self
 
   def write(self, frame: np.ndarray, time: float | None = None) -> None:
-    """Appends one frame.
+    """Append one frame.
 
     Args:
       frame: uint8[H, W, 3], of the size of the first.

@@ -75,7 +75,7 @@ def why_not_here() -> str | None:
 
 @functools.cache
 def _warn_once(reason):
-  """Tells those whom it slows down, and nobody twice."""
+  """Tell those whom it slows down, and nobody twice."""
   if jax.default_backend() == "gpu":
     logging.getLogger(__name__).warning(
       "%s: deformable attention runs as plain XLA, several times slower", reason

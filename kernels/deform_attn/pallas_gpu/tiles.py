@@ -18,7 +18,7 @@ Blocks = tuple[tuple[int, int, int], ...]
 
 
 def call(kernel, inputs, outputs, *, blocks, flops_per_row, name, interpret):
-  """Runs the kernel for every block of queries, head and frame."""
+  """Run the kernel for every block of queries, head and frame."""
   n, _, m, d = inputs[0].shape
   q, v, p = (inputs[1].shape[axis] for axis in (1, 3, 4))
   block, num_warps = block_of(blocks, q, d)
@@ -68,7 +68,7 @@ def queries_of(num_queries, block):
 
 
 def each_sample(step, carry, level_shapes, num_points):
-  """Folds `step(level, (height, width), first row, point, carry)`.
+  """Fold `step(level, (height, width), first row, point, carry)`.
 
   Levels are unrolled, their sizes being constants; points are a loop, for
   unrolling them takes ten times as long to compile.
@@ -81,7 +81,7 @@ def each_sample(step, carry, level_shapes, num_points):
 
 
 def corners_of(locations, values, query, level, point, size, start):
-  """Yields each corner's (value, inside, weight, slope x, slope y).
+  """Yield each corner's (value, inside, weight, slope x, slope y).
 
   value: float32[block, D]; the others [block], see `corners.one`.
   """

@@ -256,7 +256,7 @@ class _Sample:
 
 
 def _add_corners(corners, d_attention, samples, level, row, column):
-  """Adds what a block holds of the samples' corners.
+  """Add what a block holds of the samples' corners.
 
   Args:
     corners: per sample four float32[8, TILE], to be summed over the eight.
@@ -289,7 +289,7 @@ def _where(mask, x, y):
 
 
 def _select_columns(corners, x0, upper, lower):
-  """Adds rows' values at columns x0 and x0 + 1 to the corners."""
+  """Add rows' values at columns x0 and x0 + 1 to the corners."""
   for k in range(0, upper.shape[0], tiles.SUBLANES):
     columns = tiles.pixels(tiles.SUBLANES) + float(k)
     sides = (columns == x0, columns == x0 + 1.0)

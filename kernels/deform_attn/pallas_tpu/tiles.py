@@ -82,7 +82,7 @@ def round_up(x: int, multiple: int) -> int:
 
 
 def make_level(height: int, width: int) -> Level:
-  """Cuts a level into strips of at most 40 columns and then into bands."""
+  """Cut a level into strips of at most 40 columns and then into bands."""
   registers = -(-width // SUBLANES)
   # The largest strip among those that pad least.
   strip = min(

@@ -141,7 +141,7 @@ def windows(values, locations, weights, cotangent, level_shapes):
 
 
 def _add_windows(d_grid, grid, locations, weights, cotangent, level):
-  """Adds some queries to one level's d_grid; their other gradients.
+  """Add some queries to one level's d_grid; return their other gradients.
 
   Args:
     d_grid, grid: [M, h + 2, w + 2, D].

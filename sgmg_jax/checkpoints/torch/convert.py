@@ -52,7 +52,7 @@ class Converted:
 def read(
   source: pathlib.Path, kind: str = "auto", *, name: str, **sizes: int
 ) -> Converted:
-  """Converts a file or folder of one of `KINDS`.
+  """Convert a file or folder of one of `KINDS`.
 
   Args:
     source: weight file, or RoBERTa folder.

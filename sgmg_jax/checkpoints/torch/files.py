@@ -56,7 +56,7 @@ class WeightFile:
 
 
 def read(path: str | os.PathLike) -> WeightFile:
-  """Reads a weight file, running none of the code it may carry.
+  """Read a weight file, running none of the code it may carry.
 
   Raises:
     UserError: no such file, not a weight file, damaged, or holding more than
@@ -90,7 +90,7 @@ def read(path: str | os.PathLike) -> WeightFile:
 def write(
   path: str | os.PathLike, state_dict: Mapping[str, np.ndarray], kind: str
 ) -> None:
-  """Writes a state dict as kind "safetensors" or "pth" ({"model": …}).
+  """Write a state dict as kind "safetensors" or "pth" ({"model": …}).
 
   Raises:
     UserError: "pth" where PyTorch is not installed.
@@ -152,7 +152,7 @@ def _arrays(
 
 
 def _raise_on_misfits(path, special: list[str], others: list[str]) -> None:
-  """Raises a UserError that lists what is no dense tensor, if anything."""
+  """Raise a UserError that lists what is no dense tensor, if anything."""
   if others:
     raise errors.UserError(
       f"{path} holds no state dict: expected tensors, or a dict of them under "

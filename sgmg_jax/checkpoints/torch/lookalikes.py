@@ -27,7 +27,7 @@ _STARTS = (
 
 
 def refuse(path: pathlib.Path) -> None:
-  """Raises a UserError if a file's first bytes are not those of weights."""
+  """Raise a UserError if a file's first bytes are not those of weights."""
   try:
     with open(path, "rb") as file:
       head = file.read(_HEAD)

@@ -129,7 +129,7 @@ def to_torch(params: Mapping) -> dict[str, np.ndarray]:
 def raise_misfits(
   source: str, missing: list[str], unexpected: list[str], misfits: list[str]
 ) -> None:
-  """Raises one UserError that lists every entry, or does nothing."""
+  """Raise one UserError that lists every entry, if there is any."""
   kinds = (
     ("missing", missing),
     ("unexpected", unexpected),

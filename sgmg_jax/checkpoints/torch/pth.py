@@ -32,7 +32,7 @@ class PthFile:
   """
 
   def __init__(self, path: str | os.PathLike):
-    """Opens a file and reads all but the tensors' numbers.
+    """Open a file and read all but the tensors' numbers.
 
     Raises:
       UserError: another kind of file, a damaged one, or one that holds more
