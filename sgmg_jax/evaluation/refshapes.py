@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import collections
 from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 
@@ -77,26 +78,11 @@ def evaluate(
 
 
 class Evaluator:
-  """Scores parameters on the same clips again and again, during training."""
+  """Scores parameters during training, always on the clips that `evaluate`
+  is given here."""
 
-  def __init__(
-    self,
-    predictor: clip_predictor.ClipPredictor,
-    *,
-    split: str,
-    num_clips: int,
-    num_frames: int,
-    height: int,
-    width: int,
-  ):
-    self._predictor = predictor
-    self._clips = dict(
-      split=split,
-      num_clips=num_clips,
-      num_frames=num_frames,
-      height=height,
-      width=width,
-    )
+  def __init__(self, predictor: clip_predictor.ClipPredictor, **clips: Any):
+    self._predictor, self._clips = predictor, clips
 
   def __call__(self, params: types.Params) -> dict[str, float]:
     """Scores a model's parameters, see `evaluate`."""

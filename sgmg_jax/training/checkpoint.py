@@ -137,7 +137,7 @@ class Checkpointer:
     """The state of the latest checkpoint.
 
     Args:
-      like: a state of the wanted shapes.
+      like: a state of the wanted shapes and shardings, or these alone.
 
     Raises:
       UserError: it cannot be read, is not finite, or has other names or

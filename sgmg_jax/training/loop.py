@@ -269,7 +269,7 @@ def run(
       state = assembly.create(params)
     else:
       data.restore(checkpointer.read_position(), checkpointer.latest_step)
-      state = assembly.place(checkpointer.restore(assembly.state))
+      state = checkpointer.restore(assembly.state)
       _logger.info("going on from step %d", int(state.step))
     first, last = int(state.step), ends[-1]
     # Which shapes the step meets is known, when it meets them is not.

@@ -43,13 +43,8 @@ class Assembly:
 
   def create(self, params: types.Params) -> state_lib.TrainState:
     """The state before the first step, on its devices."""
-    state = state_lib.create(
-      params, self._tx, use_ema=self.state.ema is not None
-    )
-    return self.place(state)
-
-  def place(self, state: state_lib.TrainState) -> state_lib.TrainState:
-    """Moves a state to its devices."""
+    use_ema = self.state.ema is not None
+    state = state_lib.create(params, self._tx, use_ema=use_ema)
     return jax.device_put(state, jax.tree.map(lambda x: x.sharding, self.state))
 
 
