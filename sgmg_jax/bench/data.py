@@ -23,21 +23,12 @@ import numpy as np
 import PIL.Image
 
 from sgmg_jax.bench import report
+from sgmg_jax.cli import config_files
 from sgmg_jax.input_pipeline import extras
 from sgmg_jax.input_pipeline.batches import config as config_lib
 from sgmg_jax.input_pipeline.batches import pipeline
 
 _VIDEOS, _LENGTH = 3, 12
-# Padded sizes of the transforms' results, as configs/refer_ytvos.py has them.
-_BUCKETS = (
-  (320, 512),
-  (416, 512),
-  (384, 640),
-  (512, 640),
-  (640, 512),
-  (352, 672),
-  (672, 352),
-)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -159,7 +150,7 @@ def _figures(
     sets=(("refer_ytvos", "", 1),),
     batch_size=2,
     num_frames=setup.frames,
-    buckets=_BUCKETS,
+    buckets=config_files.load("refer_ytvos").data.buckets,
     num_threads=threads,
   )
   start = time.perf_counter()
