@@ -14,6 +14,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from sgmg_jax import errors
+from sgmg_jax.input_pipeline.ops import boxes as boxes_lib
 from sgmg_jax.input_pipeline.refshapes import facts as facts_lib
 from sgmg_jax.input_pipeline.refshapes import grammar
 from sgmg_jax.input_pipeline.refshapes import render as render_lib
@@ -109,25 +110,11 @@ def generate_clip(
     name=f"{split}_{index:06d}",
     frames=rendering.frames,
     masks=rendering.masks,
-    boxes=mask_boxes(rendering.masks),
+    boxes=boxes_lib.from_masks(rendering.masks),
     expressions=tuple(expressions),
     scene=scene,
     facts=facts,
   )
-
-
-def mask_boxes(masks: np.ndarray) -> np.ndarray:
-  """Boxes float32[..., 4] of masks bool[..., H, W], see `Clip.boxes`."""
-
-  def bounds(occupied):
-    first = occupied.argmax(-1)
-    last = occupied.shape[-1] - 1 - occupied[..., ::-1].argmax(-1)
-    return first, last
-
-  columns, rows = masks.any(-2), masks.any(-1)
-  (x1, x2), (y1, y2) = bounds(columns), bounds(rows)
-  boxes = np.stack([x1, y1, x2, y2], -1).astype(np.float32)
-  return boxes * columns.any(-1)[..., None]
 
 
 def swapped_expressions(expressions: Sequence[Expression]) -> list[int | None]:

@@ -9,6 +9,7 @@ import h5py
 import numpy as np
 from pycocotools import mask as coco_mask
 
+from sgmg_jax.input_pipeline.ops import boxes as boxes_lib
 from sgmg_jax.input_pipeline.refshapes import dataset
 
 # Ids of a video's instances count from 1 and have gaps.
@@ -134,7 +135,7 @@ def _write_h5(folder, masks, objects):
     now = masks[seen, frame - 1]
     # MATLAB stores by column, and h5 sees it transposed.
     stored = now.transpose(0, 2, 1).astype(np.uint8)
-    boxes = dataset.mask_boxes(now).T
+    boxes = boxes_lib.from_masks(now).T
     with h5py.File(folder / f"{frame:05d}.h5", "w") as file:
       single = len(seen) == 1
       file["instance"] = np.array([INSTANCE_IDS[o] for o in seen])

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from sgmg_jax import errors
+from sgmg_jax.input_pipeline.ops import boxes as boxes_lib
 from sgmg_jax.input_pipeline.refshapes import dataset, render, shapes
 
 SMALL = {"num_frames": 4, "height": 64, "width": 64}
@@ -131,7 +132,7 @@ def _dilated(mask):
 def test_boxes_end_on_the_last_occupied_pixel():
   masks = np.zeros((2, 1, 10, 12), bool)
   masks[0, 0, 3:6, 2:9] = True
-  boxes = dataset.mask_boxes(masks)
+  boxes = boxes_lib.from_masks(masks)
   assert boxes.dtype == np.float32
   np.testing.assert_array_equal(boxes[0, 0], [2, 3, 8, 5])
   np.testing.assert_array_equal(boxes[1, 0], [0, 0, 0, 0])

@@ -14,6 +14,7 @@ import PIL.Image
 import pytest
 
 from sgmg_jax import errors
+from sgmg_jax.input_pipeline.ops import boxes as boxes_lib
 from sgmg_jax.input_pipeline.refshapes import dataset
 from sgmg_jax.input_pipeline.sets.a2d import annotation
 from sgmg_jax.input_pipeline.sets.a2d import reader as a2d
@@ -67,7 +68,7 @@ class TestAnnotation:
     assert sorted(masks) == example["instance"]
     mask = masks[example["asked_instance"]]
     assert list(mask[None].shape) == example["resulting_mask_shape"]
-    box = dataset.mask_boxes(mask)
+    box = boxes_lib.from_masks(mask)
     assert box.tolist() == example["resulting_box_xyxy"]
 
   def test_a_single_instance_has_no_first_axis(self, tmp_path):
@@ -81,7 +82,7 @@ class TestAnnotation:
     ((instance, mask),) = annotation.masks(path).items()
     assert instance == example["asked_instance"]
     assert list(mask[None].shape) == example["resulting_mask_shape"]
-    box = dataset.mask_boxes(mask)
+    box = boxes_lib.from_masks(mask)
     assert box.tolist() == example["resulting_box_xyxy"]
 
   @pytest.mark.parametrize(

@@ -11,6 +11,7 @@ import PIL.ImageDraw
 import pytest
 
 from sgmg_jax import errors
+from sgmg_jax.input_pipeline.ops import boxes as boxes_lib
 from sgmg_jax.input_pipeline.refshapes import dataset as refshapes
 from sgmg_jax.input_pipeline.sets.refcoco import convert
 from sgmg_jax.input_pipeline.sets.refcoco import reader as refcoco
@@ -133,7 +134,7 @@ class TestPictures:
       (mask,) = source.read_masks(e, [0])
       assert mask.shape == truth.shape and mask.dtype == bool
       assert (mask & truth).sum() >= 0.95 * truth.sum()
-      x1, y1, x2, y2 = refshapes.mask_boxes(truth)
+      x1, y1, x2, y2 = boxes_lib.from_masks(truth)
       np.testing.assert_allclose(source.box(e), [x1, y1, x2 + 1, y2 + 1])
 
   def test_a_mask_is_the_union_of_its_polygons(self, root):
