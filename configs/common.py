@@ -129,6 +129,8 @@ def paper(*, name, sets, num_frames, batch_size, buckets, model):
   # Other sizes for the resizing transform.
   config.data.sizes = ConfigDict()
   config.data.num_threads = 8
+  # Processes that load instead, for data that take much time in Python.
+  config.data.num_workers = 0
   config.data.prefetch = 2
   # Records that cannot be read: "error" ends the run, "skip" takes others.
   config.data.on_error = "error"

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -58,6 +58,17 @@ def normalise_boxes(boxes: np.ndarray, height: int, width: int) -> np.ndarray:
   return (centers / np.array([width, height] * 2)).astype(np.float32)
 
 
+def join(trees: Sequence[Any]) -> Any:
+  """Concatenates equal trees of arrays (mappings, tuples) along axis 0."""
+  first = trees[0]
+  if isinstance(first, Mapping):
+    return {name: join([tree[name] for tree in trees]) for name in first}
+  if isinstance(first, tuple):
+    parts = [join(part) for part in zip(*trees, strict=True)]
+    return first._make(parts) if hasattr(first, "_make") else tuple(parts)
+  return np.concatenate(trees)
+
+
 def padded_size(height: int, width: int) -> tuple[int, int]:
   """The smallest size of a batch that holds such frames."""
   multiple = PAD_MULTIPLE
@@ -89,7 +100,7 @@ def pad_example(
   Args:
     example: frames uint8[T, h, w, 3], masks bool[e, K, h, w], boxes
       float[e, K, 4] in pixels, valid bool[e, K], expression_valid bool[e],
-      annotated int[K], e expressions, size (h, w).
+      annotated int[K], e expressions, size (h, w); and labels, if any, padded.
     bucket: (height, width) to pad to.
     num_expressions: E, to pad to.
 
@@ -116,6 +127,7 @@ def pad_example(
     "valid": fill(np.asarray(example["valid"], bool)),
     "expression_valid": fill(example["expression_valid"]),
     "annotated": np.asarray(example["annotated"], np.int32),
+    "labels": example.get("labels", {}),
   }
 
 

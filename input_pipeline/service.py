@@ -40,11 +40,10 @@ LOOPBACK: Final = ("localhost", "127.0.0.1", "::1")
 @functools.lru_cache(maxsize=32)
 def _stream(job: bytes) -> rows.RowStream:
   """The rows of one pipeline, planned here as the trainer plans them."""
-  job = json.loads(job)
-  config = config_lib.Config(**job["config"])
-  share = config_lib.Share(**job["share"])
+  config, share = config_lib.from_json(job)
   loader = config_lib.open_loader(config, share)
   plan = config_lib.make_plan(config, share, loader)
+  job = json.loads(job)
   plan.restore(job["position"])
   return rows.RowStream(
     plan, loader, share, offset=job["offset"], stride=job["stride"]
@@ -55,7 +54,7 @@ def _load(job, k):
   try:
     stream = _stream(job)
   except UserError as error:
-    config = config_lib.Config(**json.loads(job)["config"])
+    config, _ = config_lib.from_json(job)
     return rows.error_row(
       error,
       config.buckets[0],

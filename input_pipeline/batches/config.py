@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import json
 import os
 from collections.abc import Mapping
 from typing import Any
@@ -52,7 +53,13 @@ class Config:
     no_target: whether training takes sentences that refer to no object
       (MeViS, version 2), with empty masks; otherwise other samples are drawn
       in their place.
-    num_threads: that load rows; the batches do not depend on it.
+    endless: whether training draws clips by number, without end and each
+      once; for sets that can, see `registry.open_stream`.
+    num_threads: that load rows, through tf.data; the batches do not depend on
+      it.
+    num_workers: processes that load batches instead, for sets whose examples
+      take much time in Python. Without any, endless ones are drawn in this
+      process.
     prefetch: batches made ahead.
     on_error: what a record that cannot be read does: "error" ends the run,
       "skip" takes another one, in evaluation masks the row.
@@ -73,7 +80,9 @@ class Config:
   quirks: Mapping[str, bool] = _empty()
   sizes: Mapping[str, Any] = _empty()
   no_target: bool = True
+  endless: bool = False
   num_threads: int = 1
+  num_workers: int = 0
   prefetch: int = 2
   on_error: str = "error"
   max_errors: int = 100
@@ -118,6 +127,27 @@ class Share:
   process_count: int
   seed: int
 
+  def rows(self, batch: planner.Batch) -> tuple[planner.Row, ...]:
+    """Those of a global batch that this process loads: contiguous ones."""
+    count = len(batch.rows) // self.process_count
+    start = self.process_index * count
+    return batch.rows[start : start + count]
+
+
+def to_json(config: Config, share: Share, **more: Any) -> str:
+  """What another process needs to load the same; and JSON of its own."""
+  job = {
+    "config": dataclasses.asdict(config),
+    "share": dataclasses.asdict(share),
+  }
+  return json.dumps(job | more, allow_nan=False)
+
+
+def from_json(job: str | bytes) -> tuple[Config, Share]:
+  """Reverses `to_json`."""
+  job = json.loads(job)
+  return Config(**job["config"]), Share(**job["share"])
+
 
 def open_loader(config: Config, share: Share) -> loader_lib.Loader:
   """The sources and recipes of a pipeline.
@@ -128,6 +158,19 @@ def open_loader(config: Config, share: Share) -> loader_lib.Loader:
   skip_errors = config.on_error == "skip"
   data_sets = []
   for name, folder, repeat in config.sets:
+    options = config.options.get(name, {})
+    if config.endless and share.train:
+      data_sets.append(
+        registry.open_stream(
+          name,
+          share.split,
+          batch_size=config.batch_size,
+          num_frames=config.num_frames,
+          expressions_per_clip=config.expressions_per_clip,
+          **options,
+        )
+      )
+      continue
     recipe = recipes.get(
       name,
       "train" if share.train else "eval",
@@ -143,9 +186,7 @@ def open_loader(config: Config, share: Share) -> loader_lib.Loader:
       path = config.root
     else:
       path = os.path.join(config.root, folder)
-    source = registry.open_source(
-      name, path, share.split, **config.options.get(name, {})
-    )
+    source = registry.open_source(name, path, share.split, **options)
     data_sets.append(
       loader_lib.DataSet(
         source,
@@ -166,9 +207,11 @@ def open_loader(config: Config, share: Share) -> loader_lib.Loader:
 
 def make_plan(
   config: Config, share: Share, loader: loader_lib.Loader
-) -> planner.TrainPlan | planner.EvalPlan:
+) -> planner.TrainPlan | planner.StreamPlan | planner.EvalPlan:
   """The order of the loader's samples."""
-  make = planner.TrainPlan if share.train else planner.EvalPlan
+  make = planner.EvalPlan
+  if share.train:
+    make = planner.StreamPlan if config.endless else planner.TrainPlan
   names = ["num_frames", "pseudo_video", "quirks", "sizes", "options"]
   # Positions saved before there were these settings lack them.
   if not config.no_target:

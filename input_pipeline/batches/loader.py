@@ -107,6 +107,11 @@ class DataSet:
       return num_frames, 1
     return num_frames, num_frames
 
+  @property
+  def resample(self) -> bool:
+    """Whether others take the place of samples that cannot be read."""
+    return self.recipe.resample
+
   def part(self) -> planner.Part:
     """As the planner sees it."""
     return planner.Part(
@@ -193,7 +198,8 @@ class Loader:
   """Loads rows of one plan.
 
   Attributes:
-    data_sets: of the plan's mixture, in its order.
+    data_sets: of the plan's mixture, in its order; `DataSet`s, or what draws
+      examples without a source, see `registry.open_stream`.
     mixture: see `planner.Mixture`.
     seed: the plan's.
     skip_errors: whether a record that cannot be read is passed over rather
@@ -213,7 +219,8 @@ class Loader:
     Raises:
       UserError: the data sets of a mixture disagree.
     """
-    lengths = {d.lengths: d.source.name for d in self.data_sets}
+    parts = zip(self.data_sets, self.mixture.parts)
+    lengths = {data_set.lengths: part.name for data_set, part in parts}
     if len(lengths) > 1:
       raise UserError(
         "data sets of one mixture must have as many (frames, annotated "
@@ -261,7 +268,7 @@ class Loader:
         if not self.skip_errors:
           raise
         skipped.append(str(error))
-        if not data_set.recipe.resample:
+        if not data_set.resample:
           return self._empty(row, bucket), skipped
         continue
       if example["expression_valid"].any():

@@ -1,17 +1,16 @@
-"""Batches of clips for training and evaluation: tf.data around numpy loaders.
+"""Batches of clips for training and evaluation from numpy loaders.
 
 The plan (`planner`) decides what every batch is made of; here rows of it are
-loaded in parallel, in order, and stacked. The iterator keeps a plan of its
-own that advances with what is taken rather than with what is prefetched: its
-position is that of the training.
+loaded in parallel, in order, and stacked: by tf.data in threads, or in worker
+processes. The iterator keeps a plan of its own that advances with what is
+taken rather than with what is prefetched: its position is that of the training.
 
 TensorFlow sees no accelerator. It is imported when a pipeline starts.
 """
 
 from __future__ import annotations
 
-import dataclasses
-import json
+import functools
 import logging
 import os
 import uuid
@@ -22,8 +21,8 @@ from sgmg_jax.errors import UserError
 from sgmg_jax.input_pipeline import batch as batch_lib
 from sgmg_jax.input_pipeline import extras
 from sgmg_jax.input_pipeline.batches import config as config_lib
-from sgmg_jax.input_pipeline.batches import planner
 from sgmg_jax.input_pipeline.batches import rows as rows_lib
+from sgmg_jax.input_pipeline.batches import workers
 
 _logger = logging.getLogger(__name__)
 
@@ -57,7 +56,8 @@ def create(
     UserError: TensorFlow or a data set is missing, a data set is malformed,
       or processes cannot share the batch evenly.
   """
-  extras.require("tensorflow", "training on data sets")
+  if not _whole_batches(config):
+    extras.require("tensorflow", "training on data sets")
   if config.batch_size % process_count or process_index >= process_count:
     raise UserError(
       f"data.batch_size = {config.batch_size} over {process_count} processes, "
@@ -94,7 +94,7 @@ class Pipeline:
 
   Attributes:
     shapes: (height, width) of the frames of any batch.
-    num_samples: in an epoch.
+    num_samples: in an epoch; None where there is no end.
     num_batches: in all, of an evaluation; None in training.
     global_batch_size: clips in a batch of all processes.
     rows_per_batch: of this process.
@@ -107,7 +107,8 @@ class Pipeline:
     self._loader = config_lib.open_loader(config, share)
     self._plan = config_lib.make_plan(config, share, self._loader)
     self.shapes = self._plan.buckets
-    self.num_samples = len(self._loader.mixture)
+    endless = share.train and config.endless
+    self.num_samples = None if endless else len(self._loader.mixture)
     self.num_batches = None if share.train else len(self._plan.batches)
     self.global_batch_size = config.batch_size
     self.rows_per_batch = config.batch_size // share.process_count
@@ -163,15 +164,13 @@ class Pipeline:
     planned = self._plan.next_batch()
     self._count(self._plan.skipped)
     self._plan.skipped.clear()
-    values = dict(zip(rows_lib.FIELDS, next(self._iterator)))
+    values = next(self._iterator)
     for error in values["error"]:
       if error:
         raise UserError(error.decode())
     for lines in values["skipped"]:
       self._count(lines.decode().splitlines())
-    rows = planner.process_rows(
-      planned, self._share.process_index, self._share.process_count
-    )
+    rows = self._share.rows(planned)
     places = [[row.epoch, row.position] for row in rows]
     if values["place"].tolist() != places:
       raise UserError(
@@ -193,13 +192,24 @@ class Pipeline:
 
   def _start(self):
     """Loads ahead from the position."""
-    if self._config.service:
+    config, share = self._config, self._share
+    if config.service:
       data = self._distributed()
     else:
-      plan = config_lib.make_plan(self._config, self._share, self._loader)
+      plan = config_lib.make_plan(config, share, self._loader)
       plan.restore(self._position)
-      data = self._local(rows_lib.RowStream(plan, self._loader, self._share))
-    return data.prefetch(self._config.prefetch).as_numpy_iterator()
+      if _whole_batches(config):
+        job = config_lib.to_json(config, share)
+        return workers.in_order(
+          functools.partial(rows_lib.load_batch, job),
+          # Until it raises StopIteration.
+          iter(plan.next_batch, None),
+          num_workers=config.num_workers,
+          prefetch=config.prefetch,
+        )
+      data = self._local(rows_lib.RowStream(plan, self._loader, share))
+    batches = data.prefetch(config.prefetch).as_numpy_iterator()
+    return (dict(zip(rows_lib.FIELDS, values)) for values in batches)
 
   def _num_left(self):
     if self.num_batches is None:
@@ -228,16 +238,13 @@ class Pipeline:
     stride = len(self._config.service)
     shares = []
     for offset, address in enumerate(self._config.service):
-      job = json.dumps(
-        {
-          "id": uuid.uuid4().hex,
-          "config": dataclasses.asdict(self._config),
-          "share": dataclasses.asdict(self._share),
-          "position": self._position,
-          "offset": offset,
-          "stride": stride,
-        },
-        allow_nan=False,
+      job = config_lib.to_json(
+        self._config,
+        self._share,
+        id=uuid.uuid4().hex,
+        position=self._position,
+        offset=offset,
+        stride=stride,
       )
       count = -(-(self._num_left() - offset) // stride)
       data = self._batched(
@@ -258,6 +265,11 @@ class Pipeline:
     return tf.data.Dataset.choose_from_datasets(shares, turns)
 
 
+def _whole_batches(config):
+  """Whether processes load them, not threads of tf.data."""
+  return not config.service and (config.num_workers or config.endless)
+
+
 def _to_batch(values, lengths):
   num_frames, num_annotated, num_expressions = lengths
 
@@ -273,6 +285,7 @@ def _to_batch(values, lengths):
     masks=rows("masks"),
     valid=rows("valid"),
     annotated=None if num_frames == num_annotated else values["annotated"],
+    labels=values.get("labels", {}),
     expression_valid=(
       None if num_expressions == 1 else values["expression_valid"]
     ),

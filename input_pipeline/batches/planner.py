@@ -22,8 +22,12 @@ from sgmg_jax.errors import UserError
 from sgmg_jax.input_pipeline import batch as batch_lib
 from sgmg_jax.input_pipeline import seeds
 
+# Number of samples of a part that is drawn without end.
+ENDLESS = 2**62
 # Samples tried in a row's place before giving up.
 MAX_ATTEMPTS = 1000
+# Batches of a `StreamPlan` of one seed; then come those of the next.
+_STEPS = 1_000_000
 
 Size = tuple[int, int]
 Seed = tuple[int, int, int, int]
@@ -171,6 +175,7 @@ class _Plan:
     self.batch_size = batch_size
     self.seed = seed
     self.skipped: list[str] = []
+    self.step = 0
     self._skip_errors = skip_errors
     # What a saved position must agree on.
     self._identity = {
@@ -201,14 +206,29 @@ class _Plan:
     what = f"{self.mixture.parts[owner].name} sample {inside}"
     return choose_bucket(size, self.buckets, what)
 
-  def _check(self, position: dict[str, Any]) -> None:
-    saved = position.get("plan", {})
+  def position(self) -> dict[str, Any]:
+    """Where the next batch starts: JSON, for any number of processes."""
+    return {"step": self.step, "plan": self._identity}
+
+  def restore(self, position: dict[str, Any]) -> None:
+    """Goes to a saved position.
+
+    Raises:
+      UserError: saved by a plan of other data, seed, batch size or buckets.
+    """
+    remedy = "use another workdir (and init_from to start from the run's model)"
+    if "plan" not in position:
+      raise UserError(
+        f"cannot go on in the data: saved by another version; {remedy}"
+      )
     for name, value in self._identity.items():
-      if saved.get(name) != value:
+      saved = position["plan"].get(name)
+      if saved != value:
         raise UserError(
-          f"cannot go on in the data: saved with {name} = "
-          f"{saved.get(name)!r}, now {value!r}"
+          f"cannot go on in the data: saved with {name} = {saved!r}, now "
+          f"{value!r}; {remedy}"
         )
+    self.step = position["step"]
 
 
 class TrainPlan(_Plan):
@@ -216,7 +236,7 @@ class TrainPlan(_Plan):
 
   def __init__(self, *args, **kwargs):
     super().__init__(*args, **kwargs)
-    self.step, self._epoch, self._cursor = 0, 0, 0
+    self._epoch, self._cursor = 0, 0
     self._pending: dict[Size, list[Row]] = {b: [] for b in self.buckets}
     self._order = self._permutation()
 
@@ -257,32 +277,35 @@ class TrainPlan(_Plan):
     return row, bucket
 
   def position(self) -> dict[str, Any]:
-    """Where the next batch starts: JSON, for any number of processes."""
-    return {
-      "step": self.step,
+    return super().position() | {
       "epoch": self._epoch,
       "cursor": self._cursor,
       "pending": [
         [list(bucket), [list(row) for row in rows]]
         for bucket, rows in self._pending.items()
       ],
-      "plan": self._identity,
     }
 
   def restore(self, position: dict[str, Any]) -> None:
-    """Goes to a saved position.
-
-    Raises:
-      UserError: saved by a plan of other data, seed, batch size or buckets.
-    """
-    self._check(position)
-    self.step = position["step"]
+    super().restore(position)
     self._epoch, self._cursor = position["epoch"], position["cursor"]
     self._pending = {
       tuple(bucket): [Row(*row) for row in rows]
       for bucket, rows in position["pending"]
     }
     self._order = self._permutation()
+
+
+class StreamPlan(_Plan):
+  """Endless batches of samples by number: none comes twice, nor in runs of
+  other seeds."""
+
+  def next_batch(self) -> Batch:
+    """The next batch."""
+    first = (self.seed * _STEPS + self.step) * self.batch_size
+    self.step += 1
+    numbers = range(first, first + self.batch_size)
+    return Batch(self.buckets[0], tuple(Row(0, i, i) for i in numbers))
 
 
 class EvalPlan(_Plan):
@@ -292,7 +315,6 @@ class EvalPlan(_Plan):
   def __init__(self, *args, **kwargs):
     super().__init__(*args, **kwargs)
     self.batches = tuple(self._make_batches())
-    self.step = 0
 
   def _make_batches(self) -> Iterator[Batch]:
     pending: dict[Size, list[Row]] = {b: [] for b in self.buckets}
@@ -319,20 +341,3 @@ class EvalPlan(_Plan):
       raise StopIteration
     self.step += 1
     return self.batches[self.step - 1]
-
-  def position(self) -> dict[str, Any]:
-    """As of a `TrainPlan`."""
-    return {"step": self.step, "plan": self._identity}
-
-  def restore(self, position: dict[str, Any]) -> None:
-    """As of a `TrainPlan`."""
-    self._check(position)
-    self.step = position["step"]
-
-
-def process_rows(
-  batch: Batch, process_index: int, process_count: int
-) -> tuple[Row, ...]:
-  """The rows of a global batch that one process loads: a contiguous share."""
-  share = len(batch.rows) // process_count
-  return batch.rows[process_index * share : (process_index + 1) * share]

@@ -1,7 +1,8 @@
-"""Rows of batches, loaded by number from many threads."""
+"""Rows of batches: loaded by number from many threads, or a batch at once."""
 
 from __future__ import annotations
 
+import functools
 import threading
 from typing import Any
 
@@ -37,20 +38,27 @@ def output_types() -> list[str]:
   return list(FIELDS.values())
 
 
-def _to_row(example, *, place, skipped="", error=""):
-  """The values of `FIELDS`, as a tf.data function returns them."""
+def _load(loader, row, bucket):
+  """The values of `FIELDS`, and labels where there are any."""
+  example, skipped = loader.load(row, bucket)
+  place = np.array([row.epoch, row.position])
+  return _encode(example, place=place, skipped="\n".join(skipped))
+
+
+def _encode(example, *, place, skipped="", error=""):
   example = example | {"place": place, "skipped": skipped, "error": error}
-  return [
-    np.char.encode(value, "utf-8") if dtype == "string" else value
-    for dtype, value in ((FIELDS[name], example[name]) for name in FIELDS)
-  ]
+  for name, dtype in FIELDS.items():
+    if dtype == "string":
+      example[name] = np.char.encode(example[name], "utf-8")
+  return example
 
 
 def error_row(error: UserError, bucket: planner.Size, *lengths: int) -> list:
   """A row that says why there is none; `lengths` are (T, K, E)."""
   empty = batch_lib.empty_example(bucket, *lengths)
   empty |= {"valid_row": np.bool_(False), "index": np.int64(-1)}
-  return _to_row(empty, place=np.zeros(2, np.int64), error=str(error))
+  row = _encode(empty, place=np.zeros(2, np.int64), error=str(error))
+  return [row[name] for name in FIELDS]
 
 
 class RowStream:
@@ -79,17 +87,13 @@ class RowStream:
   def load(self, k: int) -> list[Any]:
     """The values of `FIELDS`; bad input is among them, not raised, so that
     it arrives in order and from any machine."""
-    bucket, row = self._plan.buckets[0], planner.PADDING
+    bucket = self._plan.buckets[0]
     try:
       row, bucket = self._take(int(k))
-      example, skipped = self._loader.load(row, bucket)
+      values = _load(self._loader, row, bucket)
     except UserError as error:
       return error_row(error, bucket, *self._loader.lengths)
-    return _to_row(
-      example,
-      place=np.array([row.epoch, row.position]),
-      skipped="\n".join(skipped),
-    )
+    return [values[name] for name in FIELDS]
 
   def _take(self, k):
     with self._lock:
@@ -98,10 +102,32 @@ class RowStream:
         mine = self._num_batches % self._stride == self._offset
         self._num_batches += 1
         if mine:
-          share = self._share
-          for row in planner.process_rows(
-            batch, share.process_index, share.process_count
-          ):
+          for row in self._share.rows(batch):
             self._planned[self._num_rows] = row, batch.bucket
             self._num_rows += 1
       return self._planned.pop(k)
+
+
+@functools.lru_cache(maxsize=1)
+def _open(job: str):
+  config, share = config_lib.from_json(job)
+  return config_lib.open_loader(config, share), share
+
+
+def load_batch(job: str, batch: planner.Batch) -> dict[str, Any]:
+  """Loads a process's rows of a batch, in any process.
+
+  Args:
+    job: of `config.to_json`, the pipeline that the batch is of.
+    batch: planned.
+
+  Returns:
+    The values of `FIELDS`, stacked, and "labels", joined.
+
+  Raises:
+    UserError: a record cannot be read.
+  """
+  loader, share = _open(job)
+  rows = [_load(loader, row, batch.bucket) for row in share.rows(batch)]
+  stacked = {name: np.stack([row[name] for row in rows]) for name in FIELDS}
+  return stacked | {"labels": batch_lib.join([row["labels"] for row in rows])}

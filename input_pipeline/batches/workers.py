@@ -1,4 +1,4 @@
-"""Batches made ahead by other processes, handed out in order.
+"""Worker processes that make batches ahead, handed out in order.
 
 The processes die with their parent, also when it is killed: they hold both
 ends of the queue they wait at, so that its end would never tell them.
@@ -6,43 +6,50 @@ ends of the queue they wait at, so that its end would never tell them.
 
 from __future__ import annotations
 
+import collections
 import itertools
 import multiprocessing
 import os
 import signal
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from concurrent import futures
 from multiprocessing import connection
 from typing import TypeVar
 
-T = TypeVar("T")
+Job, Result = TypeVar("Job"), TypeVar("Result")
 
 
 def in_order(
-  make: Callable[[int], T], *, start: int, num_workers: int, prefetch: int
-) -> Iterator[T]:
-  """`make(start)`, `make(start + 1)`, ... without end.
+  make: Callable[[Job], Result],
+  jobs: Iterable[Job],
+  *,
+  num_workers: int,
+  prefetch: int,
+) -> Iterator[Result]:
+  """Call `make` for each of `jobs`, which may have no end.
 
   Args:
-    make: to pickle; what it returns must depend on the number alone.
-    start: first number.
+    make: to pickle; its result must depend on the job alone.
+    jobs: to pickle.
     num_workers: processes that call it; 0 calls it in this one.
     prefetch: results made ahead, with workers.
   """
   if num_workers == 0:
-    yield from map(make, itertools.count(start))
+    yield from map(make, jobs)
+    return
   # A fork would inherit JAX's threads and locks.
   context = multiprocessing.get_context("spawn")
   pool = futures.ProcessPoolExecutor(
     num_workers, mp_context=context, initializer=_start_worker
   )
   try:
+    submitted = (pool.submit(make, job) for job in jobs)
     ahead = max(prefetch, num_workers)
-    pending = [pool.submit(make, start + i) for i in range(ahead)]
-    for number in itertools.count(start + ahead):
-      pending.append(pool.submit(make, number))
-      yield pending.pop(0).result()
+    pending = collections.deque(itertools.islice(submitted, ahead))
+    while pending:
+      pending.extend(itertools.islice(submitted, 1))
+      yield pending.popleft().result()
   finally:
     pool.shutdown(wait=False, cancel_futures=True)
 

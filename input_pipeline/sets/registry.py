@@ -86,5 +86,19 @@ def open_source(
   return reader(path, split, **options, **arguments)
 
 
+def open_stream(name: str, split: str, **options: Any) -> Any:
+  """Open a set whose training clips are drawn by number, without end.
+
+  Args:
+    name: of the set, which has a module `stream`.
+    split: of it.
+    options: of its `Stream`.
+
+  Returns:
+    What gives examples as `batches.loader.DataSet` does.
+  """
+  return module(about(name).folder, "stream").Stream(split, **options)
+
+
 def _built() -> Any:
   return importlib.import_module("sgmg_jax.input_pipeline.built.reader")

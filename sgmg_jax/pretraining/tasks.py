@@ -7,6 +7,8 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
+import functools
+import itertools
 import pathlib
 from collections.abc import Callable, Iterator
 from typing import Any, NamedTuple
@@ -21,6 +23,7 @@ from sgmg_jax import types
 from sgmg_jax.checkpoints import expected_shapes, native
 from sgmg_jax.errors import UserError
 from sgmg_jax.inference import preprocess
+from sgmg_jax.input_pipeline.batches import workers
 from sgmg_jax.input_pipeline.refshapes.labels import (
   cell_batches,
   meaning_labels,
@@ -167,7 +170,8 @@ def make_video_task(config: ConfigDict, variant: variants.Variant) -> Task:
       num_frames=num_frames,
       strides=cell_heads.STRIDES,
     )
-    return cell_batches.batches(spec, start=start, **config.loader)
+    make = functools.partial(cell_batches.make_batch, spec)
+    return workers.in_order(make, itertools.count(start), **config.loader)
 
   def describe(means):
     shares = [
@@ -251,7 +255,8 @@ def make_text_task(
       batch_size=batch_size,
       num_frames=num_frames,
     )
-    made = sentence_batches.batches(spec, start=start, **config.loader)
+    make = functools.partial(sentence_batches.make_batch, spec)
+    made = workers.in_order(make, itertools.count(start), **config.loader)
     with contextlib.closing(made):
       for batch in made:
         encoded = tokenizer_lib.encode(

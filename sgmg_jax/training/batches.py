@@ -1,17 +1,10 @@
-"""Put clips of the input pipeline on the device as batches.
-
-A run reads either RefShapes clips with several sentences each
-(`RefShapesData`) or any mixture of data sets (`PipelineData`). Both are
-iterators of `types.Batch` that can tell and restore their position.
-"""
+"""Put clips of the input pipeline on the device as batches."""
 
 from __future__ import annotations
 
-import dataclasses
 import functools
-import json
 from collections.abc import Callable, Iterator, Sequence
-from typing import Any, Protocol
+from typing import Any
 
 import jax
 import numpy as np
@@ -23,103 +16,48 @@ from sgmg_jax.errors import UserError
 from sgmg_jax.inference import preprocess
 from sgmg_jax.input_pipeline import batch as batch_lib
 from sgmg_jax.input_pipeline.batches import pipeline
-from sgmg_jax.input_pipeline.refshapes import batches
 from sgmg_jax.training import run_tokenizer
 
 _normalise = jax.jit(preprocess.normalise)
 
 
-class TrainingData(Protocol):
-  """What the loop takes batches from.
+class TrainingData:
+  """Batches of any mixture of data sets, and the position in them.
 
   Attributes:
     batch_size: clips in a global batch.
     shapes: (height, width) of the frames of any batch.
     steps_per_epoch: None where there are no epochs.
-    position: JSON, where the next batch starts.
     truncations: counts sentences that lost their end.
   """
-
-  batch_size: int
-  steps_per_epoch: float | None
-  shapes: tuple[tuple[int, int], ...]
-  position: dict[str, Any]
-  truncations: run_tokenizer.TruncationCounter
-
-  def restore(self, position: dict[str, Any], step: int) -> None:
-    """Goes to a saved position, after `step` batches.
-
-    Raises:
-      UserError: it belongs to other data.
-    """
-
-  def start(
-    self, tokenizer: Any, sharding: jax.sharding.Sharding
-  ) -> Iterator[types.Batch]:
-    """Batches from the position on; `sharding` is by their first axis."""
-
-
-class RefShapesData:
-  """RefShapes clips, several sentences each; see `refshapes_batches`."""
-
-  def __init__(
-    self,
-    spec: batches.BatchSpec,
-    *,
-    max_tokens: int,
-    num_workers: int,
-    prefetch: int,
-  ):
-    self._spec, self._max_tokens = spec, max_tokens
-    self._loader = dict(num_workers=num_workers, prefetch=prefetch)
-    self._step = 0
-    self.truncations = run_tokenizer.TruncationCounter()
-    self.batch_size = spec.batch_size
-    self.shapes = (spec.bucket,)
-    self.steps_per_epoch = None
-    # As JSON gives it back. Batches depend on the step beside this.
-    self.position = json.loads(
-      json.dumps(dataclasses.asdict(spec), allow_nan=False)
-    )
-
-  def restore(self, position, step):
-    changed = [k for k, v in self.position.items() if position.get(k) != v]
-    if changed:
-      name = changed[0]
-      raise UserError(
-        f"the run was started with data.{name} = {position.get(name)!r}, not "
-        f"{self.position[name]!r}: use another workdir (and init_from to start "
-        "from its model)"
-      )
-    self._step = step
-
-  def start(self, tokenizer, sharding):
-    clips = batches.batches(self._spec, start=self._step, **self._loader)
-    for batch in clips:
-      yield to_batch(
-        batch, tokenizer, self._max_tokens, sharding, self.truncations
-      )
-
-
-class PipelineData:
-  """Any mixture of data sets; see `pipeline`."""
 
   def __init__(self, pipe: pipeline.Pipeline, *, max_tokens: int):
     self._pipe, self._max_tokens = pipe, max_tokens
     self.truncations = run_tokenizer.TruncationCounter()
     self.batch_size = pipe.global_batch_size
     self.shapes = pipe.shapes
-    self.steps_per_epoch = pipe.num_samples / pipe.global_batch_size
+    self.steps_per_epoch = None
+    if pipe.num_samples is not None:
+      self.steps_per_epoch = pipe.num_samples / pipe.global_batch_size
 
   @property
   def position(self) -> dict[str, Any]:
+    """JSON: where the next batch starts."""
     return self._pipe.position()
 
-  def restore(self, position, step):
+  def restore(self, position: dict[str, Any], step: int) -> None:
+    """Goes to a saved position.
+
+    Raises:
+      UserError: it belongs to other data.
+    """
     del step  # The position knows.
     self._pipe.restore(position)
 
-  def start(self, tokenizer, sharding):
+  def start(
+    self, tokenizer: Any, sharding: jax.sharding.Sharding
+  ) -> Iterator[types.Batch]:
+    """Batches from the position on; `sharding` is by their first axis."""
     try:
       for batch in self._pipe:
         yield to_batch(
@@ -140,19 +78,16 @@ def open_data(config: ConfigDict, labels: Sequence[str] = ()) -> TrainingData:
     UserError: there is no such data, or it has no such labels.
   """
   settings = config.data.to_dict()
-  kind = settings.pop("kind")
-  max_tokens = config.tokenizer.max_tokens
+  kind, split = settings.pop("kind"), settings.pop("split")
   if kind == "refshapes":
-    spec = batches.BatchSpec(**settings, seed=config.seed, labels=labels)
-    return RefShapesData(spec, max_tokens=max_tokens, **config.loader)
-  if kind != "sets":
+    settings = _drawn(**settings, labels=labels) | config.loader.to_dict()
+  elif kind != "sets":
     raise UserError(f"data.kind: expected refshapes or sets, got {kind!r}")
-  if labels:
+  elif labels:
     raise UserError(
       f"auxiliary: needs the labels {', '.join(labels)}, which only RefShapes "
       "has (data.kind = 'refshapes'), expected ()"
     )
-  split = settings.pop("split")
   pipe = pipeline.create(
     pipeline.Config(**settings),
     split,
@@ -161,7 +96,23 @@ def open_data(config: ConfigDict, labels: Sequence[str] = ()) -> TrainingData:
     config.seed,
     train=True,
   )
-  return PipelineData(pipe, max_tokens=max_tokens)
+  return TrainingData(pipe, max_tokens=config.tokenizer.max_tokens)
+
+
+def _drawn(
+  *, batch_size, expressions_per_clip, num_frames, height, width, **options
+) -> dict[str, Any]:
+  """The settings of a pipeline that draws RefShapes clips without end."""
+  return {
+    "root": "",
+    "sets": (("refshapes", "", 1),),
+    "endless": True,
+    "batch_size": batch_size,
+    "expressions_per_clip": expressions_per_clip,
+    "num_frames": num_frames,
+    "buckets": (batch_lib.padded_size(height, width),),
+    "options": {"refshapes": {"height": height, "width": width, **options}},
+  }
 
 
 def to_batch(

@@ -8,15 +8,12 @@ are in no split.
 from __future__ import annotations
 
 import dataclasses
-import functools
-from collections.abc import Iterator
 from typing import NamedTuple
 
 import numpy as np
 
 from sgmg_jax.errors import UserError
 from sgmg_jax.input_pipeline import seeds
-from sgmg_jax.input_pipeline.batches import workers
 from sgmg_jax.input_pipeline.refshapes import facts, render, scene
 from sgmg_jax.input_pipeline.refshapes.labels import cell_labels
 
@@ -101,15 +98,3 @@ def make_batch(spec: CellBatchSpec, step: int) -> CellBatch:
       cell_labels.CellLabels(*(tuple(x[part] for x in k) for k in labelled))
     )
   return CellBatch(np.stack(frames), cell_labels.stack(labels))
-
-
-def batches(
-  spec: CellBatchSpec, *, start: int, num_workers: int, prefetch: int
-) -> Iterator[CellBatch]:
-  """Batches `start`, `start + 1`, ... without end; see `workers.in_order`."""
-  return workers.in_order(
-    functools.partial(make_batch, spec),
-    start=start,
-    num_workers=num_workers,
-    prefetch=prefetch,
-  )

@@ -1,4 +1,4 @@
-"""Labels of a batch of RefShapes clips, by the names of `Batch.labels`."""
+"""Labels of a RefShapes clip, by the names of `Batch.labels`."""
 
 from __future__ import annotations
 
@@ -14,51 +14,37 @@ from sgmg_jax.input_pipeline.refshapes.labels import cell_labels, role_labels
 
 def make(
   names: Sequence[str],
-  clips: Sequence[dataset.Clip],
-  annotated: Sequence[np.ndarray],
-  sentences: Sequence[Sequence[tuple[predicates.Meaning, int | None]]],
+  clip: dataset.Clip,
+  annotated: np.ndarray,
+  sentences: Sequence[tuple[predicates.Meaning, int | None]],
   bucket: tuple[int, int],
 ) -> dict[str, Any]:
   """Labels the cells of the padded maps; padding is background.
 
   Args:
     names: of the labels to make.
-    clips: B of them.
-    annotated: of each clip, its frames with ground truth.
-    sentences: of each clip, the meaning and the object of its E sentences.
+    clip: the clip.
+    annotated: int[K], its frames with ground truth.
+    sentences: the meaning and the object of each of E sentences.
     bucket: (height, width), the padded size.
 
   Returns:
-    "cells", a `cell_labels.CellLabels` of all frames, and "roles", for every
-    stride int8[B * E, K, h, w, R] (see `role_labels.label_cells`).
+    "cells", a `cell_labels.CellLabels` of all frames with a first axis of 1,
+    and "roles", for every stride int8[E, K, h, w, R] (see
+    `role_labels.label_cells`).
   """
-  makers = {
-    "cells": lambda: _cells(clips, bucket),
-    "roles": lambda: _roles(clips, annotated, sentences, bucket),
-  }
-  return {name: makers[name]() for name in names}
+  masks = batch.pad(clip.masks, bucket, 2)
 
+  def cells():
+    found = cell_labels.label_cells(clip.facts, masks, cell_labels.STRIDES)
+    return cell_labels.stack([found])
 
-def _cells(clips, bucket) -> cell_labels.CellLabels:
-  return cell_labels.stack(
-    [
-      cell_labels.label_cells(
-        clip.facts, batch.pad(clip.masks, bucket, 2), cell_labels.STRIDES
-      )
-      for clip in clips
-    ]
-  )
-
-
-def _roles(clips, annotated, sentences, bucket) -> tuple[np.ndarray, ...]:
-  roles = []
-  for clip, kept, said in zip(clips, annotated, sentences, strict=True):
+  def roles():
     judge = predicates.Judge(clip.facts)
-    roles.append(
-      role_labels.label_cells(
-        batch.pad(clip.masks[:, kept], bucket, 2),
-        [role_labels.label_objects(judge, *sentence) for sentence in said],
-        cell_labels.STRIDES,
-      )
+    said = [role_labels.label_objects(judge, *each) for each in sentences]
+    return role_labels.label_cells(
+      masks[:, annotated], said, cell_labels.STRIDES
     )
-  return tuple(map(np.concatenate, zip(*roles)))
+
+  makers = {"cells": cells, "roles": roles}
+  return {name: makers[name]() for name in names}

@@ -9,14 +9,11 @@ sentences speak of what is seen.
 from __future__ import annotations
 
 import dataclasses
-import functools
 import itertools
-from collections.abc import Iterator
 from typing import NamedTuple
 
 import numpy as np
 
-from sgmg_jax.input_pipeline.batches import workers
 from sgmg_jax.input_pipeline.refshapes import dataset
 from sgmg_jax.input_pipeline.refshapes.labels import meaning_labels
 
@@ -73,16 +70,4 @@ def make_batch(spec: SentenceBatchSpec, step: int) -> SentenceBatch:
   return SentenceBatch(
     [expression.text for expression in chosen],
     np.stack([meaning_labels.label(e.meaning) for e in chosen]),
-  )
-
-
-def batches(
-  spec: SentenceBatchSpec, *, start: int, num_workers: int, prefetch: int
-) -> Iterator[SentenceBatch]:
-  """Batches `start`, `start + 1`, ... without end; see `workers.in_order`."""
-  return workers.in_order(
-    functools.partial(make_batch, spec),
-    start=start,
-    num_workers=num_workers,
-    prefetch=prefetch,
   )

@@ -13,6 +13,7 @@ import PIL.Image
 from sgmg_jax.errors import UserError
 from sgmg_jax.input_pipeline import source as source_lib
 from sgmg_jax.input_pipeline.refshapes import dataset
+from sgmg_jax.input_pipeline.sets.refshapes import stream
 
 NUM_CLIPS = {"train": 10_000, "val": 500, "test": 500}
 
@@ -148,15 +149,5 @@ class _Sentence(source_lib.Expression):
 
   def _sentence(self) -> dataset.Expression:
     sentences = self._source.clip(self.video).expressions
-    order = _spread([s.object_index for s in sentences])
+    order = stream.spread([s.object_index for s in sentences])
     return sentences[order[self._position % len(order)]]
-
-
-def _spread(object_indices: Sequence[int]) -> list[int]:
-  """Positions ordered so that every object comes once before any twice."""
-  rounds: dict[int, int] = {}
-  ranks = []
-  for index in object_indices:
-    rounds[index] = rounds.get(index, 0) + 1
-    ranks.append(rounds[index])
-  return sorted(range(len(ranks)), key=ranks.__getitem__)

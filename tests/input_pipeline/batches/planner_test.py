@@ -8,7 +8,7 @@ import pytest
 
 from sgmg_jax.errors import UserError
 from sgmg_jax.input_pipeline import seeds
-from sgmg_jax.input_pipeline.batches import planner
+from sgmg_jax.input_pipeline.batches import config, planner
 
 BUCKETS = ((64, 96), (96, 64), (96, 96))
 SIZES = ((50, 96), (90, 60), (96, 96))
@@ -88,7 +88,10 @@ def test_batches_are_of_one_bucket_that_holds_each_sample_tightly():
 def test_processes_share_each_batch_without_overlap():
   for batch in _take(_plan(), 10):
     for count in (1, 2, 3, 6):
-      shares = [planner.process_rows(batch, i, count) for i in range(count)]
+      shares = [
+        config.Share("train", True, i, count, 0).rows(batch)
+        for i in range(count)
+      ]
       assert tuple(itertools.chain(*shares)) == batch.rows
       assert {len(share) for share in shares} == {6 // count}
 

@@ -10,8 +10,19 @@ import time
 
 import pytest
 
+from sgmg_jax.input_pipeline.batches import workers
+
+
+@pytest.mark.parametrize("num_workers", (0, 1, 2))
+def test_results_come_in_order_and_end(num_workers):
+  results = workers.in_order(
+    abs, range(-7, 0), num_workers=num_workers, prefetch=3
+  )
+  assert list(results) == [7, 6, 5, 4, 3, 2, 1]
+
+
 PARENT = textwrap.dedent("""
-  import os, pathlib, sys, time
+  import itertools, os, pathlib, sys, time
   from sgmg_jax.input_pipeline.batches import workers
 
   def make(number):
@@ -23,7 +34,9 @@ PARENT = textwrap.dedent("""
     return number
 
   if __name__ == "__main__":
-    batches = workers.in_order(make, start=0, num_workers=3, prefetch=6)
+    batches = workers.in_order(
+      make, itertools.count(), num_workers=3, prefetch=6
+    )
     print(next(batches), flush=True)
     sys.stdin.readline()
     print(sum(next(batches) for _ in range(12)), flush=True)

@@ -1,12 +1,14 @@
 """Batches depend on (seed, step) alone; their scenes are in no split."""
 
 import dataclasses
+import functools
 import itertools
 
 import numpy as np
 import pytest
 
 from sgmg_jax.errors import UserError
+from sgmg_jax.input_pipeline.batches import workers
 from sgmg_jax.input_pipeline.refshapes import dataset
 from sgmg_jax.input_pipeline.refshapes.labels import cell_batches, cell_labels
 
@@ -15,11 +17,10 @@ SPEC = cell_batches.CellBatchSpec(
 )
 
 
-def _take(count, spec=SPEC, **kwargs):
-  stream = cell_batches.batches(spec, **kwargs)
-  taken = list(itertools.islice(stream, count))
-  stream.close()
-  return taken
+def _take(count, spec=SPEC, start=0, **kwargs):
+  make = functools.partial(cell_batches.make_batch, spec)
+  steps = range(start, start + count)
+  return list(workers.in_order(make, steps, **kwargs))
 
 
 def _arrays(batch):

@@ -1,12 +1,14 @@
 """Labels by hand; batches depend on (seed, step) alone."""
 
 import dataclasses
+import functools
 import itertools
 
 import numpy as np
 import pytest
 
 from sgmg_jax.errors import UserError
+from sgmg_jax.input_pipeline.batches import workers
 from sgmg_jax.input_pipeline.refshapes import dataset, predicates
 from sgmg_jax.input_pipeline.refshapes.labels import (
   meaning_labels,
@@ -80,11 +82,10 @@ def test_every_sentence_has_labels():
       assert meaning_labels.label(expression.meaning).any(), expression
 
 
-def _take(count, spec=SPEC, **kwargs):
-  stream = sentence_batches.batches(spec, **kwargs)
-  taken = list(itertools.islice(stream, count))
-  stream.close()
-  return taken
+def _take(count, spec=SPEC, start=0, **kwargs):
+  make = functools.partial(sentence_batches.make_batch, spec)
+  steps = range(start, start + count)
+  return list(workers.in_order(make, steps, **kwargs))
 
 
 def _same(a, b):

@@ -1,24 +1,38 @@
 """Batches depend on (split, seed, step) and on nothing else."""
 
-import dataclasses
 import itertools
+import json
 
 import numpy as np
 import pytest
 
 from sgmg_jax import errors
-from sgmg_jax.input_pipeline.refshapes import batches, dataset, predicates
+from sgmg_jax.input_pipeline.batches import pipeline
+from sgmg_jax.input_pipeline.refshapes import dataset, predicates
 from sgmg_jax.input_pipeline.refshapes.labels import cell_labels
+from sgmg_jax.input_pipeline.sets.refshapes import stream
 
-SPEC = batches.BatchSpec(
-  split="train",
-  seed=5,
-  batch_size=2,
-  expressions_per_clip=3,
-  num_frames=4,
-  height=72,
-  width=96,
-)
+
+def _pipe(*, batch_size=2, num_workers=0, seed=5, **options):
+  config = pipeline.Config(
+    root="",
+    sets=(("refshapes", "", 1),),
+    endless=True,
+    batch_size=batch_size,
+    expressions_per_clip=3,
+    num_frames=4,
+    buckets=((96, 96),),
+    num_workers=num_workers,
+    options={"refshapes": {"height": 72, "width": 96, **options}},
+  )
+  return pipeline.create(config, "train", seed=seed)
+
+
+def _take(count, **changes):
+  pipe = _pipe(**changes)
+  taken = list(itertools.islice(pipe, count))
+  pipe.close()
+  return taken
 
 
 def _same(a, b):
@@ -28,16 +42,9 @@ def _same(a, b):
   )
 
 
-def _take(count, **kwargs):
-  stream = batches.batches(SPEC, **kwargs)
-  taken = list(itertools.islice(stream, count))
-  stream.close()
-  return taken
-
-
 @pytest.fixture(scope="module")
 def straight():
-  return _take(4, start=0, num_workers=0, prefetch=1)
+  return _take(4)
 
 
 def test_shapes_and_padding(straight):
@@ -75,14 +82,40 @@ def test_rows_belong_to_their_clip_and_object(straight):
 
 
 def test_workers_change_nothing(straight):
-  made = _take(4, start=0, num_workers=2, prefetch=3)
-  assert all(map(_same, made, straight))
+  assert all(map(_same, _take(4, num_workers=2), straight))
 
 
-def test_start_goes_on_where_another_run_stopped(straight):
-  made = _take(2, start=2, num_workers=0, prefetch=1)
-  assert all(map(_same, made, straight[2:]))
+def test_goes_on_where_another_run_stopped(straight):
+  first = _pipe(num_workers=1)
+  assert first.num_samples is None and first.num_batches is None
+  list(itertools.islice(first, 2))
+  first.close()
+  position = json.loads(json.dumps(first.position()))
+  second = _pipe()
+  second.restore(position)
+  assert all(map(_same, itertools.islice(second, 2), straight[2:]))
   assert not _same(straight[0], straight[1])
+  with pytest.raises(errors.UserError, match="options.* use another workdir"):
+    _pipe(absent_share=0.5).restore(position)
+  # As positions were before there was one rule for all data.
+  with pytest.raises(errors.UserError, match="another version; use another"):
+    _pipe().restore({"split": "train", "seed": 5, "absent_share": 0.0})
+
+
+def test_other_seeds_have_other_clips(straight):
+  assert not any(map(_same, _take(4, seed=6), straight))
+
+
+def test_processes_share_a_batch(straight):
+  config = _pipe(absent_share=1.0)._config
+  whole = next(pipeline.create(config, "train", seed=5))
+  halves = [
+    next(pipeline.create(config, "train", i, 2, seed=5)) for i in range(2)
+  ]
+  joined = np.concatenate([half.masks for half in halves])
+  np.testing.assert_array_equal(joined, whole.masks)
+  expressions = [e for half in halves for e in half.expressions]
+  assert expressions == whole.expressions
 
 
 def test_every_object_speaks_before_one_speaks_twice():
@@ -90,21 +123,19 @@ def test_every_object_speaks_before_one_speaks_twice():
   random = np.random.default_rng(0)
   seen = set()
   for _ in range(50):
-    chosen = batches.choose_expressions(objects, 5, random)
+    chosen = stream.choose_expressions(objects, 5, random)
     assert len(set(chosen)) == 5
     assert {objects[k] for k in chosen[:3]} == {0, 1, 2}
     seen.update(chosen)
   assert seen == set(range(7))
   # More than there are: each again only after all.
-  chosen = batches.choose_expressions([0, 1], 5, random)
+  chosen = stream.choose_expressions([0, 1], 5, random)
   assert set(chosen[:2]) == set(chosen[2:4]) == {0, 1}
 
 
 def test_absent_expressions_are_false_of_every_object_and_find_nothing():
-  spec = dataclasses.replace(SPEC, absent_share=0.5)
   rows = kept = 0
-  for step in range(6):
-    batch = batches.make_batch(spec, step)
+  for step, batch in enumerate(_take(6, absent_share=0.5)):
     for row, text in enumerate(batch.expressions):
       clips = [
         dataset.generate_clip(
@@ -130,15 +161,13 @@ def test_absent_expressions_are_false_of_every_object_and_find_nothing():
 
 
 def test_a_single_clip_has_nobody_to_take_absent_expressions_from():
-  spec = dataclasses.replace(SPEC, batch_size=1, absent_share=1.0)
-  assert batches.make_batch(spec, 0).valid.any(1).all()
+  (batch,) = _take(1, batch_size=1, absent_share=1.0)
+  assert batch.valid.any(1).all()
 
 
 def test_annotated_frames_are_those_of_the_whole_clip(straight):
-  spec = dataclasses.replace(SPEC, num_annotated=2)
   seen = set()
-  for step, whole in enumerate(straight):
-    batch = batches.make_batch(spec, step)
+  for batch, whole in zip(_take(4, num_annotated=2), straight):
     assert batch.annotated.shape == (2, 2) and batch.annotated.dtype == np.int32
     assert (np.diff(batch.annotated) > 0).all()
     np.testing.assert_array_equal(batch.frames, whole.frames)
@@ -163,13 +192,12 @@ def test_annotated_frames_are_those_of_the_whole_clip(straight):
 )
 def test_specs_that_no_batch_can_have(change):
   with pytest.raises(errors.UserError, match=next(iter(change))):
-    dataclasses.replace(SPEC, **change)
+    _pipe(**change)
 
 
 def test_labels_of_cells_are_those_of_the_clips(straight):
   assert not straight[0].labels
-  spec = dataclasses.replace(SPEC, labels=["cells"], num_annotated=1)
-  batch = batches.make_batch(spec, 0)
+  (batch,) = _take(1, labels=["cells"], num_annotated=1)
   for k, stride in enumerate(cell_labels.STRIDES):
     classes, motion = (kind[k] for kind in batch.labels["cells"])
     # Of the padded frames, and of all of them.
@@ -187,15 +215,8 @@ def test_labels_of_cells_are_those_of_the_clips(straight):
 
 
 def test_cells_with_the_referent_s_role_are_those_of_its_mask():
-  spec = dataclasses.replace(
-    SPEC,
-    labels=("roles",),
-    num_annotated=2,
-    absent_share=0.5,
-  )
   absent = 0
-  for step in range(3):
-    batch = batches.make_batch(spec, step)
+  for batch in _take(3, labels=("roles",), num_annotated=2, absent_share=0.5):
     for stride, labels in zip(
       cell_labels.STRIDES, batch.labels["roles"], strict=True
     ):

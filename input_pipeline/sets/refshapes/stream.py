@@ -1,0 +1,186 @@
+"""RefShapes clips by number, without end, several expressions each.
+
+Clip n depends on the split, n and the run's seed alone, whoever draws it.
+Clips are never flipped, their sentences speak of left and right.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import functools
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import numpy as np
+
+from sgmg_jax.errors import UserError
+from sgmg_jax.input_pipeline import batch
+from sgmg_jax.input_pipeline.batches import planner
+from sgmg_jax.input_pipeline.refshapes import dataset, grammar, predicates
+
+
+@dataclasses.dataclass(frozen=True)
+class Stream:
+  """Examples of B successive clips each, as `loader.DataSet` gives them.
+
+  Attributes:
+    split: of RefShapes.
+    batch_size: B.
+    expressions_per_clip: E, of every clip; they repeat where it has fewer.
+    num_frames: T.
+    height: of the frames, pixels.
+    width: of the frames, pixels.
+    kinds: of expressions to take, all if empty. A clip that has none of them
+      gives its others.
+    absent_share: of expressions to be replaced, where possible, by one of the
+      batch's clip before (of the first: the last) that is false of every
+      object; nothing is to be found then, in no frame.
+    num_annotated: K, frames of every clip, drawn at random, that have ground
+      truth and go through all of the model: of the T only its backbone sees
+      the others. 0: all.
+    labels: names of the labels to make, see `clip_labels.make`.
+  """
+
+  split: str
+  batch_size: int
+  expressions_per_clip: int
+  num_frames: int
+  height: int
+  width: int
+  kinds: Sequence[str] = ()
+  absent_share: float = 0.0
+  num_annotated: int = 0
+  labels: Sequence[str] = ()
+  # Of `loader.DataSet`: nothing is ever read.
+  skipped: tuple[str, ...] = ()
+  resample: bool = False
+
+  def __post_init__(self):
+    # A clip without the kinds gives others: a misspelt one would be all.
+    if unknown := set(self.kinds) - set(grammar.KINDS):
+      raise UserError(
+        f"kinds: {min(unknown)!r} is unknown, expected some of "
+        f"{', '.join(grammar.KINDS)}"
+      )
+    if not 0 <= self.num_annotated <= self.num_frames:
+      raise UserError(
+        f"num_annotated {self.num_annotated}: expected 0 (all) to num_frames "
+        f"({self.num_frames})"
+      )
+    if not 0 <= self.absent_share <= 1:
+      raise UserError(f"absent_share {self.absent_share}: expected 0 to 1")
+
+  @functools.cached_property
+  def clip(self) -> Callable[[int], dataset.Clip]:
+    """Draws a clip by its number; remembers those of a batch."""
+    draw = functools.partial(
+      dataset.generate_clip,
+      self.split,
+      num_frames=self.num_frames,
+      height=self.height,
+      width=self.width,
+    )
+    return functools.lru_cache(self.batch_size)(draw)
+
+  @property
+  def lengths(self) -> tuple[int, int, int]:
+    """(T, K, E)."""
+    num_annotated = self.num_annotated or self.num_frames
+    return self.num_frames, num_annotated, self.expressions_per_clip
+
+  def part(self) -> planner.Part:
+    return planner.Part(
+      f"refshapes {self.split}", planner.ENDLESS, self.output_size
+    )
+
+  def output_size(self, index: int, seed: planner.Seed) -> planner.Size:
+    del index, seed  # All are alike.
+    return self.height, self.width
+
+  def example(self, index: int, seed: planner.Seed) -> dict[str, Any]:
+    """Clip `index`, see `loader.DataSet.example`; and its `labels`."""
+    clip, candidates = self.clip(index), self._candidates(index)
+    random = np.random.default_rng((seed[0], index))
+    objects = [e.object_index for e in candidates]
+    chosen = choose_expressions(objects, self.expressions_per_clip, random)
+    kept = np.arange(self.num_frames, dtype=np.int32)
+    if self.num_annotated:
+      kept = np.sort(random.choice(kept, self.num_annotated, replace=False))
+    meant = np.array(objects)[chosen][:, None]
+    masks, boxes = clip.masks[meant, kept], clip.boxes[meant, kept]
+    said = []
+    for row, k in enumerate(chosen):
+      expression, referent = candidates[k], objects[k]
+      if random.random() < self.absent_share:
+        absent = absent_expression(clip, self._others(index), random)
+        if absent is not None:
+          expression, referent = absent, None
+          masks[row], boxes[row] = False, 0
+      said.append((expression, referent))
+    return {
+      "frames": clip.frames,
+      "masks": masks,
+      "boxes": boxes,
+      "valid": masks.any((-2, -1)),
+      "expression_valid": np.ones(len(said), bool),
+      "annotated": kept,
+      "expressions": [expression.text for expression, _ in said],
+      "size": (self.height, self.width),
+      "labels": self._make_labels(clip, kept, said),
+    }
+
+  def _candidates(self, index: int) -> Sequence[dataset.Expression]:
+    every = self.clip(index).expressions
+    return [e for e in every if e.kind in self.kinds] or every
+
+  def _others(self, index: int) -> Sequence[dataset.Expression]:
+    if self.batch_size == 1:
+      return ()
+    before = (index - 1) % self.batch_size - index % self.batch_size
+    return self._candidates(index + before)
+
+  def _make_labels(self, clip, kept, said) -> dict[str, Any]:
+    if not self.labels:
+      return {}
+    # Removable: nothing but pre-training's losses asks for labels.
+    from sgmg_jax.input_pipeline.refshapes.labels import clip_labels
+
+    meanings = [(expression.meaning, referent) for expression, referent in said]
+    bucket = batch.padded_size(self.height, self.width)
+    return clip_labels.make(self.labels, clip, kept, meanings, bucket)
+
+
+def choose_expressions(
+  object_indices: list[int], count: int, random: np.random.Generator
+) -> list[int]:
+  """Positions of `count` expressions of a clip, spread over its objects.
+
+  Every object gives one before any gives its second, and none is repeated
+  before all are used.
+  """
+  shuffled = random.permutation(len(object_indices))
+  order = spread([object_indices[position] for position in shuffled])
+  return [int(shuffled[order[i % len(order)]]) for i in range(count)]
+
+
+def spread(object_indices: Sequence[int]) -> list[int]:
+  """Positions ordered so that every object comes once before any twice."""
+  rounds: dict[int, int] = {}
+  ranks = []
+  for index in object_indices:
+    rounds[index] = rounds.get(index, 0) + 1
+    ranks.append(rounds[index])
+  return sorted(range(len(ranks)), key=ranks.__getitem__)
+
+
+def absent_expression(
+  clip: dataset.Clip,
+  others: Sequence[dataset.Expression],
+  random: np.random.Generator,
+) -> dataset.Expression | None:
+  """One of `others` that is clearly false of every object of the clip."""
+  judge = predicates.Judge(clip.facts)
+  for k in random.permutation(len(others)):
+    if judge.verdict(others[k].meaning).no == judge.everyone:
+      return others[k]
+  return None
