@@ -1,4 +1,4 @@
-"""Batches of clips before tokenizing, made of examples."""
+"""Batches of clips before tokenizing, and the examples they are made of."""
 
 from __future__ import annotations
 
@@ -52,14 +52,14 @@ class ClipBatch:
 
 
 def normalise_boxes(boxes: np.ndarray, height: int, width: int) -> np.ndarray:
-  """(x1, y1, x2, y2) in pixels -> (cx, cy, w, h) over the frame, float32."""
+  """Convert (x1, y1, x2, y2) pixels to float32 (cx, cy, w, h) of the frame."""
   x1, y1, x2, y2 = np.moveaxis(boxes, -1, 0)
   centers = np.stack([(x1 + x2) / 2, (y1 + y2) / 2, x2 - x1, y2 - y1], -1)
   return (centers / np.array([width, height] * 2)).astype(np.float32)
 
 
 def join(trees: Sequence[Any]) -> Any:
-  """Concatenates equal trees of arrays (mappings, tuples) along axis 0."""
+  """Concatenate equal trees of arrays (mappings, tuples) along axis 0."""
   first = trees[0]
   if isinstance(first, Mapping):
     return {name: join([tree[name] for tree in trees]) for name in first}
@@ -70,13 +70,13 @@ def join(trees: Sequence[Any]) -> Any:
 
 
 def padded_size(height: int, width: int) -> tuple[int, int]:
-  """The smallest size of a batch that holds such frames."""
+  """Compute the smallest size of a batch that holds such frames."""
   multiple = PAD_MULTIPLE
   return -(-height // multiple) * multiple, -(-width // multiple) * multiple
 
 
 def pad(array: np.ndarray, bucket: tuple[int, int], axis: int) -> np.ndarray:
-  """Zeros below and to the right, until `axis` and the next have the size.
+  """Pad with zeros below and to the right, `axis` and the next to a size.
 
   Raises:
     ValueError: the array is larger than the bucket.
@@ -95,7 +95,7 @@ def pad(array: np.ndarray, bucket: tuple[int, int], axis: int) -> np.ndarray:
 def pad_example(
   example: Mapping[str, Any], bucket: tuple[int, int], num_expressions: int
 ) -> dict[str, Any]:
-  """An example of the ops as one row of a `ClipBatch`.
+  """Turn an example of the ops into one row of a `ClipBatch`.
 
   Args:
     example: frames uint8[T, h, w, 3], masks bool[e, K, h, w], boxes
@@ -137,7 +137,7 @@ def empty_example(
   num_annotated: int,
   num_expressions: int,
 ) -> dict[str, Any]:
-  """A row that only fills a batch, see `pad_example`."""
+  """Make a row that only fills a batch, see `pad_example`."""
   return pad_example(
     {
       "frames": np.zeros((num_frames, *bucket, 3), np.uint8),

@@ -9,7 +9,7 @@ import numpy as np
 
 
 def generator(*ints: int) -> np.random.Generator:
-  """A stream that depends on the integers, their number and order alone.
+  """Make a stream that depends on the integers, their number and order alone.
 
   Streams of different tuples are independent, also where one tuple begins
   with the other or has its zeros more (NumPy's `SeedSequence` pads with

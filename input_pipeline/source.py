@@ -76,7 +76,7 @@ class Source(abc.ABC):
 
   @abc.abstractmethod
   def video(self, name: str) -> Video:
-    """The named video, without reading more than a header.
+    """Find the named video, without reading more than a header.
 
     Raises:
       UserError: it is missing or its first frame cannot be read.
@@ -84,7 +84,7 @@ class Source(abc.ABC):
 
   @abc.abstractmethod
   def encoded_frame(self, video: str, index: int) -> bytes:
-    """The image file (JPEG or PNG) of one frame.
+    """Read the image file (JPEG or PNG) of one frame.
 
     Raises:
       UserError: no such file; names it and the video.
@@ -92,14 +92,14 @@ class Source(abc.ABC):
 
   @abc.abstractmethod
   def objects(self, video: str, index: int) -> dict[int, np.ndarray]:
-    """Masks bool[H, W] by object id, of every object in that frame.
+    """Read masks bool[H, W] by object id, of every object in that frame.
 
     Raises:
       UserError: the frame has no ground truth, or it cannot be read.
     """
 
   def box(self, expression: Expression) -> np.ndarray | None:
-    """The data set's own box of what the expression refers to.
+    """Look up the data set's own box of the object referred to.
 
     Returns:
       float32[4], x1, y1, x2, y2 in pixels, of the expression's only frame; or
@@ -111,7 +111,7 @@ class Source(abc.ABC):
   def read_images(
     self, video: str, indices: Sequence[int]
   ) -> list[PIL.Image.Image]:
-    """Decoded images, all of the video's size: RGB, upright, opaque.
+    """Decode images, all of the video's size: RGB, upright, opaque.
 
     Raises:
       UserError: a frame is missing, corrupt or of another size; names the
@@ -136,7 +136,7 @@ class Source(abc.ABC):
     return what, self.encoded_frame(video, index)
 
   def read_frames(self, video: str, indices: Sequence[int]) -> np.ndarray:
-    """uint8[N, H, W, 3], RGB; errors as of `read_images`."""
+    """Decode uint8[N, H, W, 3], RGB; errors as of `read_images`."""
     height, width = self.video(video).size
     frames = np.empty((len(indices), height, width, 3), np.uint8)
     for frame, image in zip(frames, self.read_images(video, indices)):
@@ -146,7 +146,7 @@ class Source(abc.ABC):
   def read_masks(
     self, expression: Expression, indices: Sequence[int]
   ) -> np.ndarray:
-    """bool[N, H, W], the union of the expression's objects.
+    """Read bool[N, H, W], the union of the expression's objects.
 
     An object that a frame does not show gives an empty mask.
 
@@ -170,7 +170,7 @@ class Source(abc.ABC):
 
 
 def decode_image(data: bytes, what: str) -> PIL.Image.Image:
-  """An RGB image, see `still_image.to_rgb`.
+  """Decode an RGB image, see `still_image.to_rgb`.
 
   Raises:
     UserError: not a still image, or cut short; `what` names it.
@@ -182,7 +182,7 @@ def decode_image(data: bytes, what: str) -> PIL.Image.Image:
 
 
 def image_size(data: bytes, what: str) -> tuple[int, int]:
-  """(height, width) of an image once upright; its pixels are not decoded.
+  """Read (height, width) of an image once upright, without its pixels.
 
   Raises:
     UserError: not a still image; `what` names it.
@@ -194,7 +194,7 @@ def image_size(data: bytes, what: str) -> tuple[int, int]:
 
 
 def decode_labels(data: bytes, what: str) -> np.ndarray:
-  """uint8[H, W] object ids of a palette or grey PNG, 0 is background.
+  """Decode uint8[H, W] object ids of a palette or grey PNG; 0: background.
 
   Raises:
     UserError: not an image, or of another mode: converting colours to ids

@@ -58,7 +58,7 @@ class Draws:
 
 
 class Sampler(abc.ABC):
-  """How one data set is cut into clips."""
+  """A rule that cuts a data set into clips."""
 
   @abc.abstractmethod
   def samples(
@@ -66,7 +66,7 @@ class Sampler(abc.ABC):
     expressions: Iterable[source.Expression],
     video_length: Callable[[str], int],
   ) -> list[Sample]:
-    """All samples, in the official order.
+    """List all samples, in the official order.
 
     Args:
       expressions: of a source, in its order.
@@ -77,7 +77,7 @@ class Sampler(abc.ABC):
   def clip(
     self, sample: Sample, length: int, random: np.random.Generator
   ) -> Clip:
-    """The frames of a sample of a video of `length` frames."""
+    """Choose the frames of a sample of a video of `length` frames."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -185,7 +185,7 @@ def neighbours(
   after: int,
   lone_anchor: bool = False,
 ) -> list[int]:
-  """The anchor and its two neighbours, clamped to the video."""
+  """List the anchor and its two neighbours, clamped to the video."""
   if num_frames == 1 and lone_anchor:
     return [anchor]
   return [anchor, max(0, anchor - before), min(length - 1, anchor + after)]
@@ -194,7 +194,7 @@ def neighbours(
 def pool(
   near: Sequence[int], length: int, num_frames: int
 ) -> tuple[list[int], int]:
-  """Where the other frames of a clip come from, and how many are drawn.
+  """List the other frames that a clip can have; and how many are drawn.
 
   The pool is what lies outside the neighbours. It officially holds the later
   neighbour too, which may thus occur twice. If it is too small every frame
@@ -216,7 +216,7 @@ def draw_positions(
   num_frames: int,
   random: np.random.Generator,
 ) -> tuple[int, ...]:
-  """Positions in `pool`, distinct unless more are needed than it has."""
+  """Draw positions in `pool`, distinct unless more are needed than it has."""
   candidates, count = pool(near, length, num_frames)
   if not count:
     return ()
@@ -232,7 +232,7 @@ def spread_frames(
   draws: Draws,
   lone_anchor: bool = False,
 ) -> tuple[int, ...]:
-  """Frame indices of a `SpreadClips` clip, ascending unless reversed.
+  """List the frames of a `SpreadClips` clip, ascending unless reversed.
 
   A clip of two frames takes the first two of three, so it may miss the
   anchor; the others hold it.
@@ -249,7 +249,7 @@ def spread_frames(
 
 
 def window(anchor: int, length: int, num_frames: int) -> tuple[int, ...]:
-  """Consecutive frames around the anchor, clamped to the video."""
+  """List consecutive frames around the anchor, clamped to the video."""
   first = anchor - num_frames // 2
   return tuple(
     min(max(frame, 0), length - 1) for frame in range(first, first + num_frames)

@@ -32,7 +32,7 @@ def _freeze(value):
 
 @dataclasses.dataclass(frozen=True)
 class Config:
-  """What a pipeline is made of.
+  """The settings of a pipeline.
 
   Attributes:
     root: folder that holds the data sets, raw or built.
@@ -106,6 +106,8 @@ class Config:
         raise UserError(
           f"data.reverse.{name} = {probability}: expected a probability"
         )
+    if self.num_workers < 0:
+      raise UserError("data.num_workers: expected 0 or more")
     for name in (
       "batch_size",
       "num_frames",
@@ -119,7 +121,7 @@ class Config:
 
 @dataclasses.dataclass(frozen=True)
 class Share:
-  """Which part of which split: everything but the config."""
+  """A process's part of a split: everything but the config."""
 
   split: str
   train: bool
@@ -128,14 +130,14 @@ class Share:
   seed: int
 
   def rows(self, batch: planner.Batch) -> tuple[planner.Row, ...]:
-    """Those of a global batch that this process loads: contiguous ones."""
+    """Select the rows of a global batch that this process loads, contiguous."""
     count = len(batch.rows) // self.process_count
     start = self.process_index * count
     return batch.rows[start : start + count]
 
 
 def to_json(config: Config, share: Share, **more: Any) -> str:
-  """What another process needs to load the same; and JSON of its own."""
+  """Encode what another process needs to load the same, and further fields."""
   job = {
     "config": dataclasses.asdict(config),
     "share": dataclasses.asdict(share),
@@ -144,13 +146,13 @@ def to_json(config: Config, share: Share, **more: Any) -> str:
 
 
 def from_json(job: str | bytes) -> tuple[Config, Share]:
-  """Reverses `to_json`."""
+  """Decode what `to_json` gives, less the further fields."""
   job = json.loads(job)
   return Config(**job["config"]), Share(**job["share"])
 
 
 def open_loader(config: Config, share: Share) -> loader_lib.Loader:
-  """The sources and recipes of a pipeline.
+  """Open the sources of a pipeline, each with its recipe.
 
   Raises:
     UserError: a data set is missing or malformed.
@@ -208,7 +210,7 @@ def open_loader(config: Config, share: Share) -> loader_lib.Loader:
 def make_plan(
   config: Config, share: Share, loader: loader_lib.Loader
 ) -> planner.TrainPlan | planner.StreamPlan | planner.EvalPlan:
-  """The order of the loader's samples."""
+  """Plan the order of the loader's samples."""
   make = planner.EvalPlan
   if share.train:
     make = planner.StreamPlan if config.endless else planner.TrainPlan

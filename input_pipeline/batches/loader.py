@@ -1,6 +1,6 @@
 """Load rows of the plan as numpy arrays, safely from many threads.
 
-What a row gives depends on the plan and the row alone, so neither the number
+The result depends on the plan and the row alone, so neither the number
 of threads nor that of processes changes it.
 """
 
@@ -51,7 +51,7 @@ class DataSet:
     no_target: bool = True,
     expressions_per_clip: int = 1,
   ):
-    """Lists the samples.
+    """List the samples.
 
     Args:
       source: open.
@@ -113,7 +113,7 @@ class DataSet:
     return self.recipe.resample
 
   def part(self) -> planner.Part:
-    """As the planner sees it."""
+    """Describe the set to the planner."""
     return planner.Part(
       f"{self.source.name} {self.source.split}",
       len(self.groups),
@@ -122,7 +122,7 @@ class DataSet:
     )
 
   def output_size(self, index: int, seed: planner.Seed) -> planner.Size:
-    """Of an example, without decoding it.
+    """Compute the size of an example, without decoding it.
 
     Raises:
       UserError: the video cannot be opened.
@@ -131,7 +131,7 @@ class DataSet:
     return self.recipe.output_size(video.size, seed)
 
   def example(self, index: int, seed: planner.Seed) -> dict[str, Any]:
-    """Reads and transforms a clip with up to E expressions.
+    """Read and transform a clip with up to E expressions.
 
     Returns:
       See `ops.base` for the keys; and `expression_valid` bool[E], which
@@ -172,7 +172,7 @@ class DataSet:
   def _choose(
     self, index: int, seed: planner.Seed
   ) -> tuple[clip_sampler.Sample, list[source_lib.Expression]]:
-    """A sample's clip, and its expressions: distinct, any number up to E."""
+    """Choose a sample's expressions: distinct ones, any number up to E."""
     group = self.groups[index]
     random = seeds.generator(*seed, -2)
     shuffled = [group[i].expression for i in random.permutation(len(group))]
@@ -183,7 +183,7 @@ class DataSet:
 
 
 def _once_each(read, indices):
-  """Clips of short videos have frames twice; they are decoded once."""
+  """Read each frame once; clips of short videos have some twice."""
   unique, places = np.unique(indices, return_inverse=True)
   if len(unique) == len(indices):
     return read([int(i) for i in indices])
@@ -195,7 +195,7 @@ def _once_each(read, indices):
 
 @dataclasses.dataclass(frozen=True)
 class Loader:
-  """Loads rows of one plan.
+  """A loader of the rows of one plan.
 
   Attributes:
     data_sets: of the plan's mixture, in its order; `DataSet`s, or what draws
@@ -231,7 +231,7 @@ class Loader:
   def load(
     self, row: planner.Row, bucket: planner.Size
   ) -> tuple[dict[str, Any], list[str]]:
-    """One row of a batch.
+    """Load one row of a batch.
 
     Returns:
       The fields of `batch.pad_example`, with `valid_row` and `index`; and

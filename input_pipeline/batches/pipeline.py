@@ -1,6 +1,6 @@
 """Batches of clips for training and evaluation from numpy loaders.
 
-The plan (`planner`) decides what every batch is made of; here rows of it are
+The plan (`planner`) decides which rows make up a batch; here they are
 loaded in parallel, in order, and stacked: by tf.data in threads, or in worker
 processes. The iterator keeps a plan of its own that advances with what is
 taken rather than with what is prefetched: its position is that of the training.
@@ -41,7 +41,7 @@ def create(
   *,
   train: bool | None = None,
 ) -> Pipeline:
-  """Opens the data sets and plans their order.
+  """Open the data sets and plan their order.
 
   Args:
     config: see `Config`.
@@ -71,7 +71,7 @@ def create(
 
 
 def tensorflow():
-  """The module, without accelerators.
+  """Import the module, without accelerators.
 
   Raises:
     UserError: it is not installed, or cannot be imported.
@@ -120,12 +120,12 @@ class Pipeline:
       self._count(data_set.skipped)
 
   def position(self) -> dict[str, Any]:
-    """JSON: where the next batch starts. For `restore` on any number of
-    processes."""
+    """Tell in JSON where the next batch starts, for `restore` on any number
+    of processes."""
     return self._position
 
   def restore(self, position: Mapping[str, Any]) -> None:
-    """Goes to a position of this or another run.
+    """Go to a position of this or another run.
 
     Raises:
       UserError: it belongs to other data, seed, batch size or buckets.
@@ -155,7 +155,7 @@ class Pipeline:
     return batch
 
   def close(self) -> None:
-    """Stops loading."""
+    """Stop loading."""
     self._iterator = None
 
   def _next(self):
@@ -191,7 +191,7 @@ class Pipeline:
       )
 
   def _start(self):
-    """Loads ahead from the position."""
+    """Start loading ahead from the position."""
     config, share = self._config, self._share
     if config.service:
       data = self._distributed()
@@ -266,7 +266,7 @@ class Pipeline:
 
 
 def _whole_batches(config):
-  """Whether processes load them, not threads of tf.data."""
+  """Tell whether batches are loaded whole, not in rows by tf.data."""
   return not config.service and (config.num_workers or config.endless)
 
 

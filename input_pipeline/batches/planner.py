@@ -95,7 +95,7 @@ class Mixture:
     return self._ends[-1]
 
   def locate(self, index: int) -> tuple[int, int]:
-    """(which part, the sample's index in it)."""
+    """Find a sample: (which part, its index in that)."""
     run = bisect.bisect_right(self._ends, index)
     owner = self._owners[run]
     return owner, index - (self._ends[run] - self.parts[owner].num_samples)
@@ -105,12 +105,12 @@ class Mixture:
     return self.parts[owner].output_size(inside, seed)
 
   def redraw(self, seed: Seed) -> int:
-    """Another index for an attempt after the first, uniform."""
+    """Draw another index for an attempt after the first, uniformly."""
     return int(seeds.generator(*seed).integers(len(self)))
 
 
 def check_buckets(buckets: Sequence[Sequence[int]]) -> tuple[Size, ...]:
-  """Sorted by area.
+  """Sort buckets by area.
 
   Raises:
     UserError: none, one twice, or sides that are no multiples of 32.
@@ -132,7 +132,7 @@ def fits(size: Size, bucket: Size) -> bool:
 
 
 def choose_bucket(size: Size, buckets: Sequence[Size], what: str) -> Size:
-  """The smallest of `buckets`, sorted by area, that holds `size`.
+  """Choose the smallest of `buckets`, sorted by area, that holds `size`.
 
   Raises:
     UserError: none does; `what` names the sample.
@@ -147,7 +147,7 @@ def choose_bucket(size: Size, buckets: Sequence[Size], what: str) -> Size:
 
 
 class _Plan:
-  """What training and evaluation plans share."""
+  """The common part of training and evaluation plans."""
 
   def __init__(
     self,
@@ -192,7 +192,7 @@ class _Plan:
     return self.seed, row.epoch, row.position, attempt
 
   def _bucket(self, row: Row) -> Size | None:
-    """None: the sample cannot be opened, and that is to be skipped."""
+    """Choose a bucket; None: the sample cannot be opened and is skipped."""
     try:
       size = self.mixture.output_size(
         row.index, self.sample_seed(row, row.attempt)
@@ -207,11 +207,11 @@ class _Plan:
     return choose_bucket(size, self.buckets, what)
 
   def position(self) -> dict[str, Any]:
-    """Where the next batch starts: JSON, for any number of processes."""
+    """Tell in JSON where the next batch starts, for any number of processes."""
     return {"step": self.step, "plan": self._identity}
 
   def restore(self, position: dict[str, Any]) -> None:
-    """Goes to a saved position.
+    """Go to a saved position.
 
     Raises:
       UserError: saved by a plan of other data, seed, batch size or buckets.

@@ -90,23 +90,23 @@ class Recipe:
   def clip(
     self, sample: clip_sampler.Sample, length: int, seed: base.Seed
   ) -> clip_sampler.Clip:
-    """Frames of a sample of a video of `length` frames."""
+    """Choose the frames of a sample of a video of `length` frames."""
     return self.sampler.clip(sample, length, seeds.generator(*seed, -1))
 
   def apply(self, example: base.Example, seed: base.Seed) -> dict[str, Any]:
-    """All ops; see `ops.base` for the keys. `boxes` and `valid` are made."""
+    """Apply all ops, which make `boxes` and `valid`; keys: see `ops.base`."""
     for i, op in enumerate(self.ops):
       example = op(example, (*seed, i))
     return dict(example)
 
   def output_size(self, size: base.Size, seed: base.Seed) -> base.Size:
-    """(height, width) that `apply` with this seed gives such frames."""
+    """Compute the (height, width) that `apply` with this seed gives."""
     for i, op in enumerate(self.ops):
       size = op.output_size(size, (*seed, i))
     return size
 
   def accepts(self, example: base.Example) -> np.ndarray:
-    """bool[E]: whether a transformed example's expressions are used."""
+    """Tell which expressions of a transformed example are used: bool[E]."""
     return example["valid"].any(-1) | (not self.resample)
 
 
@@ -121,7 +121,7 @@ def get(
   normalise_eval_captions: bool = False,
   sizes: Mapping[str, Any] | None = None,
 ) -> Recipe:
-  """The recipe of a data set.
+  """Make the recipe of a data set.
 
   Args:
     name: one of `registry.NAMES`.
@@ -169,7 +169,7 @@ def get(
 def clip_sizes(
   short_side: int,
 ) -> tuple[dict[str, Any], tuple[base.Size, ...]]:
-  """Sizes of training clips for a model meant for another size.
+  """Scale the sizes of training clips for a model meant for another size.
 
   Args:
     short_side: of the frames in use, pixels; the official one is 360.

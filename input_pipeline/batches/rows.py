@@ -34,12 +34,12 @@ FIELDS = {
 
 
 def output_types() -> list[str]:
-  """The types of a row, as a tf.data function declares them."""
+  """List the types of a row, as a tf.data function declares them."""
   return list(FIELDS.values())
 
 
 def _load(loader, row, bucket):
-  """The values of `FIELDS`, and labels where there are any."""
+  """Load the values of `FIELDS`, and labels where there are any."""
   example, skipped = loader.load(row, bucket)
   place = np.array([row.epoch, row.position])
   return _encode(example, place=place, skipped="\n".join(skipped))
@@ -54,7 +54,7 @@ def _encode(example, *, place, skipped="", error=""):
 
 
 def error_row(error: UserError, bucket: planner.Size, *lengths: int) -> list:
-  """A row that says why there is none; `lengths` are (T, K, E)."""
+  """Make a row that carries an error; `lengths` are (T, K, E)."""
   empty = batch_lib.empty_example(bucket, *lengths)
   empty |= {"valid_row": np.bool_(False), "index": np.int64(-1)}
   row = _encode(empty, place=np.zeros(2, np.int64), error=str(error))
@@ -62,7 +62,7 @@ def error_row(error: UserError, bucket: planner.Size, *lengths: int) -> list:
 
 
 class RowStream:
-  """Loads the rows of one process, called by many threads in any order.
+  """The rows of one process, loaded by many threads in any order.
 
   Row k is row k % b of the process's share (b rows) of batch
   offset + stride * (k // b).
@@ -85,8 +85,8 @@ class RowStream:
     self._num_batches = self._num_rows = 0
 
   def load(self, k: int) -> list[Any]:
-    """The values of `FIELDS`; bad input is among them, not raised, so that
-    it arrives in order and from any machine."""
+    """Load the values of `FIELDS`; bad input is among them, not raised, so
+    that it arrives in order and from any machine."""
     bucket = self._plan.buckets[0]
     try:
       row, bucket = self._take(int(k))
@@ -115,7 +115,7 @@ def _open(job: str):
 
 
 def load_batch(job: str, batch: planner.Batch) -> dict[str, Any]:
-  """Loads a process's rows of a batch, in any process.
+  """Load a process's rows of a batch, in any process.
 
   Args:
     job: of `config.to_json`, the pipeline that the batch is of.

@@ -63,7 +63,7 @@ def _start_worker() -> None:
 
 
 def die_with_parent() -> None:
-  """Makes a process started by `multiprocessing` end when its parent does.
+  """Make a process started by `multiprocessing` end when its parent does.
 
   A thread waits at a pipe that the kernel closes with the parent, however it
   ends. (Linux's signal at a parent's death comes at that of the thread that

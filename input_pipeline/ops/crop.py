@@ -13,7 +13,7 @@ from sgmg_jax.input_pipeline.ops import resize as resize_lib
 def draw_window(
   size: base.Size, min_side: int, max_side: int, random: np.random.Generator
 ) -> resize_lib.Window:
-  """Width, then height, uniform in min_side..max_side as far as the frame
+  """Draw width, then height, uniform in min_side..max_side as far as the frame
   allows; then top and left, uniform."""
   height, width = size
   crop_width = _draw_side(width, min_side, max_side, random)
@@ -29,8 +29,8 @@ def _draw_side(side, min_side, max_side, random):
 
 
 def crop_boxes(boxes: np.ndarray, window: resize_lib.Window) -> np.ndarray:
-  """Moved and clipped to [0, width] x [0, height]; not tightened to what of
-  the object is left."""
+  """Move boxes and clip them to [0, width] x [0, height]; they are not
+  tightened to the visible rest of the object."""
   offset = np.array([window.left, window.top] * 2, np.float32)
   limit = np.array([window.width, window.height] * 2, np.float32)
   return np.clip(boxes - offset, 0, limit)
@@ -39,7 +39,7 @@ def crop_boxes(boxes: np.ndarray, window: resize_lib.Window) -> np.ndarray:
 def crop(
   example: base.Example, size: base.Size, window: resize_lib.Window
 ) -> dict[str, Any]:
-  """Resizes the whole example to `size`, then keeps the window of it."""
+  """Resize the whole example to `size`, then keep the window of it."""
   # Only what the crop keeps is resized.
   example = resize_lib.resize(example, size, window)
   return {**example, "boxes": crop_boxes(example["boxes"], window)}

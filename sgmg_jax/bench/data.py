@@ -33,8 +33,8 @@ _VIDEOS, _LENGTH = 3, 12
 
 @dataclasses.dataclass(frozen=True)
 class Setup:
-  """What to measure: clips of `frames` frames of `height` x `width` pixels,
-  at least `repeats` of them per figure."""
+  """The data to measure on: clips of `frames` frames of `height` x `width`
+  pixels, at least `repeats` of them per figure."""
 
   frames: int = 5
   height: int = 720
@@ -44,7 +44,7 @@ class Setup:
 
 
 def measure(setup: Setup) -> dict[str, Any]:
-  """All figures of one set-up.
+  """Measure all figures of one set-up.
 
   Returns:
     "clips_per_core_second" (one thread), "loader_per_core_second" (without
@@ -81,7 +81,7 @@ def measure(setup: Setup) -> dict[str, Any]:
 
 
 def _photo(random: np.random.Generator, height: int, width: int):
-  """uint8[H, W, 3] whose amplitudes fall with frequency as in photographs,
+  """Draw uint8[H, W, 3] whose amplitudes fall with frequency as in photographs,
   channels alike as there."""
   fy = np.fft.fftfreq(height)[:, None]
   fx = np.fft.rfftfreq(width)[None]
@@ -98,7 +98,7 @@ def _photo(random: np.random.Generator, height: int, width: int):
 
 
 def _write_data(root: pathlib.Path, setup: Setup) -> float:
-  """Ref-YouTube-VOS of a few videos; returns the mean JPEG size in kB."""
+  """Write Ref-YouTube-VOS of a few videos; return the mean JPEG size in kB."""
   random = np.random.default_rng(0)
   frames = [f"{5 * t:05d}" for t in range(_LENGTH)]
   videos, sizes = {}, []

@@ -42,11 +42,11 @@ class TrainingData:
 
   @property
   def position(self) -> dict[str, Any]:
-    """JSON: where the next batch starts."""
+    """Tell in JSON where the next batch starts."""
     return self._pipe.position()
 
   def restore(self, position: dict[str, Any], step: int) -> None:
-    """Goes to a saved position.
+    """Go to a saved position.
 
     Raises:
       UserError: it belongs to other data.
@@ -57,7 +57,7 @@ class TrainingData:
   def start(
     self, tokenizer: Any, sharding: jax.sharding.Sharding
   ) -> Iterator[types.Batch]:
-    """Batches from the position on; `sharding` is by their first axis."""
+    """Yield batches from the position on; `sharding` is by their first axis."""
     try:
       for batch in self._pipe:
         yield to_batch(
@@ -68,7 +68,7 @@ class TrainingData:
 
 
 def open_data(config: ConfigDict, labels: Sequence[str] = ()) -> TrainingData:
-  """Opens the data that a config names.
+  """Open the data that a config names.
 
   Args:
     config: of the run.
@@ -102,7 +102,7 @@ def open_data(config: ConfigDict, labels: Sequence[str] = ()) -> TrainingData:
 def _drawn(
   *, batch_size, expressions_per_clip, num_frames, height, width, **options
 ) -> dict[str, Any]:
-  """The settings of a pipeline that draws RefShapes clips without end."""
+  """Make the settings of a pipeline that draws RefShapes without end."""
   return {
     "root": "",
     "sets": (("refshapes", "", 1),),
@@ -122,7 +122,7 @@ def to_batch(
   sharding: jax.sharding.Sharding,
   on_truncation: Callable[[str], None],
 ) -> types.Batch:
-  """Tokenizes and normalises; frames travel as bytes.
+  """Tokenize and normalise on the device; frames travel there as bytes.
 
   Args:
     clips: of this process.

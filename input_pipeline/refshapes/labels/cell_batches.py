@@ -26,7 +26,7 @@ _FIRST_FRAME = 1
 
 @dataclasses.dataclass(frozen=True)
 class CellBatchSpec:
-  """What a batch looks like: B clips of T frames.
+  """The settings of a batch of B clips of T frames.
 
   Attributes:
     seed: of the scenes.
@@ -71,13 +71,13 @@ class CellBatch(NamedTuple):
 
 
 def sample_scene(spec: CellBatchSpec, step: int, index: int) -> scene.Scene:
-  """The scene of clip `index` of batch `step`."""
+  """Draw the scene of clip `index` of batch `step`."""
   random = seeds.generator(STREAM, spec.seed, step, index)
   return scene.sample_scene(random, height=spec.height, width=spec.width)
 
 
 def make_batch(spec: CellBatchSpec, step: int) -> CellBatch:
-  """Batch number `step`."""
+  """Make batch number `step`."""
   frames, labels = [], []
   for index in range(spec.batch_size):
     drawn = sample_scene(spec, step, index)

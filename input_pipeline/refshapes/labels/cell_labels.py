@@ -1,6 +1,6 @@
 """Labels of feature-map cells: looks and motion of the object shown.
 
-Labels for training what encodes a video without sentences. A cell shows the
+Labels for training a video encoder without sentences. A cell shows the
 object that its central pixel shows.
 """
 
@@ -58,7 +58,7 @@ class CellLabels(NamedTuple):
 def label_cells(
   facts: facts_lib.Facts, masks: np.ndarray, strides: Sequence[int]
 ) -> CellLabels:
-  """Labels of maps with h = H / stride and w = W / stride.
+  """Label the cells of maps with h = H / stride and w = W / stride.
 
   Args:
     facts: of the clip.
@@ -76,8 +76,8 @@ def label_cells(
 
 
 def shown_objects(masks: np.ndarray, stride: int) -> np.ndarray:
-  """int8[T, h, w]: the number, from 1, of the object that each cell shows, of
-  masks bool[O, T, H, W]; 0 for the background."""
+  """Number the object that each cell shows, from 1: int8[T, h, w] of masks
+  bool[O, T, H, W]; 0 for the background."""
   number = np.arange(1, len(masks) + 1, dtype=np.int8)
   centres = masks[:, :, stride // 2 :: stride, stride // 2 :: stride]
   # Masks are disjoint: the sum is the one object's number, or 0.
@@ -85,7 +85,7 @@ def shown_objects(masks: np.ndarray, stride: int) -> np.ndarray:
 
 
 def stack(labels: Sequence[CellLabels]) -> CellLabels:
-  """Labels of a batch of clips, which become the first axis."""
+  """Stack the labels of clips along a new first axis."""
   return CellLabels(
     *(tuple(map(np.stack, zip(*kind, strict=True))) for kind in zip(*labels))
   )

@@ -19,7 +19,7 @@ def make(
   sentences: Sequence[tuple[predicates.Meaning, int | None]],
   bucket: tuple[int, int],
 ) -> dict[str, Any]:
-  """Labels the cells of the padded maps; padding is background.
+  """Label the cells of the padded maps; padding is background.
 
   Args:
     names: of the labels to make.

@@ -23,7 +23,7 @@ _SUPERLATIVES = ("most", "least")
 def label_objects(
   judge: predicates.Judge, meaning: predicates.Meaning, referent: int | None
 ) -> np.ndarray:
-  """Roles of a clip's objects in a sentence.
+  """Label the roles of a clip's objects in a sentence.
 
   Args:
     judge: of the clip.
@@ -60,7 +60,7 @@ def label_objects(
 def label_cells(
   masks: np.ndarray, objects: Sequence[np.ndarray], strides: Sequence[int]
 ) -> tuple[np.ndarray, ...]:
-  """Labels of maps with h = H / stride and w = W / stride.
+  """Label the cells of maps with h = H / stride and w = W / stride.
 
   Args:
     masks: bool[O, T, H, W], visible pixels of each object, disjoint.

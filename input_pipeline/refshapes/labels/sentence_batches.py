@@ -23,7 +23,7 @@ _STEPS = 1_000_000
 
 @dataclasses.dataclass(frozen=True)
 class SentenceBatchSpec:
-  """What a batch looks like: B sentences, all there are of some clips.
+  """The settings of a batch of B sentences, all there are of some clips.
 
   Attributes:
     seed: of the choice of clips.
@@ -48,7 +48,7 @@ class SentenceBatch(NamedTuple):
 
 
 def make_batch(spec: SentenceBatchSpec, step: int) -> SentenceBatch:
-  """Batch number `step`; no other has sentences of its clips.
+  """Make batch number `step`; no other has sentences of its clips.
 
   Raises:
     UserError: the clips are too small, see `dataset.generate_clip`.

@@ -72,7 +72,7 @@ class Stream:
 
   @functools.cached_property
   def clip(self) -> Callable[[int], dataset.Clip]:
-    """Draws a clip by its number; remembers those of a batch."""
+    """Draw a clip by its number; those of a batch are remembered."""
     draw = functools.partial(
       dataset.generate_clip,
       self.split,
@@ -98,7 +98,7 @@ class Stream:
     return self.height, self.width
 
   def example(self, index: int, seed: planner.Seed) -> dict[str, Any]:
-    """Clip `index`, see `loader.DataSet.example`; and its `labels`."""
+    """Make an example of a clip: that of `loader.DataSet`, and `labels`."""
     clip, candidates = self.clip(index), self._candidates(index)
     random = np.random.default_rng((seed[0], index))
     objects = [e.object_index for e in candidates]
@@ -153,7 +153,7 @@ class Stream:
 def choose_expressions(
   object_indices: list[int], count: int, random: np.random.Generator
 ) -> list[int]:
-  """Positions of `count` expressions of a clip, spread over its objects.
+  """Choose positions of `count` expressions, spread over a clip's objects.
 
   Every object gives one before any gives its second, and none is repeated
   before all are used.
@@ -164,7 +164,7 @@ def choose_expressions(
 
 
 def spread(object_indices: Sequence[int]) -> list[int]:
-  """Positions ordered so that every object comes once before any twice."""
+  """Order positions so that every object comes once before any twice."""
   rounds: dict[int, int] = {}
   ranks = []
   for index in object_indices:
@@ -178,7 +178,7 @@ def absent_expression(
   others: Sequence[dataset.Expression],
   random: np.random.Generator,
 ) -> dataset.Expression | None:
-  """One of `others` that is clearly false of every object of the clip."""
+  """Choose one of `others` that is clearly false of every object of a clip."""
   judge = predicates.Judge(clip.facts)
   for k in random.permutation(len(others)):
     if judge.verdict(others[k].meaning).no == judge.everyone:

@@ -83,6 +83,16 @@ def test_threads_change_nothing(root, straight):
   assert all(map(_same, _take(pipe, 8), straight))
 
 
+@pytest.mark.slow
+def test_worker_processes_change_nothing(root, straight):
+  config = _config(root, num_workers=2, prefetch=3)
+  pipe = pipeline.create(config, "train", seed=1)
+  assert all(map(_same, _take(pipe, 5), straight))
+  again = pipeline.create(_config(root), "train", seed=1)
+  again.restore(pipe.position())
+  assert all(map(_same, _take(again, 3), straight[5:]))
+
+
 def test_another_seed_gives_other_batches(root, straight):
   other = _take(pipeline.create(_config(root), "train", seed=2), 2)
   assert not any(map(_same, other, straight))
@@ -254,7 +264,14 @@ def test_tensorflow_sees_no_accelerator():
 
 
 @pytest.mark.parametrize(
-  "change", [dict(on_error="ignore"), dict(num_threads=0), dict(batch_size=0)]
+  "change",
+  [
+    dict(on_error="ignore"),
+    dict(num_threads=0),
+    dict(num_workers=-1),
+    dict(batch_size=0),
+    dict(expressions_per_clip=0),
+  ],
 )
 def test_bad_settings_are_refused(root, change):
   with pytest.raises(UserError, match="data."):
