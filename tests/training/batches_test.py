@@ -72,6 +72,22 @@ def test_batches_of_every_config(root, spec, num_annotated):
     assert leaf.shape[0] == b
 
 
+def test_several_sentences_of_a_clip_are_rows_of_their_own(root):
+  config = _config("refer_ytvos.py:runlocal", root)
+  assert config.data.expressions_per_clip == 1
+  config.data.expressions_per_clip = 3
+  source = batches_lib.open_data(config)
+  sharding = data_parallel.split(data_parallel.make_mesh(1))
+  batches = source.start(Tokenizer(), sharding)
+  batch = next(batches)
+  batches.close()
+  assert batch.frames.shape[0] == 2 and batch.tokens.shape[0] == 6
+  assert batch.targets.masks.shape[0] == 6
+  assert batch.expression_valid.shape == (2, 3)
+  seen = np.any(batch.targets.valid, 1).reshape(2, 3)
+  np.testing.assert_array_equal(batch.expression_valid, seen)
+
+
 def test_davis_is_listed_five_times(root):
   source = batches_lib.open_data(
     _config("refer_ytvos.py:runlocal,mix=ytvos_joint_davis", root)
