@@ -1,11 +1,14 @@
 """Fixtures that several areas share."""
 
+import atexit
 import contextlib
 import importlib.util
 import os
 import pathlib
+import shutil
 import signal
 import struct
+import tempfile
 import zlib
 
 # Before JAX starts: libtpu, here to compile for TPUs, is no TPU.
@@ -15,6 +18,7 @@ import jax
 import pytest
 from ml_collections import ConfigDict
 
+from sgmg_jax import compilation_cache
 from sgmg_jax.training import interrupt
 
 # Tests send signals, to themselves and to programs that inherit what is
@@ -25,6 +29,16 @@ signal.signal(signal.SIGHUP, signal.SIG_DFL)
 # Two, so that what is shared over devices is tested as such.
 jax.config.update("jax_num_cpu_devices", 2)
 
+# Nearly all the time here goes into compiling. Programs are optimised little,
+# and all processes of a session, also those that tests start, share what one
+# of them compiled; the user's cache stays out of it.
+if "PYTEST_XDIST_WORKER" not in os.environ:
+  os.environ["SGMG_CACHE_DIR"] = tempfile.mkdtemp(prefix="sgmg-tests-")
+  atexit.register(shutil.rmtree, os.environ["SGMG_CACHE_DIR"], True)
+os.environ["JAX_DISABLE_MOST_OPTIMIZATIONS"] = "1"
+jax.config.update("jax_disable_most_optimizations", True)
+compilation_cache.enable()
+
 MINIATURES = pathlib.Path(__file__).parent / "input_pipeline/miniatures"
 WORDS = (
   "a the and of on to that from red green blue yellow white black dog cat ball "
@@ -32,13 +46,22 @@ WORDS = (
 ).split()
 
 
-@pytest.fixture(autouse=True, scope="session")
-def _compilation_cache(tmp_path_factory):
-  """Keeps tests, and what they start, out of the user's cache."""
-  patch = pytest.MonkeyPatch()
-  patch.setenv("SGMG_CACHE_DIR", str(tmp_path_factory.mktemp("cache")))
+@pytest.fixture(autouse=True)
+def _optimise_for_accelerators(request):
+  """Compiles ahead of time as users do: there, programs are what is tested."""
+  markers = {marker.name for marker in request.node.iter_markers()}
+  real = bool(markers & {"tpu_aot", "cuda_aot"})
+  if real:
+    jax.config.update("jax_disable_most_optimizations", False)
   yield
-  patch.undo()
+  if real:
+    jax.config.update("jax_disable_most_optimizations", True)
+
+
+def pytest_collection_modifyitems(items):
+  """Files with slow tests first, or one process would end with them alone."""
+  slow = {item.path for item in items if item.get_closest_marker("slow")}
+  items.sort(key=lambda item: item.path not in slow)
 
 
 @pytest.fixture(scope="session")

@@ -20,14 +20,6 @@ from sgmg_jax.kernels.deform_attn import (
 from sgmg_jax.kernels.deform_attn.pallas_gpu import backward, forward, tiles
 
 
-@pytest.fixture(autouse=True)
-def _compile_quickly():
-  """Interpreted kernels are long programs, each of which runs once here."""
-  jax.config.update("jax_disable_most_optimizations", True)
-  yield
-  jax.config.update("jax_disable_most_optimizations", False)
-
-
 class TestPallasGpu(suite.Suite):
   implementation = "pallas_gpu"
   interpret = True

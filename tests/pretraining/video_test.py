@@ -8,7 +8,6 @@ import jax
 import numpy as np
 import orbax.checkpoint as ocp
 import pytest
-from jax.experimental.compilation_cache import compilation_cache
 from ml_collections import ConfigDict
 
 from sgmg_jax.checkpoints import card as card_lib
@@ -162,21 +161,7 @@ def _config(**changes):
 
 
 @pytest.fixture(scope="module")
-def compile_fast(tmp_path_factory):
-  """Nearly all the time here goes into compiling: once, and not for long."""
-  cache = str(tmp_path_factory.mktemp("cache"))
-  compilation_cache.reset_cache()
-  jax.config.update("jax_disable_most_optimizations", True)
-  jax.config.update("jax_compilation_cache_dir", cache)
-  jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.2)
-  yield
-  jax.config.update("jax_disable_most_optimizations", False)
-  jax.config.update("jax_compilation_cache_dir", None)
-  compilation_cache.reset_cache()
-
-
-@pytest.fixture(scope="module")
-def straight(compile_fast, tmp_path_factory):
+def straight(tmp_path_factory):
   folder = tmp_path_factory.mktemp("straight")
   phases_lib.pretrain(_config(), folder)
   return folder
@@ -233,7 +218,7 @@ def test_starts_from_what_a_run_left(straight):
 
 @pytest.mark.slow
 def test_starts_from_a_whole_model_but_not_from_its_text(
-  compile_fast, mu_checkpoint, tmp_path
+  mu_checkpoint, tmp_path
 ):
   model = sgmg.SgMg(variants.get_variant("mu"))
   checkpoint = native.load(mu_checkpoint)

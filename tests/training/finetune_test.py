@@ -3,7 +3,6 @@
 import jax
 import numpy as np
 import pytest
-from jax.experimental.compilation_cache import compilation_cache
 
 import sgmg_jax
 from sgmg_jax.checkpoints import card, native
@@ -11,15 +10,6 @@ from sgmg_jax.cli import main
 from sgmg_jax.training import metrics
 
 pytestmark = pytest.mark.slow
-
-
-@pytest.fixture(scope="module", autouse=True)
-def _compile_fast():
-  compilation_cache.reset_cache()
-  jax.config.update("jax_disable_most_optimizations", True)
-  yield
-  jax.config.update("jax_disable_most_optimizations", False)
-  compilation_cache.reset_cache()
 
 
 @pytest.fixture(scope="module")

@@ -41,9 +41,7 @@ def encode():
       {"params": params}, *inputs, annotated, method=forward.encode_frames
     )
 
-  jax.config.update("jax_disable_most_optimizations", True)
-  yield lambda annotated: run(params, annotated)
-  jax.config.update("jax_disable_most_optimizations", False)
+  return lambda annotated: run(params, annotated)
 
 
 def test_only_annotated_frames_go_on_and_they_have_seen_the_others(encode):

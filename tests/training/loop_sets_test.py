@@ -10,7 +10,6 @@ import sys
 import jax
 import numpy as np
 import pytest
-from jax.experimental.compilation_cache import compilation_cache
 from ml_collections import ConfigDict
 
 from sgmg_jax.checkpoints import native
@@ -41,20 +40,6 @@ def _config(root, **changes):
   config.data.batch_size = 2
   config.data.update(changes)
   return config
-
-
-@pytest.fixture(scope="module", autouse=True)
-def _compile_once(tmp_path_factory):
-  """Both runs compile the same programs, and none for long."""
-  folder = str(tmp_path_factory.mktemp("cache"))
-  compilation_cache.reset_cache()
-  jax.config.update("jax_disable_most_optimizations", True)
-  jax.config.update("jax_compilation_cache_dir", folder)
-  jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.2)
-  yield
-  jax.config.update("jax_disable_most_optimizations", False)
-  jax.config.update("jax_compilation_cache_dir", None)
-  compilation_cache.reset_cache()
 
 
 @pytest.fixture(scope="module")
@@ -123,15 +108,9 @@ def test_a_tree_without_pretraining_trains(data, tmp_path):
     "--config.model.name=mu",
     *(f"--config.model.{name}={value}" for name, value in sizes.items()),
   ]
-  # What the runs of this file have compiled.
-  cache = dict(
-    JAX_COMPILATION_CACHE_DIR=jax.config.jax_compilation_cache_dir,
-    JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS="0.2",
-    JAX_DISABLE_MOST_OPTIMIZATIONS="1",
-    JAX_NUM_CPU_DEVICES="2",
-    PYTHONPATH=str(tree),
-  )
-  subprocess.run(command, check=True, cwd=tree, env=os.environ | cache)
+  # With two devices it needs what the runs of this file have compiled.
+  variables = {"JAX_NUM_CPU_DEVICES": "2", "PYTHONPATH": str(tree)}
+  subprocess.run(command, check=True, cwd=tree, env=os.environ | variables)
   assert len(metrics.read_metrics(tmp_path / "run/metrics.jsonl")) == 1
   assert (tmp_path / "run/model").is_dir()
 

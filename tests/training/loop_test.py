@@ -6,7 +6,6 @@ import pathlib
 import jax
 import numpy as np
 import pytest
-from jax.experimental.compilation_cache import compilation_cache
 from ml_collections import ConfigDict
 
 from sgmg_jax import tokenizer
@@ -70,20 +69,6 @@ def _config(**changes):
   config.schedule.drop_steps = (3,)
   config.update(changes)
   return config
-
-
-@pytest.fixture(scope="module", autouse=True)
-def _compile_once(tmp_path_factory):
-  """Every run of this file compiles the same programs, and none for long."""
-  folder = str(tmp_path_factory.mktemp("cache"))
-  compilation_cache.reset_cache()
-  jax.config.update("jax_disable_most_optimizations", True)
-  jax.config.update("jax_compilation_cache_dir", folder)
-  jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.2)
-  yield
-  jax.config.update("jax_disable_most_optimizations", False)
-  jax.config.update("jax_compilation_cache_dir", None)
-  compilation_cache.reset_cache()
 
 
 @pytest.fixture(scope="module")

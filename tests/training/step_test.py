@@ -59,13 +59,6 @@ def _batch(clips, expressions):
   )
 
 
-@pytest.fixture(scope="module", autouse=True)
-def _compile_fast():
-  jax.config.update("jax_disable_most_optimizations", True)
-  yield
-  jax.config.update("jax_disable_most_optimizations", False)
-
-
 @pytest.fixture(scope="module")
 def model():
   return sgmg.SgMg(VARIANT)
