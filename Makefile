@@ -15,7 +15,7 @@ demo: $(VENV)/.demo
 	$(BIN)/sgmg demo --out out/demo --overwrite
 
 # A file's tests share compiled programs, so files are what processes share out.
-PARALLEL := -n auto --maxprocesses 4 --dist loadfile
+PARALLEL := -n auto --maxprocesses 4 --dist loadfile --no-loadscope-reorder
 FAST := -m "not slow and not tpu_aot and not cuda_aot"
 
 test: $(VENV)/.test
