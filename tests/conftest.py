@@ -11,8 +11,10 @@ import struct
 import tempfile
 import zlib
 
-# Before JAX starts: libtpu, here to compile for TPUs, is no TPU.
+# Before JAX starts: libtpu, here to compile for TPUs, is no TPU. Nearly all the
+# time here goes into compiling, so programs are optimised little.
 os.environ.setdefault("JAX_PLATFORMS", "cpu")
+os.environ["JAX_DISABLE_MOST_OPTIMIZATIONS"] = "1"
 
 import jax
 import pytest
@@ -29,14 +31,11 @@ signal.signal(signal.SIGHUP, signal.SIG_DFL)
 # Two, so that what is shared over devices is tested as such.
 jax.config.update("jax_num_cpu_devices", 2)
 
-# Nearly all the time here goes into compiling. Programs are optimised little,
-# and all processes of a session, also those that tests start, share what one
-# of them compiled; the user's cache stays out of it.
+# All processes of a session, also those that tests start, share what one of
+# them compiled; the user's cache stays out of it.
 if "PYTEST_XDIST_WORKER" not in os.environ:
   os.environ["SGMG_CACHE_DIR"] = tempfile.mkdtemp(prefix="sgmg-tests-")
   atexit.register(shutil.rmtree, os.environ["SGMG_CACHE_DIR"], True)
-os.environ["JAX_DISABLE_MOST_OPTIMIZATIONS"] = "1"
-jax.config.update("jax_disable_most_optimizations", True)
 compilation_cache.enable()
 
 MINIATURES = pathlib.Path(__file__).parent / "input_pipeline/miniatures"
@@ -80,18 +79,19 @@ def mu_checkpoint(tmp_path_factory):
     preprocess={"short_side": 144, "long_side": 320, "window": 8},
   )
   path = tmp_path_factory.mktemp("checkpoint") / "mu"
-  native.save(path, random_weights.make(variant), card, _word_tokenizer())
+  tokenizer = _word_tokenizer(WORDS)
+  native.save(path, random_weights.make(variant), card, tokenizer)
   return path
 
 
-def _word_tokenizer():
-  """Words of a short list, unknown ones as <unk>."""
+def _word_tokenizer(words):
+  """A fast tokenizer of these words, others are <unk>; padding id 1."""
   import tokenizers
   import transformers
 
   special = {"<s>": 0, "<pad>": 1, "</s>": 2, "<unk>": 3}
-  words = {word: 4 + index for index, word in enumerate(WORDS)}
-  model = tokenizers.models.WordLevel(special | words, unk_token="<unk>")
+  numbers = special | {word: 4 + index for index, word in enumerate(words)}
+  model = tokenizers.models.WordLevel(numbers, unk_token="<unk>")
   backend = tokenizers.Tokenizer(model)
   backend.pre_tokenizer = tokenizers.pre_tokenizers.Whitespace()
   backend.post_processor = tokenizers.processors.TemplateProcessing(
@@ -192,20 +192,5 @@ def stop_after():
 
 @pytest.fixture
 def tokenizer():
-  """A fast tokenizer that fits `mu`: 120 tokens at most, padding id 1."""
-  import tokenizers
-  import transformers
-  from tokenizers import models, pre_tokenizers, processors
-
-  words = ["<s>", "<pad>", "</s>", "<unk>", "a", "red", "ball", "the", "dog"]
-  model = models.WordLevel({w: i for i, w in enumerate(words)}, "<unk>")
-  inner = tokenizers.Tokenizer(model)
-  inner.pre_tokenizer = pre_tokenizers.Whitespace()
-  inner.post_processor = processors.RobertaProcessing(("</s>", 2), ("<s>", 0))
-  return transformers.PreTrainedTokenizerFast(
-    tokenizer_object=inner,
-    bos_token="<s>",
-    eos_token="</s>",
-    unk_token="<unk>",
-    pad_token="<pad>",
-  )
+  """A tokenizer that fits `mu`: it has at most 120 tokens."""
+  return _word_tokenizer(["a", "red", "ball", "the", "dog"])

@@ -37,7 +37,7 @@ class Config:
   Attributes:
     root: folder that holds the data sets, raw or built.
     sets: (name, folder below `root` of the raw data, how often it is listed)
-      of each data set, see `sources.registry`; they are concatenated.
+      of each data set, see `sets.registry`; they are concatenated.
     batch_size: clips in a global batch.
     num_frames: T.
     expressions_per_clip: E, most sentences of a training clip: with several, a

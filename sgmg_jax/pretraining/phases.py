@@ -11,7 +11,6 @@ import json
 import math
 import os
 import pathlib
-import sys
 from collections.abc import Iterator, Sequence
 from typing import Any, NamedTuple
 
@@ -209,11 +208,7 @@ def _export(folder, task, params, variant, config) -> None:
   card = card_lib.make(
     variant,
     name=config.export.name,
-    source={
-      "command": " ".join(["sgmg", *sys.argv[1:]]),
-      "seed": config.seed,
-      "config": json.loads(config.to_json_best_effort()),
-    },
+    source=publish.source(json.loads(config.to_json_best_effort())),
     licence=config.export.licence,
     part=task.part,
     results=last,

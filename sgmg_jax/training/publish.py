@@ -34,6 +34,16 @@ def thin(
   return kept[::-1][::stride][::-1]
 
 
+def source(config: Mapping[str, Any]) -> dict[str, Any]:
+  """The `source` of a card: how to train the same again.
+
+  Args:
+    config: of the run, JSON.
+  """
+  command = " ".join(["sgmg", *sys.argv[1:]])
+  return {"command": command, "seed": config["seed"], "config": config}
+
+
 def export(
   directory: str | os.PathLike,
   params: types.Params,
@@ -70,11 +80,7 @@ def export(
   card = card_lib.make(
     variant,
     name=name,
-    source={
-      "command": " ".join(["sgmg", *sys.argv[1:]]),
-      "seed": config["seed"],
-      "config": config,
-    },
+    source=source(config),
     licence=licence,
     preprocess=preprocess,
     results=scores[-1] if scores else {},
