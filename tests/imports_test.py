@@ -38,7 +38,14 @@ ALLOWED = {
     "errors",
     "precision",
   },
-  "evaluation": {"inference", "input_pipeline", "types", "errors"},
+  "evaluation": {
+    "inference",
+    "input_pipeline",
+    "pictures",
+    "files",
+    "types",
+    "errors",
+  },
   "training": {
     "evaluation",
     "inference",

@@ -1,0 +1,111 @@
+"""The result of an evaluation: numbers, intervals and a row per sentence."""
+
+from __future__ import annotations
+
+import csv
+import dataclasses
+import io
+import json
+import os
+import pathlib
+from collections.abc import Mapping, Sequence
+from typing import Any, Final
+
+from sgmg_jax.evaluation import statistics
+from sgmg_jax.files import atomic
+
+NUMBERS_FILE: Final = "scores.json"
+ROWS_FILE: Final = "sentences.csv"
+
+
+@dataclasses.dataclass(frozen=True)
+class Row:
+  """The scores of one sentence.
+
+  Attributes:
+    video: name of its video; bootstrap draws videos.
+    expression: its id, unique within the video.
+    sentence: its text.
+    values: fractions by name, such as {"J": 0.7, "F": 0.8, "J&F": 0.75}; all
+      rows of an evaluation have the same names, NaN where one has no value.
+  """
+
+  video: str
+  expression: str
+  sentence: str
+  values: Mapping[str, float]
+
+
+@dataclasses.dataclass(frozen=True)
+class Scores:
+  """What an evaluation found.
+
+  Attributes:
+    benchmark: name of the data set, such as "refer_ytvos".
+    protocol: one line that says what was computed.
+    main: name of the headline number.
+    numbers: fractions by name, in the order in which they are shown.
+    rows: one for each sentence, in the order of the data set.
+    intervals: of some of the numbers, over drawn videos.
+    notes: what a reader has to know, such as what counted as zero and why.
+  """
+
+  benchmark: str
+  protocol: str
+  main: str
+  numbers: Mapping[str, float]
+  rows: Sequence[Row] = ()
+  intervals: Mapping[str, statistics.Interval] = dataclasses.field(
+    default_factory=dict
+  )
+  notes: Sequence[str] = ()
+
+  def table(self) -> str:
+    """The numbers in percent, one a line, for people."""
+    lines = [f"{self.benchmark}: {self.protocol}"]
+    for name, value in self.numbers.items():
+      line = f"  {name:14} {100 * value:6.2f}"
+      if name in self.intervals:
+        low, high = self.intervals[name][1:]
+        line += f"   95 % interval {100 * low:.2f} to {100 * high:.2f}"
+      lines.append(line)
+    return "\n".join(lines + [f"note: {note}" for note in self.notes])
+
+  def to_json(self) -> dict[str, Any]:
+    """Everything but the rows, in plain types; null where there is NaN."""
+    return {
+      "benchmark": self.benchmark,
+      "protocol": self.protocol,
+      "main": self.main,
+      "unit": "fractions of 1",
+      "numbers": {k: _number(v) for k, v in self.numbers.items()},
+      "intervals": {
+        k: [_number(v.low), _number(v.high)] for k, v in self.intervals.items()
+      },
+      "notes": list(self.notes),
+    }
+
+  def save(self, folder: str | os.PathLike) -> None:
+    """Write `scores.json` and `sentences.csv`, over those of another time."""
+    root = pathlib.Path(folder)
+    root.mkdir(parents=True, exist_ok=True)
+    with atomic.output(root / NUMBERS_FILE, overwrite=True) as path:
+      text = json.dumps(self.to_json(), indent=2, allow_nan=False)
+      pathlib.Path(path).write_text(text + "\n")
+    with atomic.output(root / ROWS_FILE, overwrite=True) as path:
+      pathlib.Path(path).write_text(self.csv(), encoding="utf-8", newline="")
+
+  def csv(self) -> str:
+    """One line for each sentence; values are fractions, empty for NaN."""
+    file = io.StringIO()
+    names = list(self.rows[0].values) if self.rows else []
+    writer = csv.writer(file, lineterminator="\n")
+    writer.writerow(["video", "expression", "sentence", *names])
+    for row in self.rows:
+      values = ["" if v != v else f"{v:.6f}" for v in row.values.values()]
+      writer.writerow([row.video, row.expression, row.sentence, *values])
+    return file.getvalue()
+
+
+def _number(value: float) -> float | None:
+  return None if value != value else float(value)
