@@ -19,7 +19,7 @@ from typing import Any
 
 from sgmg_jax.errors import UserError
 from sgmg_jax.input_pipeline import batch as batch_lib
-from sgmg_jax.input_pipeline import extras
+from sgmg_jax.input_pipeline import optional_packages
 from sgmg_jax.input_pipeline.batches import config as config_lib
 from sgmg_jax.input_pipeline.batches import rows as rows_lib
 from sgmg_jax.input_pipeline.batches import workers
@@ -57,7 +57,7 @@ def create(
       or processes cannot share the batch evenly.
   """
   if not _whole_batches(config):
-    extras.require("tensorflow", "training on data sets")
+    optional_packages.require("tensorflow", "training on data sets")
   if config.batch_size % process_count or process_index >= process_count:
     raise UserError(
       f"data.batch_size = {config.batch_size} over {process_count} processes, "
@@ -76,7 +76,7 @@ def tensorflow():
   Raises:
     UserError: it is not installed, or cannot be imported.
   """
-  extras.require("tensorflow", "training on data sets")
+  optional_packages.require("tensorflow", "training on data sets")
   # It would report that it finds no GPU.
   os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
   try:

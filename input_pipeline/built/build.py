@@ -15,7 +15,7 @@ import tensorflow_datasets as tfds
 from etils import epath
 
 from sgmg_jax.errors import UserError
-from sgmg_jax.input_pipeline import extras
+from sgmg_jax.input_pipeline import optional_packages
 from sgmg_jax.input_pipeline.built import builder as builder_lib
 
 
@@ -73,7 +73,7 @@ def build(
       + " ".join(builder_class.MANUAL_DOWNLOAD_INSTRUCTIONS.split())
     )
   # It reaches for TensorFlow late, in the middle of a large build.
-  extras.require("tensorflow", "building a data set")
+  optional_packages.require("tensorflow", "building a data set")
   config = {"config": name} if builder_class.BUILDER_CONFIGS else {}
   settings = {}
   if raw_needed:

@@ -11,7 +11,7 @@ import numpy as np
 from sgmg_jax.errors import UserError
 from sgmg_jax.input_pipeline import video_decoder
 from sgmg_jax.input_pipeline.doctor import plan
-from sgmg_jax.input_pipeline.layouts import video_file
+from sgmg_jax.input_pipeline.layouts import video_frames
 
 
 @dataclasses.dataclass(frozen=True)
@@ -38,7 +38,7 @@ def check(
     out.findings.add("video-corrupt", "the file is empty", **where)
     return None
   try:
-    announced, *size = video_file.probe(path, video)
+    announced, *size = video_frames.probe(path, video)
     found = announced if fast else _decode(path)
   except UserError as e:
     out.findings.add("video-corrupt", str(e), **where)
@@ -57,7 +57,7 @@ def check(
 
 def read_frame(path: pathlib.Path, index: int) -> np.ndarray:
   """uint8[H, W, 3], RGB, counted from 0."""
-  return video_file.read(path, [index], path.name)[0]
+  return video_frames.read(path, [index], path.name)[0]
 
 
 def _decode(path: pathlib.Path) -> int:

@@ -9,7 +9,7 @@ An implementation is a folder whose package has `why_not(problem)`, and
 `why_not_here()` if more than the problem matters, and whose modules `forward`
 and `backward` have `run`, see `xla`; `choice` picks one for each platform.
 Layers, outermost first: custom VJP, vmap and sharding rules (`parallel`),
-dispatch by platform inside the program (`by_platform`).
+dispatch by platform inside the program (`lowering`).
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from typing import Any, NamedTuple
 import jax
 
 from sgmg_jax import platforms
-from sgmg_jax.kernels.deform_attn import by_platform, choice, parallel
+from sgmg_jax.kernels.deform_attn import kernel_choice, lowering, parallel
 from sgmg_jax.kernels.deform_attn import problem as problem_lib
 
 
@@ -40,8 +40,8 @@ def deformable_attention(
   weights: jax.Array,
   *,
   level_shapes: Sequence[tuple[int, int]],
-  implementation: choice.Implementation
-  | Sequence[choice.Implementation]
+  implementation: kernel_choice.Implementation
+  | Sequence[kernel_choice.Implementation]
   | None = None,
   precision: jax.lax.PrecisionLike = None,
   interpret: bool = False,
@@ -58,7 +58,7 @@ def deformable_attention(
     level_shapes: V pairs (h, w), static.
     implementation: None for the best on the platform that the program is
       compiled for; a name, which is then used or raises; or names, of which
-      the first that can run is used. `choice.explain` tells what is used.
+      the first that can run is used; see `kernel_choice.explain`.
     precision: of matrix products in Pallas TPU kernels.
     interpret: run Pallas kernels in their interpreter, on any platform.
 
@@ -71,10 +71,12 @@ def deformable_attention(
       cannot run this problem, or not on the platform compiled for.
   """
   problem = problem_lib.make(values, locations, weights, level_shapes)
-  names = choice.check_names(implementation)
+  names = kernel_choice.check_names(implementation)
   if names is not None:
     # The context that matters is that of lowering, which may be another.
-    choices = choice.explain(problem, names, interpret=interpret, here=False)
+    choices = kernel_choice.explain(
+      problem, names, interpret=interpret, here=False
+    )
     if not any(chosen.name for chosen in choices.values()):
       raise ValueError(_cannot(choices))
   options = _Options(problem.level_shapes, names, precision, interpret)
@@ -122,19 +124,19 @@ def _run(direction, options, results, args):
   """`forward` or `backward` of the implementation that the platform gets."""
   problem = problem_lib.make(*args[:3], options.level_shapes)
   choose = functools.partial(_choose, direction, options, problem)
-  return by_platform.call(choose, results, *args)
+  return lowering.call(choose, results, *args)
 
 
 def _choose(direction, options, problem, platform):
   # Kernels of a platform that is only assumed do not compile here.
   interpret = options.interpret or platforms.assumed() is not None
-  chosen = choice.choose(
+  chosen = kernel_choice.choose(
     problem, platform, options.implementation, interpret=interpret
   )
   if chosen.name is None:
     raise ValueError(_cannot({platform: chosen}))
   return functools.partial(
-    choice.load(chosen.name, direction).run,
+    kernel_choice.load(chosen.name, direction).run,
     level_shapes=options.level_shapes,
     precision=options.precision,
     interpret=interpret,

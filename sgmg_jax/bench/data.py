@@ -24,7 +24,7 @@ import PIL.Image
 
 from sgmg_jax.bench import report
 from sgmg_jax.cli import config_files
-from sgmg_jax.input_pipeline import extras
+from sgmg_jax.input_pipeline import optional_packages
 from sgmg_jax.input_pipeline.batches import config as config_lib
 from sgmg_jax.input_pipeline.batches import pipeline
 
@@ -55,7 +55,7 @@ def measure(setup: Setup) -> dict[str, Any]:
   Raises:
     UserError: TensorFlow is not installed.
   """
-  extras.require("tensorflow", "bench data")
+  optional_packages.require("tensorflow", "bench data")
   with tempfile.TemporaryDirectory() as folder:
     frame_kb = _write_data(pathlib.Path(folder), setup)
     one, two = (

@@ -24,7 +24,7 @@ import numpy as np
 from sgmg_jax.bench import grid_sample, report
 from sgmg_jax.inference import preprocess
 from sgmg_jax.kernels import deform_attn
-from sgmg_jax.kernels.deform_attn import arg_specs, choice
+from sgmg_jax.kernels.deform_attn import arg_specs, kernel_choice
 from sgmg_jax.kernels.deform_attn import problem as problem_lib
 from sgmg_jax.model import variants
 
@@ -92,8 +92,8 @@ def explain(setup: Setup) -> dict[str, Any]:
   for name, problem in problems(setup).items():
     # Of other platforms, what their machines choose: what this one lacks does
     # not matter there.
-    choices = choice.explain(problem, here=False)
-    choices[_platform()] = choice.explain(problem)[_platform()]
+    choices = kernel_choice.explain(problem, here=False)
+    choices[_platform()] = kernel_choice.explain(problem)[_platform()]
     figures[name] = {
       platform: {
         "chosen": chosen.name,
@@ -197,13 +197,13 @@ def _forms(problem: problem_lib.Problem) -> list[str]:
   """Implementations that run a problem here, the one for everywhere first."""
   return [
     name
-    for name in typing.get_args(choice.Implementation)
-    if choice.explain(problem, name)[_platform()].name
+    for name in typing.get_args(kernel_choice.Implementation)
+    if kernel_choice.explain(problem, name)[_platform()].name
   ]
 
 
 def _platform() -> str:
-  """Name of this machine's platform in `choice.explain`."""
+  """Name of this machine's platform in `kernel_choice.explain`."""
   platform = jax.devices()[0].platform
   known = {"gpu": "cuda", "tpu": "tpu"}
   return known.get(platform, "cpu")
@@ -244,7 +244,7 @@ def _prepare(problem, form, direction, arrays):
   facts = {"compile_seconds": time.perf_counter() - start}
   if memory := compiled.memory_analysis():
     facts["temp_mib"] = memory.temp_size_in_bytes / 2**20
-  chosen = choice.explain(problem)[_platform()].name
+  chosen = kernel_choice.explain(problem)[_platform()].name
   facts["chosen"] = "yes" if form == chosen else ""
   args = jax.device_put(args)
 

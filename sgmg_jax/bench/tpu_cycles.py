@@ -115,7 +115,7 @@ def _program(what, size, dtype, queries):
   import jax.numpy as jnp
 
   from sgmg_jax import precision
-  from sgmg_jax.kernels.deform_attn import choice
+  from sgmg_jax.kernels.deform_attn import kernel_choice
   from sgmg_jax.model import deformable_attention
 
   problem = arg_specs.encoder(*arg_specs.FRAME_SIZES[size], dtype=dtype)
@@ -136,7 +136,7 @@ def _program(what, size, dtype, queries):
     return precision.follow("highest", run), (params, *inputs), n
   inputs = arg_specs.arguments(problem)
   inputs = inputs if what == "backward" else inputs[:3]
-  function = choice.load("pallas_tpu", what).run
+  function = kernel_choice.load("pallas_tpu", what).run
   return lambda *x: function(*x, level_shapes=shapes), inputs, n
 
 

@@ -17,8 +17,8 @@ from sgmg_jax import precision
 from sgmg_jax.model import (
   deformable_attention,
   layers,
-  spectral_fusion,
   variants,
+  vision_language_fusion,
 )
 
 
@@ -77,7 +77,7 @@ class DecoderLayer(_Layer):
     self, x, query_pos, references, memory, valid, shapes, *, train=False
   ):
     q = x + query_pos
-    y = spectral_fusion.PackedAttention(
+    y = vision_language_fusion.PackedAttention(
       self.num_heads, self.dropout, name="self_attn", **self.types
     )(q, q, x, train=train)
     x = self.norm("norm2", x + self.drop(y, train))

@@ -28,11 +28,13 @@ from sgmg_jax import types
 from sgmg_jax.model import (
   deformable_transformer,
   layers,
-  mask_head,
-  spectral_fusion,
+  patch_kernels,
+  segmentation_optimiser,
+  spectrum_augmentation,
   text_encoder,
   variants,
   video_swin,
+  vision_language_fusion,
 )
 
 
@@ -99,11 +101,12 @@ class SgMg(nn.Module):
       setattr(self, f"input_proj_{i}_0", conv)
       setattr(self, f"input_proj_{i}_1", layers.GroupNorm(**dtypes))
     augment = lambda: [
-      spectral_fusion.SpectrumAugmentation() for _ in range(variants.NUM_LEVELS)
+      spectrum_augmentation.SpectrumAugmentation()
+      for _ in range(variants.NUM_LEVELS)
     ]
     self.input_fft = augment()
     self.input_fft_post = augment()
-    self.fusion_module = spectral_fusion.VisionLanguageFusion(
+    self.fusion_module = vision_language_fusion.VisionLanguageFusion(
       v.num_heads, **dtypes
     )
     self.transformer = deformable_transformer.DeformableTransformer(
@@ -144,11 +147,11 @@ class SgMg(nn.Module):
       for i in range(v.decoder_layers)
     ]
     self.controller = layers.Mlp(
-      (v.width, v.width, mask_head.num_kernel_parameters(v.width)),
+      (v.width, v.width, patch_kernels.num_kernel_parameters(v.width)),
       kernel_init=layers.xavier_uniform,
       **dtypes,
     )
-    self.mask_refine = mask_head.SegmentationOptimiser(**dtypes)
+    self.mask_refine = segmentation_optimiser.SegmentationOptimiser(**dtypes)
 
   @nn.nowrap
   def apply(self, *args, **kwargs):
@@ -199,7 +202,7 @@ class SgMg(nn.Module):
         f"frames with a padded side under {types.MIN_PADDED_SIDE} pixels: the "
         f"stride-64 map of {sizes[-1]} must be at least (3, 3); upsize them"
       )
-    maps = spectral_fusion.gaussian_maps(sizes)
+    maps = spectrum_augmentation.gaussian_maps(sizes)
     levels = [
       augment(x, gaussian)
       for augment, x, gaussian in zip(self.input_fft, levels, maps)
@@ -234,7 +237,9 @@ class SgMg(nn.Module):
 
   def fuse(self, video: types.VideoFeatures, text: types.TextFeatures):
     """Four maps float[B, T, h, w, C] with the expression's words in them."""
-    maps = spectral_fusion.gaussian_maps([x.shape[2:4] for x in video.levels])
+    maps = spectrum_augmentation.gaussian_maps(
+      [x.shape[2:4] for x in video.levels]
+    )
     fused = []
     for augment, x, gaussian in zip(self.input_fft_post, video.levels, maps):
       x = self.fusion_module(x, text)
@@ -315,7 +320,7 @@ class SgMg(nn.Module):
         types.take_query(x, query, axis=2)[:, :, None]
         for x in (hidden, references)
       )
-    return mask_head.apply_patch_kernels(
+    return patch_kernels.apply_patch_kernels(
       decoded.memory,
       self.controller(hidden),
       references[..., :2],
@@ -330,7 +335,7 @@ class SgMg(nn.Module):
       patches.reshape(b * t, *patches.shape[2:]),
       [x.reshape(-1, *x.shape[2:]) for x in video.low_levels],
     )
-    masks = mask_head.pixel_shuffle(precision_lib.at_least_float32(refined))
+    masks = patch_kernels.pixel_shuffle(precision_lib.at_least_float32(refined))
     return masks.reshape(b, t, *masks.shape[1:])
 
   def segment(self, decoded: types.DecoderOutput, video: types.VideoFeatures):

@@ -13,7 +13,7 @@ import jax.numpy as jnp
 
 from sgmg_jax import types
 from sgmg_jax.losses import criterion, matching
-from sgmg_jax.model import mask_head, sgmg
+from sgmg_jax.model import patch_kernels, sgmg
 from sgmg_jax.training import auxiliary, data_parallel
 from sgmg_jax.training import step as step_lib
 
@@ -79,7 +79,7 @@ def _match_layers(
     preds = types.LayerPredictions(
       logits=decoded.logits[layer],
       boxes=decoded.boxes[layer],
-      masks_low=mask_head.pixel_shuffle(patch),
+      masks_low=patch_kernels.pixel_shuffle(patch),
     )
     query, cost = matching.match(preds, targets)
     masks = apply("refine", types.take_query(patch, query), video)

@@ -9,7 +9,7 @@ import pytest
 
 from sgmg_jax import errors
 from sgmg_jax.input_pipeline import video_decoder
-from sgmg_jax.input_pipeline.layouts import video_file
+from sgmg_jax.input_pipeline.layouts import video_frames
 
 CASES = pathlib.Path(__file__).parents[1] / "video_cases"
 BASE = CASES / "base.mp4"
@@ -46,8 +46,8 @@ def test_each_orientation_of_the_display_matrix(tmp_path, a, b, c, d):
   expected[shown_y, shown_x] = stored
   path = _with_matrix(tmp_path / "v.mp4", a, b, c, d)
   np.testing.assert_array_equal(_frames(path)[0], expected)
-  np.testing.assert_array_equal(video_file.read(path, [0], "v")[0], expected)
-  assert video_file.probe(path, "v") == (8, *expected.shape[:2])
+  np.testing.assert_array_equal(video_frames.read(path, [0], "v")[0], expected)
+  assert video_frames.probe(path, "v") == (8, *expected.shape[:2])
 
 
 def test_other_display_matrices(tmp_path):
@@ -61,8 +61,8 @@ def test_other_display_matrices(tmp_path):
 def test_the_best_stream_is_read_and_named(caplog):
   path = CASES / "thumb_first.mp4"
   assert [frame.shape for frame in _frames(path)] == [(160, 240, 3)] * 8
-  assert video_file.probe(path, "v") == (8, 160, 240)
-  assert video_file.read(path, [7], "v").shape == (1, 160, 240, 3)
+  assert video_frames.probe(path, "v") == (8, 160, 240)
+  assert video_frames.read(path, [7], "v").shape == (1, 160, 240, 3)
   assert not caplog.records
   assert video_decoder.read_header(path).num_frames == 8
   assert "stream 1 (240x160) is read, out of 2" in caplog.text
@@ -177,7 +177,7 @@ def test_a_damaged_packet_costs_its_frame_only(tmp_path, packet, threads):
     _frames(path, threads=threads)
   # Exact indices of data sets need every frame before them.
   with pytest.raises(errors.UserError, match=r"a2d 3: .*v\.mp4: damaged"):
-    video_file.read(path, [7], "a2d 3")
+    video_frames.read(path, [7], "a2d 3")
 
 
 def test_a_damaged_packet_that_an_edit_list_hides(tmp_path):
@@ -202,7 +202,7 @@ def test_names_with_a_colon(tmp_path, monkeypatch):
   name = "12:30:45.mp4"
   pathlib.Path(name).write_bytes(BASE.read_bytes())
   assert len(_frames(name)) == 8
-  assert video_file.probe(name, "v")[0] == 8
+  assert video_frames.probe(name, "v")[0] == 8
 
 
 def test_frames_over_the_limit_of_pictures(tmp_path, monkeypatch):

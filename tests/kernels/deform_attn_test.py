@@ -11,7 +11,7 @@ from jax import export
 
 from sgmg_jax.kernels import deform_attn
 from sgmg_jax.kernels.deform_attn import (
-  choice,
+  kernel_choice,
   pallas_gpu,
   problem,
 )
@@ -140,9 +140,9 @@ def test_nothing_of_the_choice_remains_in_the_program():
 
 @pytest.mark.parametrize("name", ["xla", "pallas_gpu", "pallas_tpu"])
 def test_implementations_have_the_same_files(name):
-  assert callable(choice.load(name).why_not)
+  assert callable(kernel_choice.load(name).why_not)
   for direction in ("forward", "backward"):
-    assert callable(choice.load(name, direction).run)
+    assert callable(kernel_choice.load(name, direction).run)
 
 
 class TestChoice:
@@ -157,37 +157,37 @@ class TestChoice:
     return problem.make(*inputs, SHAPES)
 
   def test_xla_runs_everywhere(self):
-    chosen = choice.explain(self.problem(), "xla")
+    chosen = kernel_choice.explain(self.problem(), "xla")
     assert chosen == dict.fromkeys(("cpu", "cuda", "tpu"), ("xla", []))
 
   def test_kernels_where_they_run_and_pay(self):
-    chosen = choice.explain(self.problem())
+    chosen = kernel_choice.explain(self.problem())
     names = {platform: c.name for platform, c in chosen.items()}
     assert names == {"cpu": "xla", "cuda": "pallas_gpu", "tpu": "pallas_tpu"}
-    chosen = choice.explain(self.problem(queries=5))
+    chosen = kernel_choice.explain(self.problem(queries=5))
     assert {c.name for c in chosen.values()} == {"xla"}
     [(skipped, reason)] = chosen["tpu"].skipped
     assert skipped == "pallas_tpu" and "5 queries" in reason
 
   def test_a_name_is_not_second_guessed(self):
-    chosen = choice.explain(self.problem(queries=5), "pallas_tpu")
+    chosen = kernel_choice.explain(self.problem(queries=5), "pallas_tpu")
     assert chosen["tpu"] == ("pallas_tpu", [])
     assert chosen["cpu"].name is None
 
   def test_the_first_that_can_run(self):
     names = ("pallas_tpu", "pallas_gpu", "xla")
-    chosen = choice.explain(self.problem(), names)
+    chosen = kernel_choice.explain(self.problem(), names)
     assert [c.name for c in chosen.values()] == [
       "xla",
       "pallas_gpu",
       "pallas_tpu",
     ]
     assert [name for name, _ in chosen["cpu"].skipped] == list(names[:2])
-    chosen = choice.explain(self.problem(), names, interpret=True)
+    chosen = kernel_choice.explain(self.problem(), names, interpret=True)
     assert {c.name for c in chosen.values()} == {"pallas_tpu"}
 
   def test_what_a_kernel_cannot_run(self):
-    chosen = choice.explain(self.problem(dtype=np.float16))
+    chosen = kernel_choice.explain(self.problem(dtype=np.float16))
     [(skipped, reason)] = chosen["tpu"].skipped
     assert skipped == "pallas_tpu" and "float16" in reason
     inputs = suite.random_inputs(70)

@@ -12,8 +12,8 @@ import pytest
 
 from sgmg_jax.kernels import deform_attn
 from sgmg_jax.kernels.deform_attn import (
-  choice,
   corners,
+  kernel_choice,
   pallas_gpu,
   problem,
 )
@@ -171,7 +171,7 @@ class TestWithoutAGpuToLowerFor:
   def test_every_lowering_asks_again(self, known):
     for gpu, name in ((False, "xla"), (True, "pallas_gpu"), (False, "xla")):
       known["gpu"] = gpu
-      chosen = choice.explain(problem_of())
+      chosen = kernel_choice.explain(problem_of())
       assert chosen["cuda"].name == name
       assert chosen["cpu"].name == "xla"
     [(skipped, reason)] = chosen["cuda"].skipped
@@ -181,7 +181,7 @@ class TestWithoutAGpuToLowerFor:
     monkeypatch.setattr(jax, "default_backend", lambda: "gpu")
     pallas_gpu._warn_once.cache_clear()
     for queries in (70, 71):
-      choice.explain(problem_of(queries=queries))
+      kernel_choice.explain(problem_of(queries=queries))
     pallas_gpu._warn_once.cache_clear()
     assert len(caplog.records) == 1
 

@@ -9,9 +9,11 @@ import pytest
 from sgmg_jax import types
 from sgmg_jax.model import (
   deformable_attention,
-  mask_head,
-  spectral_fusion,
+  patch_kernels,
+  segmentation_optimiser,
+  spectrum_augmentation,
   video_swin,
+  vision_language_fusion,
 )
 
 
@@ -23,13 +25,13 @@ def test_spectrum_augmentation(golden, platform):
   data = golden.load("spectrum_augmentation")
   inputs = [channels_last(data[f"case{i}/x"]) for i in range(3)]
   sizes = [x.shape[1:3] for x in inputs]
-  chain = spectral_fusion.gaussian_maps(sizes)
-  module = spectral_fusion.SpectrumAugmentation()
+  chain = spectrum_augmentation.gaussian_maps(sizes)
+  module = spectrum_augmentation.SpectrumAugmentation()
   params = golden.params("spectrum_augmentation", module, inputs[0], chain[0])
   run = jax.jit(lambda x, g: module.apply({"params": params}, x, g))
   for i, (x, size) in enumerate(zip(inputs, sizes)):
     golden.close(chain[i], data[f"case{i}/map"][0, 0], 1e-6, f"map {i}")
-    fresh = spectral_fusion.gaussian_maps([size])[0]
+    fresh = spectrum_augmentation.gaussian_maps([size])[0]
     for gaussian, kind in ((chain[i], "chained"), (fresh, "fresh")):
       y = np.moveaxis(run(x, gaussian), -1, 1)
       golden.close(y, data[f"case{i}/y_{kind}_map"], what=f"{kind} {i}")
@@ -44,7 +46,7 @@ def test_vision_language_fusion(golden):
   )
   valid = jnp.asarray(~data["pad_mask_bl"])
   text = types.TextFeatures(words, positions, valid, words[:, 0])
-  module = spectral_fusion.VisionLanguageFusion(num_heads=8)
+  module = vision_language_fusion.VisionLanguageFusion(num_heads=8)
   params = golden.params("vision_language_fusion", module, visual, text)
   out = jax.jit(module.apply)({"params": params}, visual, text)
   out = out.reshape(out.shape[0], -1, out.shape[-1]).transpose(1, 0, 2)
@@ -93,12 +95,12 @@ def test_segmentation_optimiser(golden, suffix):
     channels_last(data[f"feat_s4{suffix}"]),
     channels_last(data["feat_s8"]),
   )
-  module = mask_head.SegmentationOptimiser()
+  module = segmentation_optimiser.SegmentationOptimiser()
   params = golden.params("mso", module, patches, low_levels)
   out = jax.jit(module.apply)({"params": params}, patches, low_levels)
   golden.close(np.moveaxis(out, -1, 1), data[f"out{suffix}"])
   if not suffix:
-    golden.close(mask_head.pixel_shuffle(out)[:, None], data["mask"])
+    golden.close(patch_kernels.pixel_shuffle(out)[:, None], data["mask"])
 
 
 @pytest.mark.parametrize("case", "abc")

@@ -22,7 +22,7 @@ from typing import Any
 import numpy as np
 
 from sgmg_jax.errors import UserError
-from sgmg_jax.input_pipeline import extras, run_lengths
+from sgmg_jax.input_pipeline import optional_packages, run_lengths
 from sgmg_jax.input_pipeline.doctor import (
   files,
   ground_truth_file,
@@ -55,7 +55,7 @@ class _Video:
 def make_plan(root: pathlib.Path, *, fast: bool) -> plan.Plan:
   """Read the lists, and check them against each other."""
   if not fast:
-    extras.require("h5py", "reading A2D-Sentences")
+    optional_packages.require("h5py", "reading A2D-Sentences")
   result = plan.Plan("a2d", root)
   log = result.findings
   subsets, missed, rows, clips = {}, set(), [], None

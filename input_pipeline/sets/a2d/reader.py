@@ -22,8 +22,8 @@ import numpy as np
 import PIL.Image
 
 from sgmg_jax.errors import UserError
-from sgmg_jax.input_pipeline import extras, problems, source
-from sgmg_jax.input_pipeline.layouts import json_file, video_file
+from sgmg_jax.input_pipeline import optional_packages, problems, source
+from sgmg_jax.input_pipeline.layouts import json_file, video_frames
 from sgmg_jax.input_pipeline.sets.a2d import annotation, convert
 
 # The archive's name of the folder and that of other toolkits' instructions.
@@ -61,7 +61,7 @@ class A2D(source.Source):
       raise UserError(
         f"a2d split {split!r}: expected one of {sorted(convert.SUBSETS)}"
       )
-    extras.require("h5py", "reading A2D-Sentences")
+    optional_packages.require("h5py", "reading A2D-Sentences")
     root = pathlib.Path(path)
     self.split = split
     self._clips = clip_folder(root)
@@ -86,7 +86,7 @@ class A2D(source.Source):
       UserError: no readable clip, or it ends before an annotated frame.
     """
     if name not in self._videos:
-      num_frames, height, width = video_file.probe(
+      num_frames, height, width = video_frames.probe(
         self._clip(name), f"a2d video {name!r}"
       )
       last = self._last.get(name)
@@ -119,7 +119,7 @@ class A2D(source.Source):
     if not len(indices):
       return np.zeros((0, height, width, 3), np.uint8)
     what = f"a2d video {video!r}"
-    frames = video_file.read(self._clip(video), indices, what)
+    frames = video_frames.read(self._clip(video), indices, what)
     if frames.shape[1:3] != (height, width):
       raise UserError(
         f"{what}: frames of {frames.shape[1:3]}, expected {(height, width)} "

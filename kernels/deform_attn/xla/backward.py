@@ -14,7 +14,7 @@ import jax
 import jax.numpy as jnp
 
 from sgmg_jax import precision as precision_lib
-from sgmg_jax.kernels.deform_attn import by_platform, corners
+from sgmg_jax.kernels.deform_attn import corners, lowering
 from sgmg_jax.kernels.deform_attn import problem as problem_lib
 from sgmg_jax.kernels.deform_attn.xla import forms
 
@@ -43,7 +43,7 @@ def run(
   }
   inputs = (values, locations, weights)
   gradients = [jax.ShapeDtypeStruct(x.shape, x.dtype) for x in inputs]
-  return tuple(by_platform.call(by_frame.get, gradients, *inputs, cotangent))
+  return tuple(lowering.call(by_frame.get, gradients, *inputs, cotangent))
 
 
 def rows(values, locations, weights, cotangent, level_shapes):

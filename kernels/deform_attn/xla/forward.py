@@ -13,7 +13,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from sgmg_jax import precision as precision_lib
-from sgmg_jax.kernels.deform_attn import by_platform, corners
+from sgmg_jax.kernels.deform_attn import corners, lowering
 from sgmg_jax.kernels.deform_attn import problem as problem_lib
 from sgmg_jax.kernels.deform_attn.xla import forms
 
@@ -32,7 +32,7 @@ def run(
   }
   n, q, m, *_ = locations.shape
   out = jax.ShapeDtypeStruct((n, q, m * values.shape[3]), values.dtype)
-  return by_platform.call(by_frame.get, [out], values, locations, weights)[0]
+  return lowering.call(by_frame.get, [out], values, locations, weights)[0]
 
 
 def scan(values, locations, weights, level_shapes):

@@ -1,13 +1,10 @@
-"""Conditional patch kernels (CPK) and the segmentation optimiser (MSO).
+"""Conditional patch kernels (CPK), SgMg section 3.3.
 
-SgMg sections 3.3 and 3.4: every query predicts the weights of two 1x1
-convolutions that turn mask features into 4x4 patches of mask logits, which
-low-level visual features then refine.
+Every query predicts the weights of two 1x1 convolutions that turn mask
+features into 4x4 patches of mask logits.
 """
 
 from __future__ import annotations
-
-from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -15,7 +12,7 @@ import numpy as np
 from flax import linen as nn
 
 from sgmg_jax import precision
-from sgmg_jax.model import layers, resize
+from sgmg_jax.model import resize
 
 PATCH = 16
 STRIDE = 8
@@ -84,41 +81,3 @@ def apply_patch_kernels(memory, kernels, references, size):
   with precision.exact():
     x = jnp.einsum("btqhwp,btqop->btqhwo", x, w1.astype(x.dtype))
   return x + b1[..., None, None, :]
-
-
-class SegmentationOptimiser(nn.Module):
-  """Refines patch logits with visual features of strides 8, then 4."""
-
-  dtype: Any = jnp.float32
-  param_dtype: Any = jnp.float32
-
-  @nn.compact
-  def __call__(self, patches, low_levels):
-    """Refined patch logits.
-
-    Args:
-      patches: float[F, h, w, 16], stride 8.
-      low_levels: float[F, h4, w4, C4] and float[F, h, w, C8].
-
-    Returns:
-      float[F, h4, w4, 16].
-    """
-    f4, f8 = low_levels
-    patches = patches + self._correction(patches, f8, "1div8")
-    patches = resize.resize(patches, f4.shape[1:3], "bilinear")
-    return patches + self._correction(patches, f4, "1div4")
-
-  def _correction(self, patches, features, name):
-    x = jnp.concatenate([patches.astype(features.dtype), features], -1)
-    for i in (1, 2):
-      x = nn.Conv(
-        PATCH,
-        (3, 3),
-        padding=1,
-        kernel_init=layers.torch_kernel_init,
-        bias_init=layers.torch_bias_init(9 * x.shape[-1]),
-        dtype=self.dtype,
-        param_dtype=self.param_dtype,
-        name=f"conv{i}_{name}",
-      )(nn.relu(x))
-    return x

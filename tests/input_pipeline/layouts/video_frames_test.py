@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from sgmg_jax import errors
-from sgmg_jax.input_pipeline.layouts import video_file
+from sgmg_jax.input_pipeline.layouts import video_frames
 
 OPEN = av.open
 NUM_FRAMES = 30
@@ -53,7 +53,7 @@ def cut_start(source, target, frames):
 
 
 def test_probe_counts_the_frames(clip):
-  assert video_file.probe(clip, "video") == (NUM_FRAMES, *SIZE)
+  assert video_frames.probe(clip, "video") == (NUM_FRAMES, *SIZE)
 
 
 def test_frames_that_are_cut_off_do_not_count(clip, tmp_path):
@@ -63,9 +63,9 @@ def test_frames_that_are_cut_off_do_not_count(clip, tmp_path):
     assert container.streams.video[0].frames == NUM_FRAMES
   shown = decode_all(path)
   assert len(shown) == NUM_FRAMES - 5
-  assert video_file.probe(path, "video")[0] == len(shown)
+  assert video_frames.probe(path, "video")[0] == len(shown)
   np.testing.assert_array_equal(
-    video_file.read(path, [0, 24], "video"), shown[[0, 24]]
+    video_frames.read(path, [0, 24], "video"), shown[[0, 24]]
   )
 
 
@@ -77,7 +77,7 @@ def test_without_an_index_packets_are_counted(clip, tmp_path):
       if packet.dts is not None:
         packet.stream = copy
         new.mux(packet)
-  assert video_file.probe(path, "video")[0] == NUM_FRAMES
+  assert video_frames.probe(path, "video")[0] == NUM_FRAMES
 
 
 @pytest.mark.parametrize(
@@ -85,7 +85,7 @@ def test_without_an_index_packets_are_counted(clip, tmp_path):
 )
 def test_frames_are_those_of_decoding_everything(clip, indices):
   expected = decode_all(clip)[list(indices)]
-  frames = video_file.read(clip, indices, "video")
+  frames = video_frames.read(clip, indices, "video")
   np.testing.assert_array_equal(frames, expected)
   levels = frames.mean((1, 2, 3))
   np.testing.assert_allclose(levels, 8 * np.array(indices), atol=3)
@@ -97,11 +97,11 @@ def test_going_forwards_opens_the_file_once(clip, monkeypatch):
     av, "open", lambda path, **kw: opened.append(path) or OPEN(path, **kw)
   )
   for first in (0, 4, 4, 8):
-    video_file.read(clip, [first, first + 3], "video")
+    video_frames.read(clip, [first, first + 3], "video")
   assert len(opened) == 2  # Frame 4 is asked for again after frame 7.
-  video_file.read(clip, [11, 12], "video")
+  video_frames.read(clip, [11, 12], "video")
   assert len(opened) == 2
-  video_file.read(clip, [0], "video")
+  video_frames.read(clip, [0], "video")
   assert len(opened) == 3
 
 
@@ -109,32 +109,32 @@ def test_threads_do_not_disturb_each_other(clip):
   expected = decode_all(clip)
   wanted = [[t % 30, (7 * t) % 30, (3 * t + 1) % 30] for t in range(40)]
   with concurrent.futures.ThreadPoolExecutor(4) as pool:
-    found = pool.map(lambda i: video_file.read(clip, i, "video"), wanted)
+    found = pool.map(lambda i: video_frames.read(clip, i, "video"), wanted)
     for indices, frames in zip(wanted, found):
       np.testing.assert_array_equal(frames, expected[indices])
 
 
 def test_a_replaced_file_is_read_anew(clip, tmp_path):
-  video_file.read(clip, [3], "video")
+  video_frames.read(clip, [3], "video")
   path = tmp_path / "cut.mp4"
   cut_start(clip, path, 5)
   expected = decode_all(path)[[4]]
   path.replace(clip)
-  np.testing.assert_array_equal(video_file.read(clip, [4], "v"), expected)
+  np.testing.assert_array_equal(video_frames.read(clip, [4], "v"), expected)
 
 
 def test_a_frame_beyond_the_end_is_an_error(clip):
   with pytest.raises(errors.UserError, match="v 7: .*clip.mp4.* 30 frames"):
-    video_file.read(clip, [2, 30], "v 7")
+    video_frames.read(clip, [2, 30], "v 7")
   # The next call starts over.
-  assert len(video_file.read(clip, [29], "v 7")) == 1
+  assert len(video_frames.read(clip, [29], "v 7")) == 1
 
 
 def test_unreadable_files_are_named(tmp_path):
   path = tmp_path / "none.mp4"
   for function in (
-    lambda: video_file.probe(path, "v 7"),
-    lambda: video_file.read(path, [0], "v 7"),
+    lambda: video_frames.probe(path, "v 7"),
+    lambda: video_frames.read(path, [0], "v 7"),
   ):
     path.unlink(missing_ok=True)
     with pytest.raises(errors.UserError, match="v 7: .*none.mp4"):
@@ -147,9 +147,9 @@ def test_unreadable_files_are_named(tmp_path):
 def test_a_truncated_file_is_an_error(clip):
   clip.write_bytes(clip.read_bytes()[:-300])
   with pytest.raises(errors.UserError, match="v 7: .*clip.mp4"):
-    video_file.read(clip, [29], "v 7")
+    video_frames.read(clip, [29], "v 7")
 
 
 def test_negative_indices_are_an_error(clip):
   with pytest.raises(errors.UserError, match="frame -1"):
-    video_file.read(clip, [3, -1], "v 7")
+    video_frames.read(clip, [3, -1], "v 7")
