@@ -1,0 +1,160 @@
+"""J&F of sentences about videos: Ref-YouTube-VOS, MeViS, own, RefShapes.
+
+J and F are means over all frames of the video, then over all sentences. The
+server of Ref-YouTube-VOS, whose code is not public, may have averaged in
+another way: numbers of this file are "local".
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import os
+from collections.abc import Mapping
+from typing import Final
+
+import numpy as np
+
+from sgmg_jax.evaluation import faults as faults_lib
+from sgmg_jax.evaluation import mask_files, measures, scores, statistics
+from sgmg_jax.evaluation import truth as truth_lib
+from sgmg_jax.files import tree as tree_lib
+
+LAYOUT: Final = "<video>/<expression>/<frame>.png"
+# Read at once, so that memory does not grow with the video.
+_FRAMES_AT_ONCE: Final = 16
+
+
+@dataclasses.dataclass(frozen=True)
+class _Video:
+  """The work of one video.
+
+  Attributes:
+    truth: of all videos.
+    tree: holds the predictions.
+    video: its name.
+    numbers: positions of its sentences among all.
+    files: of each sentence, of each frame; None: missing.
+    measure: whether to compute anything, or to check files alone.
+  """
+
+  truth: truth_lib.Truth
+  tree: tree_lib.Tree
+  video: str
+  numbers: tuple[int, ...]
+  files: tuple[tuple[str | None, ...], ...]
+  measure: bool = True
+
+
+@dataclasses.dataclass(frozen=True)
+class _Measured:
+  """Values by sentence, in the order of `_Video.numbers`, and faults."""
+
+  values: list[Mapping[str, float]]
+  faults: faults_lib.Faults
+
+
+def score(
+  truth: truth_lib.Truth,
+  predictions: str | os.PathLike,
+  *,
+  protocol: str,
+  allow_missing: bool = False,
+) -> scores.Scores:
+  """Score a folder or zip of masks.
+
+  Args:
+    truth: the ground truth.
+    predictions: path of `[Annotations/]<video>/<expression>/<frame>.png`.
+    protocol: one line that says what is computed.
+    allow_missing: count masks that are missing as empty ones.
+
+  Raises:
+    Unusable: masks are missing, of another size or wrongly encoded; names
+      all.
+    UserError: there are no such masks, or the ground truth is damaged.
+  """
+  expressions = truth.source.expressions
+  numbers: dict[str, list[int]] = {}
+  for number, e in enumerate(expressions):
+    numbers.setdefault(e.video, []).append(number)
+  frames = {video: truth.source.video(video).frames for video in numbers}
+  wanted = {(e.video, e.id): frames[e.video] for e in expressions}
+  masks = mask_files.open_masks(str(predictions), wanted.keys(), LAYOUT)
+  faults = mask_files.check_names(masks, wanted)
+  usable = allow_missing or not faults.number("missing")
+  jobs = [
+    _Video(
+      truth,
+      masks.tree,
+      video,
+      tuple(of_video),
+      tuple(
+        tuple(masks.find((video, expressions[n].id), frames[video]))
+        for n in of_video
+      ),
+      usable,
+    )
+    for video, of_video in numbers.items()
+  ]
+  measured = [_measure(job) for job in jobs]
+  for one in measured:
+    faults += one.faults
+  notes = mask_files.accept(faults, predictions, allow_missing)
+  values = {
+    number: of_sentence
+    for job, one in zip(jobs, measured)
+    for number, of_sentence in zip(job.numbers, one.values)
+  }
+  rows = [
+    scores.Row(e.video, e.id, e.text, values[n])
+    for n, e in enumerate(expressions)
+  ]
+  return _summed(truth, protocol, rows, notes)
+
+
+def _measure(job: _Video) -> _Measured:
+  """Read, check and measure the masks of a video."""
+  source = job.truth.source
+  size = source.video(job.video).size
+  num_frames = len(job.files[0])
+  faults = faults_lib.Faults()
+  values = np.full((len(job.numbers), 2, num_frames), np.nan)
+  for start in range(0, num_frames, _FRAMES_AT_ONCE):
+    indices = range(start, min(start + _FRAMES_AT_ONCE, num_frames))
+    true_masks: dict[tuple[int, ...] | str, np.ndarray] = {}
+    for row, number in enumerate(job.numbers):
+      e = source.expressions[number]
+      files = [job.files[row][i] for i in indices]
+      pred = mask_files.read_masks(job.tree, files, size, faults)
+      if not job.measure or faults:
+        continue
+      # Sentences about the same objects share them.
+      objects = e.object_ids or e.id
+      if objects not in true_masks:
+        true_masks[objects] = source.read_masks(e, indices)
+      true = true_masks[objects]
+      values[row, 0, indices] = measures.region_similarity(pred, true)
+      values[row, 1, indices] = measures.boundary_measure(pred, true)
+  means = values.mean(-1)
+  return _Measured([_values(j, f) for j, f in means.tolist()], faults)
+
+
+def _values(j: float, f: float) -> Mapping[str, float]:
+  return {"J&F": (j + f) / 2, "J": j, "F": f}
+
+
+def _summed(truth, protocol, rows, notes) -> scores.Scores:
+  videos = [row.video for row in rows]
+  intervals = {
+    name: statistics.bootstrap([row.values[name] for row in rows], videos)
+    for name in rows[0].values
+  }
+  return scores.Scores(
+    truth.name,
+    protocol,
+    "J&F",
+    {name: interval.mean for name, interval in intervals.items()},
+    rows,
+    intervals,
+    notes,
+  )
