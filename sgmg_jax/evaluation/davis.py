@@ -95,6 +95,38 @@ def evaluate_sequence(pred: np.ndarray, truth: np.ndarray) -> SequenceResult:
   )
 
 
+def evaluate_same_objects(
+  pred: np.ndarray, truth: np.ndarray
+) -> SequenceResult:
+  """Task "semi-supervised": objects are compared with those of their number.
+
+  The first and the last frame do not count, but void pixels do, as background.
+
+  Args: as `pair_scores`, of three frames or more.
+
+  Raises:
+    UserError: as `pair_scores`; or a prediction of an object that is not there.
+  """
+  if len(truth) < 3:
+    raise UserError(f"{len(truth)} frames: expected 3 or more")
+  truth = np.where(truth == VOID, 0, truth)
+  num_objects = int(truth[0].max())
+  if pred.max() > num_objects:
+    raise UserError(
+      f"object {pred.max()} in the masks: the ground truth has {num_objects}"
+    )
+  # The objects of the first frame, which itself does not count.
+  truth = np.where(truth <= num_objects, truth, 0)[1:-1]
+  numbers = np.arange(1, num_objects + 1)[:, None, None, None]
+  masks = pred[1:-1] == numbers, truth == numbers
+  return SequenceResult(
+    measures.region_similarity(*masks),
+    measures.boundary_measure(*masks),
+    np.arange(num_objects),
+    np.arange(num_objects) + 1,
+  )
+
+
 def results(sequences: Sequence[SequenceResult]) -> dict[str, float]:
   """The benchmark's seven numbers over all objects of all sequences."""
   out = {}

@@ -48,6 +48,7 @@ class Scores:
     rows: one for each sentence, in the order of the data set.
     intervals: of some of the numbers, over drawn videos.
     notes: what a reader has to know, such as what counted as zero and why.
+    tables: further files of the benchmark, text by relative name.
   """
 
   benchmark: str
@@ -59,6 +60,7 @@ class Scores:
     default_factory=dict
   )
   notes: Sequence[str] = ()
+  tables: Mapping[str, str] = dataclasses.field(default_factory=dict)
 
   def table(self) -> str:
     """The numbers in percent, one a line, for people."""
@@ -86,14 +88,12 @@ class Scores:
     }
 
   def save(self, folder: str | os.PathLike) -> None:
-    """Write `scores.json` and `sentences.csv`, over those of another time."""
-    root = pathlib.Path(folder)
-    root.mkdir(parents=True, exist_ok=True)
-    with atomic.output(root / NUMBERS_FILE, overwrite=True) as path:
-      text = json.dumps(self.to_json(), indent=2, allow_nan=False)
-      pathlib.Path(path).write_text(text + "\n")
-    with atomic.output(root / ROWS_FILE, overwrite=True) as path:
-      pathlib.Path(path).write_text(self.csv(), encoding="utf-8", newline="")
+    """Write `scores.json`, `sentences.csv` and tables, over earlier ones."""
+    numbers = json.dumps(self.to_json(), indent=2, allow_nan=False) + "\n"
+    files = {NUMBERS_FILE: numbers, ROWS_FILE: self.csv(), **self.tables}
+    for name, text in files.items():
+      with atomic.output(pathlib.Path(folder) / name, overwrite=True) as path:
+        path.write_text(text, encoding="utf-8", newline="")
 
   def csv(self) -> str:
     """One line for each sentence; values are fractions, empty for NaN."""
