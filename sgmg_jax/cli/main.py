@@ -25,6 +25,7 @@ COMMANDS: Final = (
   "pretrain",
   "train",
   "eval",
+  "score",
   "convert",
   "data",
   "bench",

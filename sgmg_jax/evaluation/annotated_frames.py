@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import dataclasses
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, Final
 
 import numpy as np
@@ -74,6 +74,7 @@ def score(
   *,
   protocol: str,
   allow_missing: bool = False,
+  run: Callable[..., Iterable[Any]] = map,
 ) -> scores.Scores:
   """Score a JSON file of COCO results.
 
@@ -82,6 +83,7 @@ def score(
     predictions: path of the file, see `detections_file`.
     protocol: one line that says what is computed.
     allow_missing: count an image without predictions as an empty mask.
+    run: applies a function to jobs and keeps their order, as `map` does.
 
   Raises:
     Unusable: predictions are missing, of another size or of another form;
@@ -98,7 +100,7 @@ def score(
     _Sentences(truth, range(start, min(start + _AT_ONCE, len(ids))))
     for start in range(0, len(ids), _AT_ONCE)
   ]
-  objects = [one for job in jobs for one in _describe(job)]
+  objects = [one for part in run(_describe, jobs) for one in part]
   numbers = _average_precisions(truth.name, ids, sizes, objects, found)
   answered = {entry["image_id"] for entry in found}
   empty = [_empty(i, sizes[i]) for i in ids if i not in answered]

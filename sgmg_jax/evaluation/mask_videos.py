@@ -9,8 +9,8 @@ from __future__ import annotations
 
 import dataclasses
 import os
-from collections.abc import Mapping
-from typing import Final
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any, Final
 
 import numpy as np
 
@@ -59,6 +59,7 @@ def score(
   *,
   protocol: str,
   allow_missing: bool = False,
+  run: Callable[..., Iterable[Any]] = map,
 ) -> scores.Scores:
   """Score a folder or zip of masks.
 
@@ -67,6 +68,7 @@ def score(
     predictions: path of `[Annotations/]<video>/<expression>/<frame>.png`.
     protocol: one line that says what is computed.
     allow_missing: count masks that are missing as empty ones.
+    run: applies a function to jobs and keeps their order, as `map` does.
 
   Raises:
     Unusable: masks are missing, of another size or wrongly encoded; names
@@ -79,7 +81,8 @@ def score(
     numbers.setdefault(e.video, []).append(number)
   frames = {video: truth.source.video(video).frames for video in numbers}
   wanted = {(e.video, e.id): frames[e.video] for e in expressions}
-  masks = mask_files.open_masks(str(predictions), wanted.keys(), LAYOUT)
+  what = f"{LAYOUT} of {truth.name} {truth.split}"
+  masks = mask_files.open_masks(str(predictions), wanted.keys(), what)
   faults = mask_files.check_names(masks, wanted)
   usable = allow_missing or not faults.number("missing")
   jobs = [
@@ -96,7 +99,7 @@ def score(
     )
     for video, of_video in numbers.items()
   ]
-  measured = [_measure(job) for job in jobs]
+  measured = list(run(_measure, jobs))
   for one in measured:
     faults += one.faults
   notes = mask_files.accept(faults, predictions, allow_missing)

@@ -17,7 +17,7 @@ import csv
 import dataclasses
 import io
 import os
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any, Final, Literal
 
 import numpy as np
@@ -73,6 +73,7 @@ def score(
   *,
   protocol: str,
   allow_missing: bool = False,
+  run: Callable[..., Iterable[Any]] = map,
   task: Task = "unsupervised",
 ) -> scores.Scores:
   """Score a folder or zip of label maps.
@@ -82,6 +83,7 @@ def score(
     predictions: path of `anno_<0..3>/<video>/<frame>.png`.
     protocol: one line that says what is computed.
     allow_missing: count label maps that are missing as empty ones.
+    run: applies a function to jobs and keeps their order, as `map` does.
     task: of davis2017-evaluation. Papers report "unsupervised";
       "semi-supervised" compares objects of the same number, without the first
       and the last frame.
@@ -103,14 +105,15 @@ def score(
   frames = {video: source.video(video).frames for video in sentences}
   annotators = [f"anno_{a}" for a in range(NUM_ANNOTATORS)]
   wanted = {(a, video): frames[video] for a in annotators for video in frames}
-  masks = mask_files.open_masks(str(predictions), wanted.keys(), LAYOUT)
+  what = f"{LAYOUT} of {truth.name} {truth.split}"
+  masks = mask_files.open_masks(str(predictions), wanted.keys(), what)
   faults = mask_files.check_names(masks, wanted)
   usable = allow_missing or not faults.number("missing")
   jobs = [
     _Sequence(truth, masks.tree, key[1], tuple(files), task, usable)
     for key, files in ((k, masks.find(k, v)) for k, v in wanted.items())
   ]
-  measured = [_measure(job) for job in jobs]
+  measured = list(run(_measure, jobs))
   for one in measured:
     faults += one.faults
   notes = mask_files.accept(faults, predictions, allow_missing)

@@ -143,43 +143,16 @@ class SentenceMasks(source_lib.Source):
     return masks
 
 
-def find(
-  path: str | os.PathLike,
-  name: str | None = None,
-  split: str | None = None,
-  *,
-  splits: dict[str, str] | None = None,
-) -> Truth:
-  """Find out which data set lies in a folder, and which split is meant.
-
-  Args:
-    path: of the folder, raw or built.
-    name: of the data set; None recognises it by its files.
-    split: None takes that of `splits` or, of own data, the only one that is
-      not for training.
-    splits: split of each data set that is commonly scored.
-
-  Raises:
-    UserError: nothing is recognised, or several things are.
-  """
-  root = pathlib.Path(path)
-  if not root.is_dir():
-    raise UserError(f"{path}: no such folder, expected that of a data set")
-  name = name or recognise(root)
-  registry.about(name)
-  split = split or (splits or {}).get(name) or _only_split(root, name)
-  return Truth(name, root, split)
-
-
-def recognise(root: pathlib.Path) -> str:
-  """Name of the data set in a folder.
+def recognise(path: str | os.PathLike) -> str:
+  """Name of the data set in a folder, raw or built.
 
   What lies as Ref-YouTube-VOS does, but has another number of videos, is own
   data.
 
   Raises:
-    UserError: none, or several.
+    UserError: no such folder, no data set or several.
   """
+  root = pathlib.Path(path)
   try:
     folder = examination.recognise(root)
   except UserError as e:
@@ -188,8 +161,8 @@ def recognise(root: pathlib.Path) -> str:
     return folder if _is_published_ytvos(root) else "own"
   names = list(registry.about(folder).splits)
   if len(names) > 1:
-    names = [name for name in names if (root / name).is_dir()]
-  if len(names) != 1:
+    names = [name for name in names if (root / name).is_dir()] or names
+  if len(names) > 1:
     raise UserError(
       f"{root}: holds {', '.join(names)}; name the one that is meant with "
       "--data"
@@ -197,11 +170,16 @@ def recognise(root: pathlib.Path) -> str:
   return names[0]
 
 
-def _built(root: pathlib.Path, error: UserError) -> str:
+def is_built(path: str | os.PathLike, name: str) -> bool:
+  """Whether a complete build of the data set lies in a folder."""
   # Takes a second to import.
   from sgmg_jax.input_pipeline.built import reader
 
-  names = [name for name in registry.NAMES if reader.is_built(root, name)]
+  return reader.is_built(path, name)
+
+
+def _built(root: pathlib.Path, error: UserError) -> str:
+  names = [name for name in registry.NAMES if is_built(root, name)]
   if len(names) == 1:
     return names[0]
   if not names:
@@ -226,14 +204,17 @@ def _ignore(code: str, message: str, **where: str | os.PathLike) -> None:
   """Leave faults to who reads the file in earnest."""
 
 
-def _only_split(root: pathlib.Path, name: str) -> str:
-  if name != "own":
-    raise UserError(f"{root}: name the split of {name} with --split")
-  names = meta_expressions.splits(root)
+def only_split(path: str | os.PathLike) -> str:
+  """The only split of own data that is not for training.
+
+  Raises:
+    UserError: there are none, or several.
+  """
+  names = meta_expressions.splits(pathlib.Path(path))
   others = [split for split in names if split != "train"]
   if len(others) != 1:
     raise UserError(
-      f"{root}: has the splits {', '.join(names)}; name the one that is meant "
+      f"{path}: has the splits {', '.join(names)}; name the one that is meant "
       "with --split"
     )
   return others[0]

@@ -9,7 +9,7 @@ import pytest
 from pycocotools import mask as coco_mask
 
 from sgmg_jax.errors import UserError
-from sgmg_jax.evaluation import annotated_frames
+from sgmg_jax.evaluation import annotated_frames, protocols
 from sgmg_jax.evaluation import faults as faults_lib
 from sgmg_jax.evaluation import truth as truth_lib
 from sgmg_jax.input_pipeline import polygons
@@ -186,7 +186,6 @@ def test_boxes_may_lack(tmp_path):
 @pytest.mark.parametrize("name", ["a2d", "jhmdb", "refcoco+"])
 def test_ids_are_those_of_the_published_files(name, miniatures, tmp_path):
   """The ground truth as its own prediction is perfect."""
-  split = {"refcoco+": "val"}.get(name, "test")
   make = getattr(miniatures, f"make_{name.rstrip('+')}")
   if name == "a2d":
     pytest.importorskip("h5py")
@@ -195,7 +194,7 @@ def test_ids_are_those_of_the_published_files(name, miniatures, tmp_path):
     root = make(tmp_path, videos=2)
   else:
     root = make(tmp_path, images=4)
-  truth = truth_lib.find(root, name, split)
+  truth = protocols.find_truth(root, name if name[-1] == "+" else None)
   found = []
   for e in truth.source.expressions:
     (mask,) = truth.source.read_masks(e, [e.frame])

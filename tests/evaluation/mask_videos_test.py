@@ -10,7 +10,7 @@ import pytest
 
 from sgmg_jax.errors import UserError
 from sgmg_jax.evaluation import faults as faults_lib
-from sgmg_jax.evaluation import mask_videos, measures
+from sgmg_jax.evaluation import mask_videos, measures, protocols
 from sgmg_jax.evaluation import truth as truth_lib
 
 
@@ -38,7 +38,7 @@ def score(truth, path, **options):
 @pytest.fixture(scope="module")
 def truth(miniatures, tmp_path_factory):
   root = miniatures.make_own(tmp_path_factory.mktemp("truth"), valid=2)
-  return truth_lib.find(root)
+  return protocols.find_truth(root)
 
 
 @pytest.fixture
@@ -79,7 +79,7 @@ def test_own_data(truth, predictions, monkeypatch):
 def test_mevis(version, miniatures, tmp_path):
   """Sentences about several objects and, in version 2, about none."""
   root = miniatures.make_mevis(tmp_path, version=version, valid_u=2)
-  truth = truth_lib.find(root, split="valid_u")
+  truth = protocols.find_truth(root)
   assert truth.name == "mevis"
   check(score(truth, write(truth.source, tmp_path / "x")), truth.source)
 
@@ -130,7 +130,7 @@ class TestReferYTVOS:
     root = miniatures.make_refer_ytvos(tmp_path, valid=1, num_frames=2)
     own = miniatures.make_own(tmp_path, valid=1, num_frames=2)
     shutil.copytree(own / "valid/Annotations", root / "valid/Labels")
-    self.own = truth_lib.find(own).source
+    self.own = protocols.find_truth(own).source
     return root
 
   def test_masks_by_sentence(self, root, tmp_path):
