@@ -110,15 +110,14 @@ def evaluate_same_objects(
   if len(truth) < 3:
     raise UserError(f"{len(truth)} frames: expected 3 or more")
   truth = np.where(truth == VOID, 0, truth)
+  # Those of the first frame, though it does not count itself.
   num_objects = int(truth[0].max())
   if pred.max() > num_objects:
     raise UserError(
       f"object {pred.max()} in the masks: the ground truth has {num_objects}"
     )
-  # The objects of the first frame, which itself does not count.
-  truth = np.where(truth <= num_objects, truth, 0)[1:-1]
   numbers = np.arange(1, num_objects + 1)[:, None, None, None]
-  masks = pred[1:-1] == numbers, truth == numbers
+  masks = pred[1:-1] == numbers, truth[1:-1] == numbers
   return SequenceResult(
     measures.region_similarity(*masks),
     measures.boundary_measure(*masks),

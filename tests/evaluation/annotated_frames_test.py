@@ -9,10 +9,14 @@ import pytest
 from pycocotools import mask as coco_mask
 
 from sgmg_jax.errors import UserError
-from sgmg_jax.evaluation import annotated_frames, protocols
+from sgmg_jax.evaluation import (
+  annotated_frames,
+  average_precision,
+  protocols,
+)
 from sgmg_jax.evaluation import faults as faults_lib
 from sgmg_jax.evaluation import truth as truth_lib
-from sgmg_jax.input_pipeline import polygons
+from sgmg_jax.input_pipeline import polygons, run_lengths
 from sgmg_jax.input_pipeline import source as source_lib
 
 GOLDEN = pathlib.Path(__file__).parents[1] / "golden/eval"
@@ -173,10 +177,50 @@ def test_what_is_no_predictions(tmp_path):
     score(truth, tmp_path)
 
 
+def test_run_lengths_may_be_lists(tmp_path):
+  truth, content = golden("refcoco_case", "refcoco")
+  found = content["predictions"]
+  expected = score(truth, write(tmp_path / "x.json", found))
+  for entry in found:
+    code = entry["segmentation"]
+    code["counts"] = run_lengths.runs(code).tolist()
+  assert score(truth, write(tmp_path / "y.json", found)) == expected
+
+
+def test_the_best_query_alone_is_noted(tmp_path):
+  truth, content = golden("a2d_case", "a2d")
+  every = score(truth, write(tmp_path / "x.json", content["predictions"]))
+  best = average_precision.best_only(content["predictions"])
+  alone = score(truth, write(tmp_path / "x.json", best))
+  assert alone.numbers["AP"] == every.numbers["AP_best_query"]
+  assert alone.notes[0].startswith("one prediction an image or fewer: AP is of")
+  assert not every.notes
+
+
+def test_a_crowd_cannot_be_scored(tmp_path):
+  truth, content = golden("refcoco_case", "refcoco")
+  del truth.source.annotations[3]["bbox"]
+  path = write(tmp_path / "x.json", content["predictions"])
+  with pytest.raises(UserError, match="expression image3/3: no instance"):
+    score(truth, path)
+
+
 def test_boxes_may_lack(tmp_path):
   truth, content = golden("refcoco_case", "refcoco")
   found = content["predictions"]
-  for entry in found:
+  found[0]["bbox"] = [1, 2, 3, float("inf")]
+  found[1]["bbox"] = [1, 2, 3]
+  with pytest.raises(faults_lib.Unusable) as caught:
+    score(truth, write(tmp_path / "x.json", found))
+  assert caught.value.faults.number("encoding") == 2
+  for entry in found[:5]:
+    entry.pop("bbox")
+  scores = score(truth, write(tmp_path / "x.json", found))
+  assert scores.notes[0].endswith(
+    "1 images have none, which counts as no overlap"
+  )
+  assert scores.rows[0].values["box_IoU"] < 1e-6
+  for entry in found[5:]:
     del entry["bbox"]
   scores = score(truth, write(tmp_path / "x.json", found))
   assert "no boxes are predicted" in scores.notes

@@ -80,3 +80,11 @@ def test_bad_masks_are_named():
     davis.evaluate_sequence(np.ones((2, 4, 6), np.uint8), truth)
   with pytest.raises(UserError, match="21 objects in the masks"):
     davis.evaluate_sequence(np.full((2, 4, 5), 21, np.uint8), truth)
+
+
+def test_same_objects_must_be_there():
+  truth = np.ones((3, 4, 5), np.uint8)
+  with pytest.raises(UserError, match="object 2 in the masks: .* has 1"):
+    davis.evaluate_same_objects(2 * truth, truth)
+  with pytest.raises(UserError, match="2 frames: expected 3"):
+    davis.evaluate_same_objects(truth[:2], truth[:2])

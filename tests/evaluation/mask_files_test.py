@@ -30,6 +30,13 @@ def png(values, mode="L", format="PNG", palette=None):
   return file.getvalue()
 
 
+def animation():
+  file = io.BytesIO()
+  first, second = (PIL.Image.new("L", (4, 3), value) for value in (0, 255))
+  first.save(file, "PNG", save_all=True, append_images=[second])
+  return file.getvalue()
+
+
 def write(root, files):
   for name, content in files.items():
     path = root / name
@@ -84,6 +91,7 @@ def test_masks_of_one_value(value, tmp_path):
     (png(MASK, "P", palette=[255, 255, 255]), "expected black"),
     (png(255 * MASK, format="JPEG"), "a JPEG, expected a PNG"),
     (png(255 * MASK)[:-30], "damaged"),
+    (animation(), "an animation of 2 frames"),
     (b"", "the file is empty"),
   ],
   ids=lambda value: value if isinstance(value, str) else "",

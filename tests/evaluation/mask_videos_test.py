@@ -142,6 +142,17 @@ class TestReferYTVOS:
         image = PIL.Image.fromarray(mask.astype(np.uint8))
         image.save(place / f"{5 * t:05d}.png")
     check_one_video(truth, tmp_path)
+    place = place.with_name("0")
+    PIL.Image.new("L", (7, 5)).save(place / "00005.png")
+    with pytest.raises(UserError, match="00005.png: 5x7 pixels, expected 96x"):
+      score(truth, tmp_path / "pred")
+    (place / "00005.png").write_bytes(b"")
+    with pytest.raises(UserError, match="00005.png: the file is empty"):
+      score(truth, tmp_path / "pred")
+    (place / "00005.png").unlink()
+    truth = truth_lib.Truth("refer_ytvos", root, "valid")
+    with pytest.raises(UserError, match="00005.png: no such file"):
+      score(truth, tmp_path / "pred")
 
   def test_label_maps_and_named_objects(self, root, tmp_path):
     (root / "valid/Labels").rename(root / "valid/Annotations")
