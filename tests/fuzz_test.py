@@ -11,6 +11,7 @@ import pathlib
 import resource
 import shutil
 import signal
+import zipfile
 
 import numpy as np
 import PIL.Image
@@ -22,6 +23,7 @@ from sgmg_jax.checkpoints import card as card_lib
 from sgmg_jax.checkpoints import native
 from sgmg_jax.checkpoints.torch import convert
 from sgmg_jax.checkpoints.torch import files as torch_file
+from sgmg_jax.evaluation import detections_file, mask_files
 from sgmg_jax.files import json_object
 from sgmg_jax.inference import results
 from sgmg_jax.inference import video as video_lib
@@ -125,8 +127,6 @@ def test_torch_files(tmp_path, form):
 
 def test_pickles(tmp_path):
   """Damage inside of an archive whose checksums are right."""
-  import zipfile
-
   with zipfile.ZipFile(GOLDEN / "torch_zip.pth") as archive:
     entries = {name: archive.read(name) for name in archive.namelist()}
   (name,) = [name for name in entries if name.endswith("data.pkl")]
@@ -265,6 +265,60 @@ def test_run_lengths(tmp_path):
     masks.decode(7, 0, (12, 16), "a dog")
 
   run(tmp_path / "mask_dict.json", {"7": [rle, None]}, read, 100)
+
+
+def test_predicted_masks(tmp_path):
+  """Zips of masks; half of the damage hits what lies within."""
+  frames = ("00000", "00005")
+  wanted = {(video, "0"): frames for video in "ab"}
+  files = {}
+  for (video, _), mode in zip(wanted, ("L", "P")):
+    buffer = io.BytesIO()
+    image = PIL.Image.fromarray(np.eye(12, 16, dtype=np.uint8))
+    image.convert(mode).save(buffer, "png")
+    for frame in frames:
+      files[f"Annotations/{video}/0/{frame}.png"] = buffer.getvalue()
+
+  def read(path):
+    masks = mask_files.open_masks(str(path), wanted, "masks")
+    faults = mask_files.check_names(masks, wanted)
+    for key in wanted:
+      names = masks.find(key, frames)
+      mask_files.read_masks(masks.tree, names, (12, 16), faults)
+    mask_files.accept(faults, path, False)
+
+  def zipped(changed, data):
+    path = tmp_path / "x.zip"
+    with zipfile.ZipFile(path, "w") as archive:
+      for name, content in files.items():
+        archive.writestr(name, data if name == changed else content)
+    return path
+
+  run(tmp_path / "y.zip", zipped("", b"").read_bytes(), read, 100)
+  first = next(iter(files))
+  run(
+    tmp_path / "x.png",
+    files[first],
+    lambda path: read(zipped(first, path.read_bytes())),
+    100,
+  )
+
+
+def test_detections(tmp_path):
+  mask = np.eye(12, 16, dtype=bool)
+  entry = {
+    "image_id": "v",
+    "score": 0.5,
+    "segmentation": results.encode_rle(mask),
+    "bbox": [1, 2, 3, 4],
+  }
+
+  def read(path):
+    found, faults = detections_file.read(path, {"v": (12, 16), "w": (12, 16)})
+    mask_files.accept(faults, path, False)
+
+  entries = [entry, {**entry, "image_id": "w"}]
+  run(tmp_path / "x.json", entries, read, 150)
 
 
 @pytest.mark.parametrize("kind", ["png", "jpeg", "webp", "gif", "tiff"])

@@ -32,7 +32,7 @@ class Faults:
   )
 
   def add(self, kind: str, message: str, number: int = 1) -> None:
-    self.found[kind].append((message, number))
+    self.found[kind].append((printable(message), number))
 
   def __iadd__(self, other: Faults) -> Faults:
     for kind, messages in other.found.items():
@@ -77,6 +77,11 @@ class Faults:
     if self:
       end = f"; {hint}" if hint else ""
       raise Unusable(f"{what}: {self.summary()}{end}", self)
+
+
+def printable(text: str) -> str:
+  """The text with control characters, as names of files have, escaped."""
+  return "".join(c if c.isprintable() else ascii(c)[1:-1] for c in text)
 
 
 class Unusable(UserError):

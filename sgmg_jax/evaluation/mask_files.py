@@ -82,9 +82,9 @@ def open_masks(path: str, expected: Collection[Key], what: str) -> MaskFiles:
       f"{'/'.join(min(expected))}/; it holds {_examples(tree.names)}"
     )
   if len(around) > 1:
-    first, second = sorted("/".join(place) for place in around)[:2]
+    places = sorted("/".join(place) or "." for place in around)
     raise UserError(
-      f"{path}: masks of {what} lie in {first or 'it'} and in {second}; "
+      f"{path}: masks of {what} lie in several places ({_examples(places)}); "
       "expected them once, name the folder that is meant"
     )
   (inside,) = around
@@ -278,5 +278,5 @@ def _is_png(name: str) -> bool:
 
 
 def _examples(values: Sequence) -> str:
-  shown = ", ".join(map(str, values[:3]))
+  shown = faults_lib.printable(", ".join(map(str, values[:3])))
   return f"{shown}, …" if len(values) > 3 else shown

@@ -124,9 +124,10 @@ class _Zip(Tree):
       parts = name.split("/")
       if entry.is_dir() or any(_is_litter(p) for p in parts if p != ".."):
         continue
-      if ".." in parts or "" in parts or "\\" in name:
+      wrong = {"", ".."} & set(parts)
+      if wrong or "\\" in name or not name.isprintable():
         raise errors.UserError(
-          f"{path}: holds a file {name!r}, expected names such as "
+          f"{path}: holds a file {name[:200]!r}, expected names such as "
           "Annotations/video/0/00000.png"
         )
       if name in self._entries:

@@ -189,7 +189,7 @@ def test_another_naming_is_shown(rename, expected, tmp_path):
   "files, expected",
   [
     ({}, "empty, expected <video>"),
-    (complete("x/") | complete("y/"), "lie in x and in y"),
+    (complete("x/") | complete("y/"), "in several places .x, y.;"),
     ({"other/0/00000.png": b""}, "it holds other/0/00000.png"),
     ({"v1/00000.png": b""}, "such as v1/0/; it holds v1/00000.png"),
   ],

@@ -59,7 +59,9 @@ def test_a_changed_folder_is_listed_again(tmp_path):
   assert tree.open_tree(tmp_path).names == ("x.png",)
 
 
-@pytest.mark.parametrize("name", ["../x", "/x", "a//x", "a\\x", "a/../x"])
+@pytest.mark.parametrize(
+  "name", ["../x", "/x", "a//x", "a\\x", "a/../x", "a\nb"]
+)
 def test_names_that_lead_elsewhere_are_refused(name, tmp_path):
   path = _zip(tmp_path / "x.zip", {name: b""})
   with pytest.raises(UserError, match="x.zip: holds a file"):
