@@ -25,6 +25,7 @@ import numpy as np
 from PIL import Image
 
 from sgmg_jax import errors
+from sgmg_jax.input_pipeline import palette
 from sgmg_jax.input_pipeline.refshapes import dataset
 
 FOLDERS = {"train": "train", "val": "valid", "test": "test"}
@@ -102,25 +103,12 @@ def label_map(masks: np.ndarray) -> np.ndarray:
   return (masks * ids[:, None, None, None]).max(0)
 
 
-def palette() -> list[int]:
-  """The 256 colours of PASCAL VOC, [r, g, b, r, ...].
-
-  Bits 3j, 3j + 1 and 3j + 2 of the index become bit 7 - j of red, green and
-  blue.
-  """
-  index = np.arange(256)[:, None]
-  rgb = np.zeros((256, 3), int)
-  for j in range(3):
-    rgb |= (index >> (3 * j + np.arange(3)) & 1) << (7 - j)
-  return rgb.ravel().tolist()
-
-
 def _write_frames(folder: pathlib.Path, clip: dataset.Clip, names) -> None:
   images = folder / "JPEGImages" / clip.name
   annotations = folder / "Annotations" / clip.name
   images.mkdir(parents=True)
   annotations.mkdir(parents=True)
-  colours = palette()
+  colours = palette.pascal_voc()
   for name, frame, labels in zip(names, clip.frames, label_map(clip.masks)):
     Image.fromarray(frame).save(
       images / f"{name}.jpg", quality=95, subsampling=0

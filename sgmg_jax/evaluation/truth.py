@@ -37,36 +37,61 @@ class Truth:
     path: str | os.PathLike | None,
     split: str,
     options: Sequence[tuple[str, Any]] = (),
+    num_videos: int = 0,
   ):
     """Note the split; open nothing yet.
 
     Args:
       name, path, split: see the attributes.
       options: of the raw reader, by name.
+      num_videos: only the sentences of the first so many videos; 0: all.
     """
     self.name = name
     self.path = None if path is None else str(path)
     self.split = split
     self._options = tuple(options)
+    self._num_videos = num_videos
 
   def __reduce__(self):
-    return _reopen, (self.name, self.path, self.split, self._options)
+    arguments = self.name, self.path, self.split, self._options
+    return _reopen, (*arguments, self._num_videos)
 
   @functools.cached_property
-  def source(self) -> source_lib.Source:
-    """The split, opened.
+  def sentences(self) -> source_lib.Source:
+    """The split, opened, whether its ground truth is public or not.
 
     Raises:
-      UserError: it cannot be opened, or its ground truth is not there.
+      UserError: it cannot be opened, or is empty.
     """
     options = dict(self._options)
     source = registry.open_source(self.name, self.path, self.split, **options)
     if not source.expressions:
       raise UserError(f"{self.path}: {self.name} {self.split} has no sentences")
-    if any(e.object_ids for e in source.expressions):
+    if self._num_videos:
+      videos = dict.fromkeys(e.video for e in source.expressions)
+      first = set(list(videos)[: self._num_videos])
+      source.expressions = tuple(
+        e for e in source.expressions if e.video in first
+      )
+    return source
+
+  @property
+  def is_public(self) -> bool:
+    """Whether `source` has the ground truth."""
+    return self._has_objects or self._has_sentence_masks
+
+  @functools.cached_property
+  def source(self) -> source_lib.Source:
+    """The split, opened, with its ground truth.
+
+    Raises:
+      UserError: as `sentences`, or its ground truth is not there.
+    """
+    source = self.sentences
+    if self._has_objects:
       return source
-    masks = pathlib.Path(self.path or "") / self.split / "Annotations"
-    if self.name == _YTVOS and masks.is_dir():
+    masks = self._sentence_masks
+    if self._has_sentence_masks:
       return SentenceMasks(source, masks)
     hint = "expected a split with masks"
     if self.name == _YTVOS:
@@ -78,6 +103,18 @@ class Truth:
     raise UserError(
       f"{self.path}: {self.name} {self.split} has no ground truth; {hint}"
     )
+
+  @property
+  def _has_objects(self) -> bool:
+    return any(e.object_ids for e in self.sentences.expressions)
+
+  @property
+  def _sentence_masks(self) -> pathlib.Path:
+    return pathlib.Path(self.path or "") / self.split / "Annotations"
+
+  @property
+  def _has_sentence_masks(self) -> bool:
+    return self.name == _YTVOS and self._sentence_masks.is_dir()
 
 
 @functools.lru_cache(maxsize=2)

@@ -24,7 +24,8 @@ class RefShapes(source_lib.Source):
   A clip's sentences are known only once it has been drawn, which takes tens
   of milliseconds, and their number varies. So that the set can be planned
   without drawing it, every clip gives `expressions_per_clip` of them, spread
-  over its objects; where it has fewer they repeat.
+  over its objects; where it has fewer they repeat. For evaluation all sentences
+  are listed instead, in their order, which draws every clip once.
   """
 
   def __init__(
@@ -45,7 +46,7 @@ class RefShapes(source_lib.Source):
       path: unused, clips come from their index alone.
       split: "train", "val" or "test".
       num_clips: of the split; None for 10,000 in train and 500 elsewhere.
-      expressions_per_clip: sentences of each clip.
+      expressions_per_clip: sentences of each clip; 0: all that it has.
       num_frames, height, width: as for `dataset.generate_clip`.
       cached_clips: kept in memory, those last used.
 
@@ -69,11 +70,11 @@ class RefShapes(source_lib.Source):
     for name, number in numbers.items():
       if not isinstance(number, int):
         raise UserError(f"refshapes {name} {number!r}: expected an integer")
-    if min(count, expressions_per_clip, num_frames, cached_clips) < 1:
+    if min(count, num_frames, cached_clips, expressions_per_clip + 1) < 1:
       raise UserError(
         f"refshapes: {count} clips of {num_frames} frames and "
         f"{expressions_per_clip} expressions, {cached_clips} cached; expected "
-        "1 or more of each"
+        "1 or more of each, or 0 expressions for all"
       )
     self.name = "refshapes"
     self.split = split
@@ -89,11 +90,18 @@ class RefShapes(source_lib.Source):
       width=width,
     )
     self._draw = functools.lru_cache(cached_clips)(draw)
-    self.expressions = tuple(
-      _Sentence(self, name, k)
-      for name in self._indices
-      for k in range(expressions_per_clip)
-    )
+    if expressions_per_clip:
+      self.expressions = tuple(
+        _Sentence(self, name, k)
+        for name in self._indices
+        for k in range(expressions_per_clip)
+      )
+    else:
+      self.expressions = tuple(
+        source_lib.Expression(name, str(k), e.text, (e.object_index + 1,))
+        for name in self._indices
+        for k, e in enumerate(self.clip(name).expressions)
+      )
 
   def clip(self, video: str) -> dataset.Clip:
     """The named clip.

@@ -6,6 +6,7 @@ import pathlib
 import numpy as np
 from PIL import Image
 
+from sgmg_jax.input_pipeline import palette
 from sgmg_jax.input_pipeline.refshapes import dataset, ytvos_writer
 
 VIDEOS = {
@@ -92,5 +93,5 @@ def _write_labels(folder, labels):
   folder.mkdir(parents=True)
   for t, label in enumerate(np.asarray(labels)):
     image = Image.fromarray(label).convert("P")
-    image.putpalette(ytvos_writer.palette())
+    image.putpalette(palette.pascal_voc())
     image.save(folder / f"{t:05d}.png")

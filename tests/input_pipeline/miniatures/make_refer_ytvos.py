@@ -6,6 +6,7 @@ import pathlib
 import numpy as np
 from PIL import Image
 
+from sgmg_jax.input_pipeline import palette
 from sgmg_jax.input_pipeline.refshapes import dataset, ytvos_writer
 
 
@@ -71,7 +72,7 @@ def _write_labels(folder, names, clip):
   folder.mkdir(parents=True)
   for name, labels in zip(names, ytvos_writer.label_map(clip.masks)):
     image = Image.fromarray(labels).convert("P")
-    image.putpalette(ytvos_writer.palette())
+    image.putpalette(palette.pascal_voc())
     image.save(folder / f"{name}.png")
 
 

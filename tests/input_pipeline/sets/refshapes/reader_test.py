@@ -114,7 +114,7 @@ def test_default_numbers():
   "options",
   [
     {"num_clips": 0},
-    {"expressions_per_clip": 0},
+    {"expressions_per_clip": -1},
     {"cached_clips": 0},
   ],
 )
@@ -130,3 +130,22 @@ def test_unknown_split_and_video():
   for read in (source.video, source.clip):
     with pytest.raises(UserError, match="refshapes val: no video 'val_000001'"):
       read("val_000001")
+
+
+def test_no_number_of_expressions_gives_all_in_their_order():
+  options = dict(num_clips=2, num_frames=2, height=64, width=64)
+  source = refshapes.RefShapes(None, "val", expressions_per_clip=0, **options)
+  clips = [
+    dataset.generate_clip("val", i, num_frames=2, height=64, width=64)
+    for i in range(2)
+  ]
+  assert [(e.video, e.id, e.text) for e in source.expressions] == [
+    (clip.name, str(k), e.text)
+    for clip in clips
+    for k, e in enumerate(clip.expressions)
+  ]
+  last = source.expressions[-1]
+  index = clips[1].expressions[-1].object_index
+  np.testing.assert_array_equal(
+    source.read_masks(last, [0, 1]), clips[1].masks[index]
+  )

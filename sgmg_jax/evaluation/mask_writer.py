@@ -1,0 +1,50 @@
+"""Write predicted masks as the benchmarks want them.
+
+Files of a killed run may be incomplete; `prediction_folder` knows which.
+"""
+
+from __future__ import annotations
+
+import pathlib
+from collections.abc import Sequence
+from typing import Final
+
+import numpy as np
+import PIL.Image
+
+from sgmg_jax.input_pipeline import palette
+
+# Masks compress well at any level; higher ones take several times as long.
+_COMPRESSION: Final = 1
+
+
+def write_masks(
+  folder: pathlib.Path, names: Sequence[str], masks: np.ndarray
+) -> None:
+  """Write one grey PNG a frame, 255 in the object and 0 elsewhere.
+
+  Args:
+    folder: is made if need be.
+    names: T frame names.
+    masks: bool[T, H, W].
+  """
+  folder.mkdir(parents=True, exist_ok=True)
+  for name, mask in zip(names, masks, strict=True):
+    image = PIL.Image.fromarray(mask.astype(np.uint8) * 255)
+    image.save(folder / f"{name}.png", compress_level=_COMPRESSION)
+
+
+def write_labels(folder: pathlib.Path, labels: np.ndarray, first: int) -> None:
+  """Write one palette PNG a frame, named by a running number of 5 digits.
+
+  Args:
+    folder: is made if need be.
+    labels: uint8[T, H, W], 0 and the numbers of objects.
+    first: number of the first frame.
+  """
+  folder.mkdir(parents=True, exist_ok=True)
+  colours = palette.pascal_voc()
+  for index, frame in enumerate(labels, first):
+    image = PIL.Image.fromarray(frame).convert("P")
+    image.putpalette(colours)
+    image.save(folder / f"{index:05d}.png", compress_level=_COMPRESSION)
