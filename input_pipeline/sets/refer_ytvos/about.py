@@ -12,7 +12,10 @@ ABOUT = about.About(
 Register for the challenge at https://youtube-vos.org/dataset/rvos/ and unpack
 train.zip, valid.zip and meta_expressions.zip, so that the folder holds train/,
 valid/ and meta_expressions/. Frames and masks of train are those of
-YouTube-VOS 2019. Split test needs test/JPEGImages, too.
+YouTube-VOS 2019. Split test needs test/JPEGImages, too. To score split valid,
+put its masks, public since 2026, into valid/Annotations: as
+<video>/<expression>/<frame>.png, or as label maps <video>/<frame>.png if the
+expressions name their objects in `obj_id`.
 """,
   citation="""\
 @inproceedings{seo2020urvos,

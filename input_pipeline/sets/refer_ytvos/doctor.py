@@ -49,9 +49,11 @@ def make_plan(root: pathlib.Path, *, fast: bool) -> plan.Plan:
     if split == "valid":
       _leave_out_test(source, sources.get("test"), root, log)
     labels = root / split / "Annotations"
-    if source.annotations is None and labels.is_dir():
+    # Masks of valid by sentence, which are scored against, lie deeper.
+    labelled = next(labels.glob("*/*.png"), None) is not None
+    if source.annotations is None and labelled:
       source.annotations = labels
-    needed = split in result.train or labels.is_dir()
+    needed = split in result.train or labelled
     described = plan.described(source)
     check_meta(root / split / "meta.json", described, log, needed=needed)
     _check_extra(source, log)

@@ -637,6 +637,16 @@ class TestWarnings:
     (found,) = self.check(root, "frame-rotated")
     assert found.file == str(path)
 
+  def test_masks_by_sentence_are_no_label_maps(self, copy):
+    root = copy("refer_ytvos")
+    before = examine(root).all_findings()
+    mask = first(root, "train/Annotations/*/*.png")
+    video = next((root / "valid/JPEGImages").iterdir()).name
+    folder = root / "valid/Annotations" / video / "0"
+    folder.mkdir(parents=True)
+    shutil.copy(mask, folder)
+    assert list(examine(root).all_findings()) == list(before)
+
   def test_unordered_frames(self, copy):
     root = copy("own")
     expressions_of(root, lambda v: v["frames"].reverse())
