@@ -26,6 +26,7 @@ COMMANDS: Final = (
   "train",
   "eval",
   "score",
+  "submit",
   "convert",
   "data",
   "bench",

@@ -5,6 +5,7 @@ Files of a killed run may be incomplete; `prediction_folder` knows which.
 
 from __future__ import annotations
 
+import io
 import pathlib
 from collections.abc import Sequence
 from typing import Final
@@ -30,8 +31,15 @@ def write_masks(
   """
   folder.mkdir(parents=True, exist_ok=True)
   for name, mask in zip(names, masks, strict=True):
-    image = PIL.Image.fromarray(mask.astype(np.uint8) * 255)
-    image.save(folder / f"{name}.png", compress_level=_COMPRESSION)
+    (folder / f"{name}.png").write_bytes(encode_mask(mask))
+
+
+def encode_mask(mask: np.ndarray) -> bytes:
+  """A grey PNG of bool[H, W], 0 and 255."""
+  file = io.BytesIO()
+  image = PIL.Image.fromarray(mask.astype(np.uint8) * 255)
+  image.save(file, "PNG", compress_level=_COMPRESSION)
+  return file.getvalue()
 
 
 def write_labels(folder: pathlib.Path, labels: np.ndarray, first: int) -> None:
