@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import functools
 import pathlib
 import sys
 
@@ -101,7 +102,7 @@ def run(args: argparse.Namespace) -> int:
       truth,
       args.predictions,
       allow_missing=args.allow_missing,
-      run=_run,
+      run=functools.partial(_run, args.processes),
       **of_protocol,
     )
   except faults.Unusable as error:
@@ -114,8 +115,14 @@ def run(args: argparse.Namespace) -> int:
   return 0
 
 
-def _run(function, jobs):
+def _run(processes, function, jobs):
   import tqdm
 
+  from sgmg_jax.evaluation import parallel
+
+  jobs = list(jobs)
   # None: only on a terminal.
-  return [function(job) for job in tqdm.tqdm(jobs, unit="part", disable=None)]
+  with tqdm.tqdm(total=len(jobs), unit="part", disable=None) as bar:
+    return parallel.run(
+      function, jobs, processes=processes, on_finished=bar.update
+    )

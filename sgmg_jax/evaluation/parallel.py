@@ -1,0 +1,96 @@
+"""Independent jobs over the processor's cores."""
+
+from __future__ import annotations
+
+import multiprocessing
+import os
+import signal
+import threading
+from collections.abc import Callable, Iterable
+from concurrent import futures
+from concurrent.futures import process
+from multiprocessing import connection
+from typing import Any, TypeVar
+
+from sgmg_jax.errors import UserError
+
+Job, Result = TypeVar("Job"), TypeVar("Result")
+
+
+def usable_cores() -> int:
+  """Processor cores that this process may use."""
+  if hasattr(os, "sched_getaffinity"):
+    return len(os.sched_getaffinity(0))
+  return os.cpu_count() or 1
+
+
+def run(
+  function: Callable[[Job], Result],
+  jobs: Iterable[Job],
+  *,
+  processes: int | None = None,
+  on_finished: Callable[[], Any] = lambda: None,
+) -> list[Result]:
+  """Call a function on every job, in several processes.
+
+  Each process takes the next job when it has finished one, so jobs may differ
+  in size; the largest should come first. One process, or one job, is run in
+  the caller's own.
+
+  Args:
+    function: of a job; it, the jobs and the results are pickled.
+    jobs: in the order of the results.
+    processes: at most; None is one for each core that may be used.
+    on_finished: called, in the caller's process, after every finished job.
+
+  Returns:
+    The results, in the order of the jobs.
+
+  Raises:
+    UserError: a process ended before its work, as when memory runs out.
+    Exception: the first that `function` raised. What still runs, then or when
+      the caller is interrupted, is ended at once.
+  """
+  jobs = list(jobs)
+  processes = min(processes or usable_cores(), len(jobs))
+  if processes <= 1:
+    results = []
+    for job in jobs:
+      results.append(function(job))
+      on_finished()
+    return results
+  # A fork would inherit JAX's threads and locks.
+  context = multiprocessing.get_context("spawn")
+  # Nothing is ever sent: its end tells the workers to end.
+  ended, alive = context.Pipe(duplex=False)
+  pool = futures.ProcessPoolExecutor(
+    processes, mp_context=context, initializer=_start, initargs=(ended,)
+  )
+  try:
+    pending = [pool.submit(function, job) for job in jobs]
+    for future in futures.as_completed(pending):
+      future.result()
+      on_finished()
+    return [future.result() for future in pending]
+  except process.BrokenProcessPool as error:
+    raise UserError(
+      f"one of {processes} processes ended before its work was done, as when "
+      "memory runs out; try fewer processes"
+    ) from error
+  finally:
+    alive.close()
+    ended.close()
+    pool.shutdown(cancel_futures=True)
+
+
+def _start(ended: connection.Connection) -> None:
+  """Make a worker end with its parent, or when that closes its end."""
+  # A terminal signals all processes; the parent decides.
+  for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+    signal.signal(number, signal.SIG_IGN)
+
+  def watch():
+    connection.wait([ended])
+    os._exit(1)
+
+  threading.Thread(target=watch, name="end-with-parent", daemon=True).start()
