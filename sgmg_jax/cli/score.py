@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import functools
 import pathlib
 import sys
 
@@ -102,7 +101,7 @@ def run(args: argparse.Namespace) -> int:
       truth,
       args.predictions,
       allow_missing=args.allow_missing,
-      run=functools.partial(_run, args.processes),
+      processes=args.processes,
       **of_protocol,
     )
   except faults.Unusable as error:
@@ -113,16 +112,3 @@ def run(args: argparse.Namespace) -> int:
     scores.save(args.out)
     print(f"written: {args.out}")
   return 0
-
-
-def _run(processes, function, jobs):
-  import tqdm
-
-  from sgmg_jax.evaluation import parallel
-
-  jobs = list(jobs)
-  # None: only on a terminal.
-  with tqdm.tqdm(total=len(jobs), unit="part", disable=None) as bar:
-    return parallel.run(
-      function, jobs, processes=processes, on_finished=bar.update
-    )

@@ -5,10 +5,13 @@ from __future__ import annotations
 import dataclasses
 import importlib
 import os
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, Final
 
+import tqdm
+
 from sgmg_jax.errors import UserError
+from sgmg_jax.evaluation import parallel
 from sgmg_jax.evaluation import scores as scores_lib
 from sgmg_jax.evaluation import truth as truth_lib
 from sgmg_jax.input_pipeline.sets import registry
@@ -38,7 +41,10 @@ _LABELS: Final = "[DVS_Annotations/]anno_<0..3>/<video>/<frame>.png"
 _JSON: Final = "COCO results (JSON)"
 _VIDEOS: Final = "J&F, mean over frames, then over sentences"
 _FRAMES: Final = "COCO AP of masks; precision@K and IoU of the best query"
-_IMAGES: Final = "IoU and precision@K of the best query's mask and box; COCO AP"
+_IMAGES: Final = (
+  "IoU and precision@K of the best query's mask and box, COCO AP; box_P@0.5 is "
+  "the accuracy of boxes"
+)
 
 
 def _videos(source: str, split: str, computes: str = _VIDEOS) -> Protocol:
@@ -125,7 +131,7 @@ def score(
   predictions: str | os.PathLike,
   *,
   allow_missing: bool = False,
-  run: Callable[..., Iterable[Any]] = map,
+  processes: int | None = None,
   **options: Any,
 ) -> scores_lib.Scores:
   """Score predictions by the protocol of their data set.
@@ -134,7 +140,8 @@ def score(
     truth: the ground truth.
     predictions: path of files as `Protocol.predictions` says.
     allow_missing: count masks that are missing as empty ones.
-    run: applies a function to jobs and keeps their order, as `map` does.
+    processes: that work; None: one for each core. On a terminal they show a
+      bar.
     options: of the protocol.
 
   Raises:
@@ -143,6 +150,14 @@ def score(
   """
   protocol = get(truth.name)
   module = importlib.import_module(f"{__package__}.{protocol.module}")
+
+  def run(function: Callable[[Any], Any], jobs: Sequence[Any]) -> list[Any]:
+    # None: only on a terminal.
+    with tqdm.tqdm(total=len(jobs), unit="part", disable=None) as bar:
+      return parallel.run(
+        function, jobs, processes=processes, on_finished=bar.update
+      )
+
   return module.score(
     truth,
     predictions,

@@ -25,6 +25,20 @@ def folders(miniatures, tmp_path):
   return str(root), str(tmp_path / "masks")
 
 
+def test_several_processes_find_the_same(miniatures, tmp_path):
+  root = miniatures.make_own(tmp_path, train=1, valid=2, num_frames=2)
+  truth = protocols.find_truth(root)
+  for e in truth.source.expressions:
+    folder = tmp_path / "masks" / e.video / e.id
+    folder.mkdir(parents=True)
+    for frame in truth.source.video(e.video).frames:
+      PIL.Image.new("1", (128, 96)).save(folder / f"{frame}.png")
+  one, two = (
+    protocols.score(truth, tmp_path / "masks", processes=n) for n in (1, 2)
+  )
+  assert one == two
+
+
 def test_numbers_and_files(folders, tmp_path, capsys):
   out = tmp_path / "new/scores"
   assert main.main(["score", *folders, "--out", str(out)]) == 0
