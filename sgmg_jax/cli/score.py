@@ -18,7 +18,8 @@ examples:
   sgmg score coco predictions.json --data refcoco+ --split testA
 
 TRUTH is the folder of a data set, as downloaded or built, as for training.
-PREDICTIONS, of this project or another, are a folder, zip or file:
+PREDICTIONS, of this project (`sgmg evaluate`) or another, are a folder, zip or
+file:
 
   refer_ytvos, mevis, own  [Annotations/]<video>/<sentence>/<frame>.png
   refer_davis              [DVS_Annotations/]anno_<0..3>/<video>/<frame>.png

@@ -48,7 +48,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-  from sgmg_jax.evaluation import faults, prediction_folder, submission, truth
+  from sgmg_jax.evaluation import (
+    faults,
+    parallel,
+    prediction_folder,
+    submission,
+    truth,
+  )
   from sgmg_jax.files import atomic
 
   if os.path.exists(args.out) and not args.overwrite:
@@ -63,6 +69,7 @@ def run(args: argparse.Namespace) -> int:
       prediction_folder.predictions_in(args.predictions),
       args.out,
       overwrite=args.overwrite,
+      run=parallel.with_bar(),
     )
   except faults.Unusable as error:
     print("\n".join(error.faults.lines()), file=sys.stderr)

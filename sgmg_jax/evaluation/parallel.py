@@ -12,6 +12,8 @@ from concurrent.futures import process
 from multiprocessing import connection
 from typing import Any, TypeVar
 
+import tqdm
+
 from sgmg_jax.errors import UserError
 
 Job, Result = TypeVar("Job"), TypeVar("Result")
@@ -81,6 +83,20 @@ def run(
     alive.close()
     ended.close()
     pool.shutdown(cancel_futures=True)
+
+
+def with_bar(
+  processes: int | None = None,
+) -> Callable[[Callable[[Job], Result], Iterable[Job]], list[Result]]:
+  """`run` in so many processes, showing a bar on a terminal."""
+
+  def run_jobs(function, jobs):
+    # None: only on a terminal.
+    jobs = list(jobs)
+    with tqdm.tqdm(total=len(jobs), unit="part", disable=None) as bar:
+      return run(function, jobs, processes=processes, on_finished=bar.update)
+
+  return run_jobs
 
 
 def _start(ended: connection.Connection) -> None:

@@ -5,13 +5,11 @@ from __future__ import annotations
 import dataclasses
 import importlib
 import os
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from typing import Any, Final
 
-import tqdm
-
 from sgmg_jax.errors import UserError
-from sgmg_jax.evaluation import parallel
+from sgmg_jax.evaluation import parallel, prediction_folder
 from sgmg_jax.evaluation import scores as scores_lib
 from sgmg_jax.evaluation import truth as truth_lib
 from sgmg_jax.input_pipeline.sets import registry
@@ -150,19 +148,11 @@ def score(
   """
   protocol = get(truth.name)
   module = importlib.import_module(f"{__package__}.{protocol.module}")
-
-  def run(function: Callable[[Any], Any], jobs: Sequence[Any]) -> list[Any]:
-    # None: only on a terminal.
-    with tqdm.tqdm(total=len(jobs), unit="part", disable=None) as bar:
-      return parallel.run(
-        function, jobs, processes=processes, on_finished=bar.update
-      )
-
   return module.score(
     truth,
-    predictions,
+    prediction_folder.predictions_in(predictions),
     protocol=protocol.computes,
     allow_missing=allow_missing,
-    run=run,
+    run=parallel.with_bar(processes),
     **options,
   )

@@ -39,6 +39,17 @@ def test_several_processes_find_the_same(miniatures, tmp_path):
   assert one == two
 
 
+def test_folders_of_evaluate_are_opened(folders, tmp_path, capsys):
+  root, _ = folders
+  run = tmp_path / "run"
+  run.mkdir()
+  (tmp_path / "masks").rename(run / "predictions")
+  for name in ("run.json", "scores.json"):
+    (run / name).write_text("{}")
+  assert main.main(["score", root, str(run)]) == 0
+  assert "note" not in capsys.readouterr().out
+
+
 def test_numbers_and_files(folders, tmp_path, capsys):
   out = tmp_path / "new/scores"
   assert main.main(["score", *folders, "--out", str(out)]) == 0
