@@ -179,8 +179,8 @@ def _score(folder: pathlib.Path, truth: Any, expressions) -> list[float]:
   for expression, entry in zip(expressions, saved["expressions"]):
     masks = np.stack([results.decode_rle(f["rle"]) for f in entry["frames"]])
     target = truth[expression.object_index]
-    j = 100 * measures.region_similarity(masks, target).mean()
-    f = 100 * measures.boundary_measure(masks, target).mean()
+    counts = measures.count_frames(masks, target)
+    j, f = 100 * counts.region.mean(), 100 * counts.boundary.mean()
     scores.append(float(j + f) / 2)
     print(f"  {scores[-1]:5.1f} {j:5.1f} {f:5.1f}  {expression.text}")
   return scores

@@ -73,12 +73,8 @@ def pair_scores(
     seen = g != VOID
     proposals = (p == np.arange(1, num_proposals + 1)[:, None, None]) & seen
     objects = g == np.arange(1, num_objects + 1)[:, None, None]
-    region[..., t] = measures.region_similarity(
-      proposals[:, None], objects[None]
-    )
-    boundary[..., t] = measures.harmonic_mean(
-      *measures.boundary_shares(proposals, objects)
-    )
+    counts = measures.count_pairs(proposals, objects)
+    region[..., t], boundary[..., t] = counts.region, counts.boundary
   return region, boundary
 
 
@@ -118,9 +114,10 @@ def evaluate_same_objects(
     )
   numbers = np.arange(1, num_objects + 1)[:, None, None, None]
   masks = pred[1:-1] == numbers, truth[1:-1] == numbers
+  counts = measures.count_frames(*masks)
   return SequenceResult(
-    measures.region_similarity(*masks),
-    measures.boundary_measure(*masks),
+    counts.region,
+    counts.boundary,
     np.arange(num_objects),
     np.arange(num_objects) + 1,
   )

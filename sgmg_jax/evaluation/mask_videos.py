@@ -136,8 +136,8 @@ def _measure(job: _Video) -> _Measured:
       if objects not in true_masks:
         true_masks[objects] = source.read_masks(e, indices)
       true = true_masks[objects]
-      values[row, 0, indices] = measures.region_similarity(pred, true)
-      values[row, 1, indices] = measures.boundary_measure(pred, true)
+      counts = measures.count_frames(pred, true)
+      values[row, :, indices] = np.stack([counts.region, counts.boundary], -1)
   means = values.mean(-1)
   return _Measured([_values(j, f) for j, f in means.tolist()], faults)
 

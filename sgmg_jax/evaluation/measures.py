@@ -7,7 +7,9 @@ Object Segmentation", CVPR 2016; details as in davis2017-evaluation.
 
 from __future__ import annotations
 
+import dataclasses
 import math
+from collections.abc import Sequence
 
 import numpy as np
 
@@ -35,63 +37,110 @@ def region_similarity(
   Returns:
     float64[...].
   """
-  pred, truth = (bit_masks.pack(m, 0) for m in _without(void, pred, truth))
-  inter, union = (bit_masks.count(m) for m in (pred & truth, pred | truth))
-  return _ratio(inter, union)
+  pred, truth = _without(void, pred, truth)
+  counts = [
+    (np.count_nonzero(p & t), np.count_nonzero(p | t))
+    for p, t in zip(_frames(pred), _frames(truth))
+  ]
+  inter, union = np.array(counts, np.int64).reshape(-1, 2).T
+  return _ratio(inter, union).reshape(pred.shape[:-2])
 
 
 def boundary_map(mask: np.ndarray) -> np.ndarray:
   """bool[..., H, W]: pixels unlike their right, lower or lower-right
   neighbour. A mask that covers the frame has none."""
   mask = np.asarray(mask, bool)
-  width = mask.shape[-1]
-  edges = bit_masks.boundaries(bit_masks.pack(mask, 1), width)
-  return np.unpackbits(
-    edges.view(np.uint8), axis=-1, count=width, bitorder="little"
-  ).astype(bool)
+  # Outside the frame is what is inside beside it.
+  edge = np.pad(mask, [(0, 0)] * (mask.ndim - 2) + [(0, 1)] * 2, "edge")
+  here, right = edge[..., :-1, :-1], edge[..., :-1, 1:]
+  lower, lower_right = edge[..., 1:, :-1], edge[..., 1:, 1:]
+  return (here ^ right) | (here ^ lower) | (here ^ lower_right)
 
 
-def boundary_precision_recall(
-  pred: np.ndarray, truth: np.ndarray, void: np.ndarray | None = None
-) -> tuple[np.ndarray, np.ndarray]:
-  """Share of each mask's boundary that lies near the other's.
+@dataclasses.dataclass(frozen=True)
+class Counts:
+  """Pixels of pairs of masks, from which J and F are computed.
 
-  Args and shapes as in `region_similarity`.
-
-  Returns:
-    (precision, recall), float64[...]. Where only one boundary is empty its
-    own share is 1 and the other 0; where both are, both are 1.
+  Attributes:
+    values: int64[6, ...]: intersection; union; the prediction's boundary, and
+      what of it is near the truth's; the truth's, and what of it is near the
+      prediction's.
   """
-  pred, truth = _without(void, pred, truth)
-  lead, frame = pred.shape[:-2], pred.shape[-2:]
-  pairs = zip(pred.reshape(-1, 1, *frame), truth.reshape(-1, 1, *frame))
-  shares = [boundary_shares(p, t) for p, t in pairs]
-  precision, recall = np.array(shares).reshape(-1, 2).T
-  return precision.reshape(lead), recall.reshape(lead)
+
+  values: np.ndarray
+
+  @property
+  def region(self) -> np.ndarray:
+    """J, float64[...]; see `region_similarity`."""
+    return _ratio(self.values[0], self.values[1])
+
+  @property
+  def precision(self) -> np.ndarray:
+    """Share of the prediction's boundary that is near the truth's,
+    float64[...]; 1 where it has none."""
+    return _ratio(self.values[3], self.values[2])
+
+  @property
+  def recall(self) -> np.ndarray:
+    """Share of the truth's boundary that is near the prediction's,
+    float64[...]; 1 where it has none."""
+    return _ratio(self.values[5], self.values[4])
+
+  @property
+  def boundary(self) -> np.ndarray:
+    """F, float64[...]; see `boundary_measure`."""
+    return harmonic_mean(self.precision, self.recall)
 
 
-def boundary_shares(
-  pred: np.ndarray, truth: np.ndarray
-) -> tuple[np.ndarray, np.ndarray]:
-  """Precision and recall of the boundaries of every pair of masks.
+def count_pairs(
+  pred: Sequence[np.ndarray], truth: Sequence[np.ndarray]
+) -> Counts:
+  """Compare every predicted mask of one frame with every true one.
 
   Args:
-    pred: bool[M, H, W], masks of one frame.
-    truth: bool[N, H, W].
+    pred: M masks bool[H, W].
+    truth: N masks.
 
   Returns:
-    (precision, recall), float64[M, N]; as in `boundary_precision_recall`.
+    Counts of int64[M, N].
   """
-  num_pred, height, width = pred.shape
-  radius = boundary_radius(height, width)
-  masks = bit_masks.pack(np.concatenate([pred, truth]), radius)
-  edges = bit_masks.crop(bit_masks.boundaries(masks, width), radius)
+  num = len(pred)
+  masks = [*pred, *truth]
+  radius = boundary_radius(*masks[0].shape)
+  rows = bit_masks.used_rows(masks)
+  masks = [mask[rows] for mask in masks]
+  values = np.zeros((6, num, len(truth)), np.int64)
+  if not len(masks[0]):
+    return Counts(values)
+  packed = bit_masks.pack(masks, radius)
+  p, t = packed[:num, None], packed[None, num:]
+  values[0], values[1] = bit_masks.count(p & t), bit_masks.count(p | t)
+  edges = bit_masks.boundaries(packed, len(masks[0]), radius)
   near = bit_masks.dilate(edges, radius)
-  p, t = edges[:num_pred, None], edges[None, num_pred:]
-  near_p, near_t = near[:num_pred, None], near[None, num_pred:]
-  precision = _ratio(bit_masks.count(p & near_t), bit_masks.count(p))
-  recall = _ratio(bit_masks.count(t & near_p), bit_masks.count(t))
-  return precision, recall
+  p, t = edges[:num, None], edges[None, num:]
+  values[2], values[4] = bit_masks.count(p), bit_masks.count(t)
+  values[3] = bit_masks.count(p & near[None, num:])
+  values[5] = bit_masks.count(t & near[:num, None])
+  return Counts(values)
+
+
+def count_frames(
+  pred: np.ndarray, truth: np.ndarray, void: np.ndarray | None = None
+) -> Counts:
+  """Compare the masks of each frame: J and F at once.
+
+  Args: as in `region_similarity`.
+
+  Returns:
+    Counts of int64[...].
+  """
+  pred, truth = _without(void, pred, truth)
+  counts = [
+    count_pairs([p], [t]).values.reshape(6)
+    for p, t in zip(_frames(pred), _frames(truth))
+  ]
+  values = np.array(counts, np.int64).reshape(-1, 6).T
+  return Counts(values.reshape(6, *pred.shape[:-2]))
 
 
 def boundary_measure(
@@ -99,7 +148,7 @@ def boundary_measure(
 ) -> np.ndarray:
   """F per frame: harmonic mean of boundary precision and recall, 0 if both
   are 0. Args and shapes as in `region_similarity`; returns float64[...]."""
-  return harmonic_mean(*boundary_precision_recall(pred, truth, void))
+  return count_frames(pred, truth, void).boundary
 
 
 def harmonic_mean(precision: np.ndarray, recall: np.ndarray) -> np.ndarray:
@@ -119,6 +168,10 @@ def _without(
     keep = ~np.asarray(void, bool)
     masks = [m & keep for m in masks]
   return tuple(masks)
+
+
+def _frames(masks: np.ndarray) -> np.ndarray:
+  return masks.reshape(-1, *masks.shape[-2:])
 
 
 def _ratio(part: np.ndarray, whole: np.ndarray) -> np.ndarray:

@@ -26,8 +26,8 @@ def score(pred: np.ndarray, truth: np.ndarray) -> tuple[float, float]:
     pred: bool[T, H, W].
     truth: bool[T, H, W].
   """
-  j = measures.region_similarity(pred, truth).mean()
-  f = measures.boundary_measure(pred, truth).mean()
+  counts = measures.count_frames(pred, truth)
+  j, f = counts.region.mean(), counts.boundary.mean()
   return 100.0 * float(j), 100.0 * float(f)
 
 

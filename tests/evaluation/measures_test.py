@@ -25,8 +25,9 @@ def test_every_official_case(case, arrays):
   void = arrays[f"{key}_void"] if case["has_void"] else None
   j = measures.region_similarity(pred, truth, void)
   f = measures.boundary_measure(pred, truth, void)
-  p, r = measures.boundary_precision_recall(pred, truth, void)
-  actual = [j, f, p, r]
+  counts = measures.count_frames(pred, truth, void)
+  assert (counts.region, counts.boundary) == (j, f)
+  actual = [j, f, counts.precision, counts.recall]
   expected = [case[k] for k in ("J", "F", "precision", "recall")]
   np.testing.assert_allclose(actual, expected, rtol=0, atol=1e-9)
   assert measures.boundary_radius(*case["shape"]) == case["radius"]
@@ -42,11 +43,17 @@ def test_every_official_case(case, arrays):
 
 @pytest.mark.parametrize("radius", [0, 1, 2, 5, 40])
 def test_dilation_is_a_disk(radius):
-  maps = np.random.RandomState(radius).rand(2, 23, 31) > 0.99
-  maps[0, 0, 0] = True
-  packed = bit_masks.dilate(bit_masks.pack(maps, radius), radius)
-  bits = np.unpackbits(packed.view(np.uint8), axis=-1, bitorder="little")
-  actual = bits[..., :31]
+  random = np.random.RandomState(radius)
+  maps = [random.rand(23, 31) > 0.99 for _ in range(2)]
+  maps[0][0, 0] = True
+  # Bands of three rows, or as many as the radius.
+  packed = bit_masks.pack(maps, radius)
+  height, columns = packed.shape[1], -(-(31 + radius) // 8) * 8
+  wide = np.zeros((2, height, columns), np.uint8)
+  wide[..., :31] = packed
+  grown = bit_masks.dilate(wide, radius)[..., :31]
+  bands = np.unpackbits(grown[..., None], axis=-1, bitorder="little")
+  actual = np.moveaxis(bands, -1, 1).reshape(2, 8 * height, 31)[:, :23]
   y, x = np.mgrid[:23, :31]
   for i in range(2):
     expected = np.zeros((23, 31), bool)
@@ -65,18 +72,30 @@ def test_stacked_frames_equal_single_frames():
     assert stacked[1, 2] == measure(pred[1, 2], truth[1, 2], void[1, 2])
 
 
-@pytest.mark.parametrize("width", [1, 2, 63, 64, 65, 127, 128])
-def test_words_end_anywhere(width):
-  """Pairs of stacked masks against the definition, at every word's end."""
-  random = np.random.RandomState(width)
-  pred, truth = random.rand(3, 9, width) > 0.7, random.rand(2, 9, width) > 0.7
-  precision, recall = measures.boundary_shares(pred, truth)
-  radius = measures.boundary_radius(9, width)
+@pytest.mark.parametrize(
+  "size", [(1, 9), (9, 1), (8, 8), (9, 65), (17, 12), (64, 7), (65, 20)]
+)
+def test_pairs_against_the_definition(size):
+  """Frames whose bands end anywhere; masks at every edge, small and empty."""
+  random = np.random.RandomState(sum(size))
+  pred, truth = random.rand(3, *size) > 0.7, random.rand(2, *size) > 0.7
+  pred[1], truth[1] = False, False
+  truth[1, size[0] // 2, size[1] // 2] = True
+  counts = measures.count_pairs(pred, truth)
+  radius = measures.boundary_radius(*size)
   for i in range(3):
     for j in range(2):
       p, t = (set(zip(*np.nonzero(_edges(m)))) for m in (pred[i], truth[j]))
-      assert precision[i, j] == pytest.approx(_share(p, t, radius))
-      assert recall[i, j] == pytest.approx(_share(t, p, radius))
+      assert counts.precision[i, j] == pytest.approx(_share(p, t, radius))
+      assert counts.recall[i, j] == pytest.approx(_share(t, p, radius))
+      j_alone = measures.region_similarity(pred[i], truth[j])
+      assert counts.region[i, j] == j_alone
+
+
+def test_neither_mask_shows_anything():
+  counts = measures.count_pairs(*np.zeros((2, 3, 20, 25), bool))
+  for value in (counts.region, counts.boundary):
+    np.testing.assert_array_equal(value, np.ones((3, 3)))
 
 
 def _edges(mask):
