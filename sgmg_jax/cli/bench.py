@@ -27,15 +27,27 @@ examples:
   sgmg bench segment --dtype bfloat16
   sgmg bench training --remat
   sgmg bench data --repeats 100
+  sgmg bench metrics --videos 30
 
 model: medians of several passes with random weights; decoding of videos and
 writing of masks are not counted. kernels: deformable attention at the model's
 shapes, against PyTorch where it is installed. startup: from the start of
 `sgmg segment` to the first mask. segment: from a video file to mask files.
 training: a step of the paper's training. data: the training pipeline on
-Ref-YouTube-VOS clips, from JPEG and PNG files to batches.
+Ref-YouTube-VOS clips, from JPEG and PNG files to batches. metrics: J and F
+against davis2017-evaluation (with OpenCV where it is installed), and scoring
+of a data set of the size of DAVIS 2017 val from files.
 """
 
+_PARTS = (
+  "model",
+  "kernels",
+  "startup",
+  "segment",
+  "training",
+  "data",
+  "metrics",
+)
 # Those of a `Setup`; each part takes some.
 _OPTIONS = (
   "variant",
@@ -47,6 +59,7 @@ _OPTIONS = (
   "remat",
   "quality",
   "repeats",
+  "videos",
 )
 # What a part may offer instead of `measure`.
 _INSTEAD = ("breakdown", "explain")
@@ -56,15 +69,17 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
   parser.epilog = EPILOG
   parser.add_argument(
     "what",
-    choices=["model", "kernels", "startup", "segment", "training", "data"],
+    choices=_PARTS,
     help="the whole model, its deformable attention, the first answer, whole "
-    "videos, the training step, or the training pipeline",
+    "videos, the training step, the training pipeline, or scoring",
   )
   # Each part has its own defaults.
   parser.add_argument(
     "--variant", help="of the model (video_swin_t; startup: three of them)"
   )
-  parser.add_argument("--frames", type=int, help="of a clip (5; segment: 36)")
+  parser.add_argument(
+    "--frames", type=int, help="of a clip (5; segment: 36; metrics: 70)"
+  )
   parser.add_argument("--height", type=int, help="pixels (360, data 720)")
   parser.add_argument("--width", type=int, help="pixels (640, data 1280)")
   parser.add_argument(
@@ -85,7 +100,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
   )
   parser.add_argument("--quality", type=int, help="of the data's JPEG (90)")
   parser.add_argument(
-    "--repeats", type=int, help="passes (5, kernels 10), or clips of data (40)"
+    "--repeats",
+    type=int,
+    help="passes (5, kernels 10), clips of data (40), or pairs of masks (20)",
+  )
+  parser.add_argument(
+    "--videos", type=int, help="of the metrics' data set (3; whole: 30)"
   )
   parser.add_argument(
     "--breakdown",
@@ -108,7 +128,9 @@ def run(args: argparse.Namespace) -> int:
 
   if args.json:
     atomic.check_file(args.json)
-  arguments.check_positive(args, "frames", "height", "width", "repeats")
+  arguments.check_positive(
+    args, "frames", "height", "width", "repeats", "videos"
+  )
   if args.quality is not None and not 1 <= args.quality <= 100:
     raise errors.UserError(f"--quality {args.quality}: expected 1 to 100")
 
@@ -131,7 +153,7 @@ def run(args: argparse.Namespace) -> int:
   figures = measure(setup)
   report = {
     "setup": dataclasses.asdict(setup),
-    "machine": report_lib.describe(device=args.what != "data"),
+    "machine": report_lib.describe(device=args.what not in ("data", "metrics")),
     "figures": figures,
   }
   print(report_lib.as_text(report))
