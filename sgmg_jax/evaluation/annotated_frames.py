@@ -121,6 +121,11 @@ def score(
     intervals |= {
       kind + name: v for name, v in _intervals(of_kind, videos).items()
     }
+  if "box_" in overlaps:
+    numbers["box_Acc@0.5"] = overlaps["box_"].accuracy()
+    intervals["box_Acc@0.5"] = statistics.bootstrap(
+      overlaps["box_"].iou >= 0.5, videos
+    )
   if len(found) <= len(ids):
     notes.append(
       "one prediction an image or fewer: AP is of the best query alone, which "

@@ -49,6 +49,14 @@ class Overlaps:
     # As doubles, in which float32's 0.6 is above 0.6.
     return float((self.iou.astype(np.float64) > threshold).mean())
 
+  def accuracy(self, threshold: float = 0.5) -> float:
+    """Share of images whose IoU reaches the threshold.
+
+    Of boxes, it is the accuracy of referring expression comprehension, which
+    counts an IoU of exactly 0.5 (Deng et al., TransVG, ICCV 2021).
+    """
+    return float((self.iou >= threshold).mean())
+
   def results(self) -> dict[str, float]:
     """Precision at `THRESHOLDS`, mean and overall IoU."""
     out = {f"P@{k}": self.precision_at(k) for k in THRESHOLDS}

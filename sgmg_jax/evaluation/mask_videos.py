@@ -2,7 +2,9 @@
 
 J and F are means over all frames of the video, then over all sentences. The
 server of Ref-YouTube-VOS, whose code is not public, may have averaged in
-another way: numbers of this file are "local".
+another way: numbers of this file are "local". As in DAVIS, J and F are 1 where
+nothing is to be seen and nothing is predicted, so also of sentences of MeViS
+that are about nothing; N-acc and T-acc tell these apart.
 """
 
 from __future__ import annotations
@@ -15,7 +17,14 @@ from typing import Any, Final
 import numpy as np
 
 from sgmg_jax.evaluation import faults as faults_lib
-from sgmg_jax.evaluation import mask_files, measures, scores, statistics
+from sgmg_jax.evaluation import (
+  mask_files,
+  measures,
+  presence,
+  scores,
+  statistics,
+  temporal,
+)
 from sgmg_jax.evaluation import truth as truth_lib
 from sgmg_jax.files import tree as tree_lib
 
@@ -51,6 +60,42 @@ class _Measured:
 
   values: list[Mapping[str, float]]
   faults: faults_lib.Faults
+
+
+@dataclasses.dataclass(frozen=True)
+class _Frames:
+  """What is measured of each frame of a sentence, arrays of [T]; see
+  `temporal` and `presence`."""
+
+  region: np.ndarray
+  boundary: np.ndarray
+  pred_shown: np.ndarray
+  truth_shown: np.ndarray
+  pred_overlaps: np.ndarray
+  truth_overlaps: np.ndarray
+
+  @classmethod
+  def empty(cls, num_frames: int) -> _Frames:
+    numbers = [np.full(num_frames, np.nan) for _ in range(4)]
+    shown = [np.zeros(num_frames, bool) for _ in range(2)]
+    return cls(*numbers[:2], *shown, *numbers[2:])
+
+  def values(self) -> dict[str, float]:
+    """Values of the sentence, by name."""
+    j, f = float(self.region.mean()), float(self.boundary.mean())
+    shown = self.pred_shown, self.truth_shown
+    overlaps = self.pred_overlaps, self.truth_overlaps
+    return {
+      "J&F": (j + f) / 2,
+      "J": j,
+      "F": f,
+      "tIoU": temporal.temporal_iou(*shown),
+      "vIoU": temporal.video_iou(self.region, *shown),
+      "stability": temporal.stability(*overlaps),
+      "presence": presence.accuracy(*shown),
+      "N-acc": presence.no_target_correct(*shown),
+      "T-acc": presence.target_correct(*shown),
+    }
 
 
 def score(
@@ -121,10 +166,13 @@ def _measure(job: _Video) -> _Measured:
   size = source.video(job.video).size
   num_frames = len(job.files[0])
   faults = faults_lib.Faults()
-  values = np.full((len(job.numbers), 2, num_frames), np.nan)
+  sentences = [_Frames.empty(num_frames) for _ in job.numbers]
+  before_pred: dict[int, np.ndarray] = {}
+  before_true: dict[tuple[int, ...] | str, np.ndarray] = {}
   for start in range(0, num_frames, _FRAMES_AT_ONCE):
     indices = range(start, min(start + _FRAMES_AT_ONCE, num_frames))
     true_masks: dict[tuple[int, ...] | str, np.ndarray] = {}
+    true_overlaps: dict[tuple[int, ...] | str, np.ndarray] = {}
     for row, number in enumerate(job.numbers):
       e = source.expressions[number]
       files = [job.files[row][i] for i in indices]
@@ -134,24 +182,40 @@ def _measure(job: _Video) -> _Measured:
       # Sentences about the same objects share them.
       objects = e.object_ids or e.id
       if objects not in true_masks:
-        true_masks[objects] = source.read_masks(e, indices)
-      true = true_masks[objects]
-      counts = measures.count_frames(pred, true)
-      values[row, :, indices] = np.stack([counts.region, counts.boundary], -1)
-  means = values.mean(-1)
-  return _Measured([_values(j, f) for j, f in means.tolist()], faults)
-
-
-def _values(j: float, f: float) -> Mapping[str, float]:
-  return {"J&F": (j + f) / 2, "J": j, "F": f}
+        true = source.read_masks(e, indices)
+        true_masks[objects] = true
+        true_overlaps[objects] = temporal.successive_overlaps(
+          true, before_true.get(objects)
+        )
+        before_true[objects] = true[-1]
+      counts = measures.count_frames(pred, true_masks[objects])
+      frames = sentences[row]
+      frames.region[indices] = counts.region
+      frames.boundary[indices] = counts.boundary
+      frames.pred_shown[indices] = counts.pred_shown
+      frames.truth_shown[indices] = counts.truth_shown
+      frames.truth_overlaps[indices] = true_overlaps[objects]
+      frames.pred_overlaps[indices] = temporal.successive_overlaps(
+        pred, before_pred.get(row)
+      )
+      before_pred[row] = pred[-1]
+  return _Measured([frames.values() for frames in sentences], faults)
 
 
 def _summed(truth, protocol, rows, notes) -> scores.Scores:
-  videos = [row.video for row in rows]
-  intervals = {
-    name: statistics.bootstrap([row.values[name] for row in rows], videos)
-    for name in rows[0].values
-  }
+  # Without sentences about nothing there is no N-acc, and T-acc says little.
+  if all(np.isnan(row.values["N-acc"]) for row in rows):
+    for_all = [n for n in rows[0].values if n not in ("N-acc", "T-acc")]
+    rows = [
+      dataclasses.replace(row, values={n: row.values[n] for n in for_all})
+      for row in rows
+    ]
+  intervals = {}
+  for name in rows[0].values:
+    pairs = [(row.values[name], row.video) for row in rows]
+    known = [pair for pair in pairs if not np.isnan(pair[0])]
+    if known:
+      intervals[name] = statistics.bootstrap(*zip(*known))
   return scores.Scores(
     truth.name,
     protocol,

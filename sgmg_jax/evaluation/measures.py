@@ -62,9 +62,9 @@ class Counts:
   """Pixels of pairs of masks, from which J and F are computed.
 
   Attributes:
-    values: int64[6, ...]: intersection; union; the prediction's boundary, and
-      what of it is near the truth's; the truth's, and what of it is near the
-      prediction's.
+    values: int64[7, ...]: intersection; area of the prediction, of the truth;
+      the prediction's boundary, and what of it is near the truth's; the
+      truth's, and what of it is near the prediction's.
   """
 
   values: np.ndarray
@@ -72,19 +72,30 @@ class Counts:
   @property
   def region(self) -> np.ndarray:
     """J, float64[...]; see `region_similarity`."""
-    return _ratio(self.values[0], self.values[1])
+    inter, pred, truth = self.values[:3]
+    return _ratio(inter, pred + truth - inter)
+
+  @property
+  def pred_shown(self) -> np.ndarray:
+    """Whether the prediction has any pixel, bool[...]."""
+    return self.values[1] > 0
+
+  @property
+  def truth_shown(self) -> np.ndarray:
+    """Whether the truth has any pixel, bool[...]."""
+    return self.values[2] > 0
 
   @property
   def precision(self) -> np.ndarray:
     """Share of the prediction's boundary that is near the truth's,
     float64[...]; 1 where it has none."""
-    return _ratio(self.values[3], self.values[2])
+    return _ratio(self.values[4], self.values[3])
 
   @property
   def recall(self) -> np.ndarray:
     """Share of the truth's boundary that is near the prediction's,
     float64[...]; 1 where it has none."""
-    return _ratio(self.values[5], self.values[4])
+    return _ratio(self.values[6], self.values[5])
 
   @property
   def boundary(self) -> np.ndarray:
@@ -109,18 +120,19 @@ def count_pairs(
   radius = boundary_radius(*masks[0].shape)
   rows = bit_masks.used_rows(masks)
   masks = [mask[rows] for mask in masks]
-  values = np.zeros((6, num, len(truth)), np.int64)
+  values = np.zeros((7, num, len(truth)), np.int64)
   if not len(masks[0]):
     return Counts(values)
   packed = bit_masks.pack(masks, radius)
   p, t = packed[:num, None], packed[None, num:]
-  values[0], values[1] = bit_masks.count(p & t), bit_masks.count(p | t)
+  values[0] = bit_masks.count(p & t)
+  values[1], values[2] = bit_masks.count(p), bit_masks.count(t)
   edges = bit_masks.boundaries(packed, len(masks[0]), radius)
   near = bit_masks.dilate(edges, radius)
   p, t = edges[:num, None], edges[None, num:]
-  values[2], values[4] = bit_masks.count(p), bit_masks.count(t)
-  values[3] = bit_masks.count(p & near[None, num:])
-  values[5] = bit_masks.count(t & near[:num, None])
+  values[3], values[5] = bit_masks.count(p), bit_masks.count(t)
+  values[4] = bit_masks.count(p & near[None, num:])
+  values[6] = bit_masks.count(t & near[:num, None])
   return Counts(values)
 
 
@@ -136,11 +148,11 @@ def count_frames(
   """
   pred, truth = _without(void, pred, truth)
   counts = [
-    count_pairs([p], [t]).values.reshape(6)
+    count_pairs([p], [t]).values.reshape(7)
     for p, t in zip(_frames(pred), _frames(truth))
   ]
-  values = np.array(counts, np.int64).reshape(-1, 6).T
-  return Counts(values.reshape(6, *pred.shape[:-2]))
+  values = np.array(counts, np.int64).reshape(-1, 7).T
+  return Counts(values.reshape(7, *pred.shape[:-2]))
 
 
 def boundary_measure(

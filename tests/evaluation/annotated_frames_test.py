@@ -117,6 +117,13 @@ def test_the_official_numbers_of_refcoco(tmp_path):
       assert actual == pytest.approx(content[case][key], abs=1e-9)
   for key, value in zip(("AP", "AP50", "AP75"), content["coco_segm_stats"]):
     assert scores.numbers[key] == pytest.approx(value, abs=1e-9)
+  # No IoU of the case is exactly one half.
+  actual = scores.numbers["box_Acc@0.5"]
+  assert (
+    actual
+    == scores.numbers["box_P@0.5"]
+    == scores.intervals["box_Acc@0.5"].mean
+  )
   assert scores.main == "overall_iou"
   assert set(scores.rows[0].values) == {"IoU", "box_IoU"}
 

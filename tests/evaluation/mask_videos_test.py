@@ -10,7 +10,7 @@ import pytest
 
 from sgmg_jax.errors import UserError
 from sgmg_jax.evaluation import faults as faults_lib
-from sgmg_jax.evaluation import mask_videos, measures, protocols
+from sgmg_jax.evaluation import mask_videos, measures, protocols, temporal
 from sgmg_jax.evaluation import truth as truth_lib
 
 
@@ -58,6 +58,18 @@ def check(scores, source):
     assert row.sentence == e.text
     assert row.values["J"] == pytest.approx(all_j[-1], abs=1e-12)
     assert row.values["F"] == pytest.approx(all_f[-1], abs=1e-12)
+    shown, true_shown = masks.any((1, 2)), true.any((1, 2))
+    overlaps = map(temporal.successive_overlaps, (masks, true))
+    expected = {
+      "tIoU": temporal.temporal_iou(shown, true_shown),
+      "vIoU": temporal.video_iou(
+        measures.region_similarity(masks, true), shown, true_shown
+      ),
+      "stability": temporal.stability(*overlaps),
+      "presence": np.mean(shown == true_shown),
+    }
+    for name, value in expected.items():
+      assert row.values[name] == pytest.approx(value, abs=1e-12), name
   j, f = np.mean(all_j), np.mean(all_f)
   assert 0.3 < j < 0.95
   assert scores.numbers["J"] == pytest.approx(j, abs=1e-12)
@@ -81,7 +93,33 @@ def test_mevis(version, miniatures, tmp_path):
   root = miniatures.make_mevis(tmp_path, version=version, valid_u=2)
   truth = protocols.find_truth(root)
   assert truth.name == "mevis"
-  check(score(truth, write(truth.source, tmp_path / "x")), truth.source)
+  folder = write(truth.source, tmp_path / "x")
+  scores = score(truth, folder)
+  check(scores, truth.source)
+  if version == 1:
+    assert not {"N-acc", "T-acc"} & scores.numbers.keys()
+    return
+  about = [bool(e.object_ids) for e in truth.source.expressions]
+  none, some = about.index(False), about.index(True)
+  assert scores.numbers["N-acc"] == scores.numbers["T-acc"] == 1
+  assert np.isnan(scores.rows[none].values["T-acc"])
+  assert np.isnan(scores.rows[some].values["N-acc"])
+  # One wrong answer of each kind.
+  for number in (none, some):
+    e = truth.source.expressions[number]
+    files = sorted((folder / e.video / e.id).glob("*.png"))
+    for file in files[:1] if number == none else files:
+      size = PIL.Image.open(file).size
+      PIL.Image.new("L", size, 255 if number == none else 0).save(file)
+  scores = score(truth, folder)
+  expected = pytest.approx(1 - 1 / about.count(False))
+  assert scores.numbers["N-acc"] == expected
+  expected = pytest.approx(1 - 1 / about.count(True))
+  assert scores.numbers["T-acc"] == expected
+  # One of six frames is wrongly not empty.
+  assert scores.rows[none].values["presence"] == pytest.approx(5 / 6)
+  assert scores.rows[none].values["J"] == pytest.approx(5 / 6)
+  assert scores.rows[some].values["tIoU"] == 0
 
 
 def test_a_zip_scores_as_the_folder(truth, predictions, tmp_path):

@@ -120,3 +120,11 @@ def test_bad_predictions_are_named(a2d):
   large = coco_mask.encode(np.ones((4, 5), np.uint8, "F"))
   with pytest.raises(UserError, match=r"\[2, 3\]: expected \[4, 5\]"):
     best_query.mask_overlaps([small], [large])
+
+
+def test_half_an_overlap_is_accurate_but_not_precise():
+  boxes = [[0, 0, 10, 10]] * 3
+  halves = [[0, 0, 10, 5], [0, 0, 10, 4.9], [0, 0, 10, 5.1]]
+  overlaps = best_query.box_overlaps(halves, boxes)
+  assert overlaps.accuracy() == pytest.approx(2 / 3)
+  assert overlaps.precision_at(0.5) == pytest.approx(1 / 3)
