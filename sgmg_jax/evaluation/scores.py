@@ -11,6 +11,8 @@ import pathlib
 from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
+import numpy as np
+
 from sgmg_jax.evaluation import statistics
 from sgmg_jax.files import atomic
 
@@ -67,8 +69,8 @@ class Scores:
     lines = [f"{self.benchmark}: {self.protocol}"]
     for name, value in self.numbers.items():
       line = f"  {name:14} {100 * value:6.2f}"
-      if name in self.intervals:
-        low, high = self.intervals[name][1:]
+      low, high = self.intervals.get(name, (value, np.nan, np.nan))[1:]
+      if not np.isnan(low):
         line += f"   95 % interval {100 * low:.2f} to {100 * high:.2f}"
       lines.append(line)
     return "\n".join(lines + [f"note: {note}" for note in self.notes])

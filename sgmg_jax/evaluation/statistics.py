@@ -37,7 +37,7 @@ def over_frames(values: np.ndarray) -> Statistics:
 
 
 class Interval(NamedTuple):
-  """A mean and the interval that holds it with the asked confidence."""
+  """A mean and the interval that holds it with the asked confidence, or NaN."""
 
   mean: float
   low: float
@@ -69,7 +69,8 @@ def bootstrap(
       of which is the number of values; None: the mean of `values`.
 
   Returns:
-    The statistic of all values and its interval.
+    The statistic of all values and its interval, which is NaN of one group:
+    nothing tells how much another would differ.
   """
   values = np.asarray(values, np.float64)
   columns = values.reshape(len(values), -1)
@@ -82,6 +83,8 @@ def bootstrap(
   if statistic is None:
     statistic = lambda s: s[..., 1] / s[..., 0]
   random = np.random.default_rng(seed)
+  if len(sums) < 2:
+    return Interval(float(statistic(sums[0])), np.nan, np.nan)
   # How often each group is drawn: all that matters of a draw.
   drawn = random.multinomial(
     len(sums), np.full(len(sums), 1 / len(sums)), num_samples
