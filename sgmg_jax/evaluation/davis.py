@@ -71,8 +71,8 @@ def pair_scores(
   boundary = np.zeros_like(region)
   for t, (p, g) in enumerate(zip(pred, truth)):
     seen = g != VOID
-    proposals = (p == np.arange(1, num_proposals + 1)[:, None, None]) & seen
-    objects = g == np.arange(1, num_objects + 1)[:, None, None]
+    proposals = [(p == k) & seen for k in range(1, num_proposals + 1)]
+    objects = [g == k for k in range(1, num_objects + 1)]
     counts = measures.count_pairs(proposals, objects)
     region[..., t], boundary[..., t] = counts.region, counts.boundary
   return region, boundary

@@ -117,10 +117,12 @@ def count_pairs(
   """
   num = len(pred)
   masks = [*pred, *truth]
+  values = np.zeros((7, num, len(truth)), np.int64)
+  if not values.size:
+    return Counts(values)
   radius = boundary_radius(*masks[0].shape)
   rows = bit_masks.used_rows(masks)
   masks = [mask[rows] for mask in masks]
-  values = np.zeros((7, num, len(truth)), np.int64)
   if not len(masks[0]):
     return Counts(values)
   packed = bit_masks.pack(masks, radius)

@@ -98,6 +98,12 @@ def test_neither_mask_shows_anything():
     np.testing.assert_array_equal(value, np.ones((3, 3)))
 
 
+@pytest.mark.parametrize("shape", [(0, 0), (0, 2), (2, 0)])
+def test_no_masks_are_no_pairs(shape):
+  pred, truth = (np.ones((n, 20, 25), bool) for n in shape)
+  assert measures.count_pairs(pred, truth).boundary.shape == shape
+
+
 def _edges(mask):
   height, width = mask.shape
   edges = np.zeros_like(mask)
