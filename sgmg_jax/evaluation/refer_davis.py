@@ -39,14 +39,14 @@ _EVALUATE: Final = {
 
 
 @dataclasses.dataclass(frozen=True)
-class _Sequence:
-  """The work of one annotator's label maps of one video.
+class _Video:
+  """The work of the label maps of one video.
 
   Attributes:
     truth: of all videos.
     tree: holds the predictions.
     video: its name.
-    files: of each frame; None: missing.
+    files: of each annotator, of each frame; None: missing.
     task: see `score`.
     measure: whether to compute anything, or to check files alone.
   """
@@ -54,16 +54,16 @@ class _Sequence:
   truth: truth_lib.Truth
   tree: tree_lib.Tree
   video: str
-  files: tuple[str | None, ...]
+  files: tuple[tuple[str | None, ...], ...]
   task: Task
   measure: bool
 
 
 @dataclasses.dataclass(frozen=True)
 class _Measured:
-  """Result of a `_Sequence`, None with faults."""
+  """Results of a `_Video`, one an annotator, none with faults; and these."""
 
-  result: davis.SequenceResult | None
+  results: list[davis.SequenceResult]
   faults: faults_lib.Faults
 
 
@@ -110,14 +110,25 @@ def score(
   faults = mask_files.check_names(masks, wanted)
   usable = allow_missing or not faults.number("missing")
   jobs = [
-    _Sequence(truth, masks.tree, key[1], tuple(files), task, usable)
-    for key, files in ((k, masks.find(k, v)) for k, v in wanted.items())
+    _Video(
+      truth,
+      masks.tree,
+      video,
+      tuple(tuple(masks.find((a, video), names)) for a in annotators),
+      task,
+      usable,
+    )
+    for video, names in frames.items()
   ]
   measured = list(run(_measure, jobs))
   for one in measured:
     faults += one.faults
   notes = mask_files.accept(faults, predictions, allow_missing)
-  results = dict(zip(wanted, [one.result for one in measured]))
+  results = {
+    (a, video): result
+    for video, one in zip(frames, measured)
+    for a, result in zip(annotators, one.results)
+  }
   of_annotators = [
     davis.results([results[a, video] for video in frames]) for a in annotators
   ]
@@ -146,26 +157,31 @@ def score(
   )
 
 
-def _measure(job: _Sequence) -> _Measured:
-  """Read, check and measure one annotator's label maps of a video."""
+def _measure(job: _Video) -> _Measured:
+  """Read, check and measure the annotators' label maps of a video."""
   source = job.truth.source
   size = source.video(job.video).size
   faults = faults_lib.Faults()
-  pred = mask_files.read_masks(job.tree, job.files, size, faults, labels=True)
-  for name, labels in zip(job.files, pred):
-    if labels.max() > davis.MAX_PROPOSALS:
-      faults.add(
-        "encoding",
-        f"{name}: label {labels.max()}, expected a palette PNG of objects 1 to "
-        f"{davis.MAX_PROPOSALS}",
-      )
-  if faults or not job.measure:
-    return _Measured(None, faults)
-  true = np.stack([source.labels(job.video, t) for t in range(len(pred))])
-  try:
-    return _Measured(_EVALUATE[job.task](pred, true), faults)
-  except UserError as e:
-    raise UserError(f"{job.tree.path}: {job.video}: {e}") from e
+  results: list[davis.SequenceResult] = []
+  true = None
+  for files in job.files:
+    pred = mask_files.read_masks(job.tree, files, size, faults, labels=True)
+    for name, labels in zip(files, pred):
+      if labels.max() > davis.MAX_PROPOSALS:
+        faults.add(
+          "encoding",
+          f"{name}: label {labels.max()}, expected a palette PNG of objects 1 "
+          f"to {davis.MAX_PROPOSALS}",
+        )
+    if faults or not job.measure:
+      continue
+    if true is None:
+      true = np.stack([source.labels(job.video, t) for t in range(len(pred))])
+    try:
+      results.append(_EVALUATE[job.task](pred, true))
+    except UserError as e:
+      raise UserError(f"{job.tree.path}: {job.video}: {e}") from e
+  return _Measured(results, faults)
 
 
 def _rows(
