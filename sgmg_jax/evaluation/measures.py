@@ -126,15 +126,14 @@ def count_pairs(
   if not len(masks[0]):
     return Counts(values)
   packed = bit_masks.pack(masks, radius)
-  p, t = packed[:num, None], packed[None, num:]
-  values[0] = bit_masks.count(p & t)
-  values[1], values[2] = bit_masks.count(p), bit_masks.count(t)
   edges = bit_masks.boundaries(packed, len(masks[0]), radius)
   near = bit_masks.dilate(edges, radius)
-  p, t = edges[:num, None], edges[None, num:]
-  values[3], values[5] = bit_masks.count(p), bit_masks.count(t)
-  values[4] = bit_masks.count(p & near[None, num:])
-  values[6] = bit_masks.count(t & near[:num, None])
+  areas, lengths = bit_masks.count(packed), bit_masks.count(edges)
+  values[0] = bit_masks.count(packed[:num, None] & packed[num:])
+  values[1], values[2] = areas[:num, None], areas[num:]
+  values[3], values[5] = lengths[:num, None], lengths[num:]
+  values[4] = bit_masks.count(edges[:num, None] & near[num:])
+  values[6] = bit_masks.count(edges[num:] & near[:num, None])
   return Counts(values)
 
 
