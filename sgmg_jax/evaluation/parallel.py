@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
 import multiprocessing
 import os
 import signal
+import sys
 import threading
-from collections.abc import Callable, Iterable
+import types
+from collections.abc import Callable, Iterable, Iterator
 from concurrent import futures
 from concurrent.futures import process
 from multiprocessing import connection
@@ -40,7 +43,8 @@ def run(
   the caller's own.
 
   Args:
-    function: of a job; it, the jobs and the results are pickled.
+    function: of a job; it, the jobs and the results are pickled. One of the
+      caller's own script needs `if __name__ == "__main__"` there.
     jobs: in the order of the results.
     processes: at most; None is one for each core that may be used.
     on_finished: called, in the caller's process, after every finished job.
@@ -69,7 +73,9 @@ def run(
     processes, mp_context=context, initializer=_start, initargs=(ended,)
   )
   try:
-    pending = [pool.submit(function, job) for job in jobs]
+    # Processes start when they are first needed.
+    with _main_left_out(function):
+      pending = [pool.submit(function, job) for job in jobs]
     for future in futures.as_completed(pending):
       future.result()
       on_finished()
@@ -97,6 +103,23 @@ def with_bar(
       return run(function, jobs, processes=processes, on_finished=bar.update)
 
   return run_jobs
+
+
+@contextlib.contextmanager
+def _main_left_out(function: Callable[..., Any]) -> Iterator[None]:
+  """Start processes that do not run the caller's script again.
+
+  They would, to find what it defines. A script without a guard for its main
+  part fails then, and so does one that is read from standard input. A function
+  of the script itself needs it.
+  """
+  main = sys.modules["__main__"]
+  if function.__module__ != main.__name__:
+    sys.modules["__main__"] = types.ModuleType(main.__name__)
+  try:
+    yield
+  finally:
+    sys.modules["__main__"] = main
 
 
 def _start(ended: connection.Connection) -> None:

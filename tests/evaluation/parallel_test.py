@@ -88,3 +88,23 @@ def test_an_interrupt_ends_at_once(tmp_path):
     _, err = process.communicate(timeout=20)
   assert err.splitlines()[-1] == "KeyboardInterrupt"
   assert "SpawnProcess" not in err
+
+
+@pytest.mark.parametrize("how", ["a file", "standard input"])
+def test_scripts_need_no_guard(how, tmp_path):
+  """Workers do not run them again."""
+  text = textwrap.dedent("""
+    from sgmg_jax.evaluation import parallel
+    print(parallel.run(abs, [-1, -2], processes=2))
+  """)
+  script = tmp_path / "script.py"
+  script.write_text(text)
+  arguments = [str(script)] if how == "a file" else ["-"]
+  result = subprocess.run(
+    [sys.executable, *arguments],
+    input=text,
+    capture_output=True,
+    text=True,
+    check=True,
+  )
+  assert result.stdout == "[1, 2]\n"
