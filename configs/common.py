@@ -208,6 +208,39 @@ def paper(*, name, sets, num_frames, batch_size, buckets, model):
   return config
 
 
+def evaluation(*, name, folder, split, window=0, options=None):
+  """An evaluation, of `sgmg evaluate` or as an entry of `config.evals`.
+
+  Args:
+    name: of the data set.
+    folder: of it, below data.root.
+    split: to be predicted.
+    window: frames that the model sees at once; 0: the whole video, or the
+      checkpoint's window where memory lacks.
+    options: of the data set's reader.
+  """
+  config = ConfigDict()
+  config.data = ConfigDict()
+  config.data.name = name
+  config.data.root = "data"
+  config.data.folder = folder
+  config.data.split = split
+  config.data.options = ConfigDict(options or {})
+  # Only the first so many videos; 0: all.
+  config.data.num_videos = 0
+  config.window = window
+  # Sentences that go through the model together.
+  config.group = 8
+  # Probability that a mask pixel exceeds.
+  config.threshold = 0.5
+  # Of computation, as in training.
+  config.dtype = "float32"
+  config.precision = "highest"
+  # That score; 0: one for each core.
+  config.processes = 0
+  return config
+
+
 def groups(text):
   """Multipliers of the learning rate; `text` of the text encoder, None
   freezes it."""

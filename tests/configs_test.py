@@ -7,8 +7,9 @@ import sys
 import pytest
 from ml_collections import ConfigDict
 
-from sgmg_jax.cli import train
+from sgmg_jax.cli import config_files, train
 from sgmg_jax.errors import UserError
+from sgmg_jax.evaluation import protocols
 from sgmg_jax.training import config_forms
 
 CONFIGS = pathlib.Path(__file__).parents[1] / "configs"
@@ -48,6 +49,33 @@ def test_docstring_gives_the_command(name):
   pretrains = "pretrain" in train.load_config(str(CONFIGS / name))
   command = "pretrain" if pretrains else "train"
   assert f"sgmg {command} --config={name.removesuffix('.py')}" in text
+
+
+EVALUATIONS = sorted(p.stem for p in (CONFIGS / "eval").glob("*.py"))
+
+
+@pytest.mark.parametrize("name", EVALUATIONS)
+def test_evaluations_load_and_tell_their_command(name):
+  config = config_files.load(f"eval/{name}")
+  assert config_files.command_of(config) == "evaluate"
+  assert config.data.name == name
+  text = (CONFIGS / f"eval/{name}.py").read_text()
+  assert f"sgmg evaluate --config=eval/{name} --checkpoint=" in text
+
+
+def test_every_scored_data_set_has_an_evaluation():
+  sisters = {"refcoco+", "refcocog"}
+  assert set(protocols.PROTOCOLS) - sisters == set(EVALUATIONS)
+  for name in sisters:
+    assert config_files.load(f"eval/refcoco:name={name}").data.name == name
+
+
+def test_commands_refuse_the_configs_of_others():
+  config = config_files.load("eval/own")
+  with pytest.raises(
+    UserError, match="eval/own: it is one for `sgmg evaluate`"
+  ):
+    config_files.check_command(config, "eval/own", "train")
 
 
 def test_argument_is_typed(common):

@@ -11,7 +11,7 @@ import sys
 root = pathlib.Path(sys.argv[1]).resolve()
 configs = root / "sgmg_jax/configs"
 files = sorted(
-  f for f in (root / "sgmg_jax").rglob("*.py") if f.parent != configs
+  f for f in (root / "sgmg_jax").rglob("*.py") if configs not in f.parents
 )
 assert files, f"no modules in {root}"
 for file in files:
@@ -32,5 +32,5 @@ config_files = importlib.import_module("sgmg_jax.cli.config_files")
 assert config_files.FOLDER == configs, config_files.FOLDER
 for name in config_files.names():
   config_files.load(name)
-assert "refer_ytvos" in config_files.names(), "no configs"
+assert {"refer_ytvos", "eval/refer_ytvos"} <= set(config_files.names())
 print(f"{len(files)} modules import from the wheel")

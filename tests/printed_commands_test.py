@@ -9,11 +9,11 @@ import shlex
 import pytest
 
 from sgmg_jax.checkpoints import native
-from sgmg_jax.cli import main, train
+from sgmg_jax.cli import config_files, main, train
 
 ROOT = pathlib.Path(__file__).parents[1]
 TEXTS = [
-  *(ROOT / "configs").glob("*.py"),
+  *(ROOT / "configs").rglob("*.py"),
   *(ROOT / "sgmg_jax/cli").glob("*.py"),
   *(ROOT / "docs").glob("*.md"),
   ROOT / "README.md",
@@ -64,6 +64,9 @@ def test_parses(path, command):
     config = train.load_config(args.config, args.overrides)
     assert ("pretrain" in config) == (name == "pretrain")
     assert bool(config.get("init_from")) or not config.get("init_required")
+  if name == "evaluate":
+    config = config_files.load(args.config, args.overrides)
+    assert config_files.command_of(config) == name
 
 
 def _outputs(path):
@@ -92,6 +95,13 @@ def test_the_pretrained_weights_are_what_refcoco_pretrain_leaves():
 
 
 def test_commands_are_found():
-  found = {path.name: len(list(commands(path))) for path in TEXTS}
+  found = {
+    path.relative_to(ROOT).as_posix().removeprefix("docs/"): len(
+      list(commands(path))
+    )
+    for path in TEXTS
+  }
   assert found["README.md"] >= 8 and found["own_data.md"] >= 5
-  assert all(found[f"{name}.py"] >= 2 for name in ("a2d", "refer_ytvos"))
+  assert all(
+    found[f"configs/{name}.py"] >= 2 for name in ("a2d", "refer_ytvos")
+  )

@@ -29,8 +29,10 @@ _SHARED = "common"
 
 
 def names() -> list[str]:
-  """Of the configs that come with the package, without suffix."""
-  return sorted(p.stem for p in FOLDER.glob("*.py") if p.stem != _SHARED)
+  """Of the configs that come with the package, without suffix; those of
+  evaluations begin with "eval/"."""
+  files = [p for p in FOLDER.rglob("*.py") if p.stem != _SHARED]
+  return sorted(p.relative_to(FOLDER).with_suffix("").as_posix() for p in files)
 
 
 def find(name: str) -> pathlib.Path:
@@ -50,11 +52,27 @@ def find(name: str) -> pathlib.Path:
   )
 
 
-def summaries(*, pretrain: bool) -> list[tuple[str, str]]:
+def command_of(config: ConfigDict) -> str:
+  """The command that takes a config: train, pretrain or evaluate."""
+  if "window" in config:
+    return "evaluate"
+  return "pretrain" if "pretrain" in config else "train"
+
+
+def check_command(config: ConfigDict, spec: str, command: str) -> None:
+  """Raise a UserError if the config is another command's."""
+  if command_of(config) != command:
+    raise UserError(
+      f"--config {spec}: it is one for `sgmg {command_of(config)}`; `sgmg "
+      f"{command} --list` shows others"
+    )
+
+
+def summaries(command: str) -> list[tuple[str, str]]:
   """(name, first line of the docstring) of the configs of one command."""
   found = []
   for name in names():
-    if ("pretrain" in load(name)) == pretrain:
+    if command_of(load(name)) == command:
       docstring = ast.get_docstring(ast.parse(find(name).read_text())) or ""
       found.append((name, docstring.partition("\n")[0]))
   return found
@@ -100,7 +118,7 @@ def naming_missing_fields() -> Iterator[None]:
 def _run(path: pathlib.Path, spec: str, arg: str | None) -> ConfigDict:
   """What a file's `get_config` gives."""
   try:
-    with _neighbours(path.parent):
+    with _neighbours(path.parent, FOLDER):
       module_spec = importlib.util.spec_from_file_location(path.stem, path)
       module = importlib.util.module_from_spec(module_spec)
       module_spec.loader.exec_module(module)
@@ -116,19 +134,20 @@ def _run(path: pathlib.Path, spec: str, arg: str | None) -> ConfigDict:
 
 
 @contextlib.contextmanager
-def _neighbours(folder: pathlib.Path) -> Iterator[None]:
-  """Lets a config import the files beside it, and forgets them afterwards:
-  another folder may have files of the same names."""
+def _neighbours(*folders: pathlib.Path) -> Iterator[None]:
+  """Lets a config import the files beside it, or else the package's, and
+  forgets them afterwards: another folder may have files of the same names."""
   elsewhere = sys.modules.pop(_SHARED, None)
   before = set(sys.modules)
-  sys.path.insert(0, str(folder))
+  sys.path[:0] = map(str, folders)
   try:
     yield
   finally:
-    sys.path.remove(str(folder))
+    for folder in folders:
+      sys.path.remove(str(folder))
     for name in set(sys.modules) - before:
       file = getattr(sys.modules[name], "__file__", None)
-      if file and pathlib.Path(file).parent == folder:
+      if file and pathlib.Path(file).parent in folders:
         del sys.modules[name]
     if elsewhere:
       sys.modules[_SHARED] = elsewhere

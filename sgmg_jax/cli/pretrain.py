@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import argparse
 
-from sgmg_jax.cli import train
-from sgmg_jax.errors import UserError
+from sgmg_jax.cli import config_files, train
 
 HELP = "train a part of a model, to start the training of the model from"
 
@@ -30,17 +29,13 @@ the checkpoint of the part. Backbones and text encoders trained elsewhere
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-  train.add_arguments(parser, pretrain=True)
+  train.add_arguments(parser, command="pretrain")
   parser.epilog = EPILOG
 
 
 def run(args: argparse.Namespace) -> int:
-  config = train.load_config(args.config, args.overrides)
-  if "pretrain" not in config:
-    raise UserError(
-      f"--config {args.config}: it does not say what to pretrain; for `sgmg "
-      "train`?"
-    )
+  config = config_files.load(args.config, args.overrides)
+  config_files.check_command(config, args.config, "pretrain")
   from sgmg_jax.pretraining import phases
 
   return train.start(phases.pretrain, config, args.workdir)

@@ -8,7 +8,6 @@ import sys
 from collections.abc import Sequence
 
 from sgmg_jax.cli import config_files
-from sgmg_jax.errors import UserError
 
 HELP = "train a model, or go on with a training that was interrupted"
 
@@ -36,10 +35,16 @@ load_config = config_files.load
 
 
 def add_arguments(
-  parser: argparse.ArgumentParser, *, pretrain: bool = False
+  parser: argparse.ArgumentParser, *, command: str = "train"
 ) -> None:
   parser.epilog = EPILOG
   parser.formatter_class = argparse.RawDescriptionHelpFormatter
+  parser.add_argument("--workdir", required=True, help="folder of the run")
+  add_config(parser, command)
+
+
+def add_config(parser: argparse.ArgumentParser, command: str) -> None:
+  """Adds `--config`, its overrides, and `--list` of the command's configs."""
   parser.add_argument(
     "--config",
     required=True,
@@ -47,8 +52,7 @@ def add_arguments(
     help="a config of --list or a file, with arguments for its get_config "
     "(:help names them)",
   )
-  parser.add_argument("--workdir", required=True, help="folder of the run")
-  add_listing(parser, pretrain=pretrain)
+  add_listing(parser, command)
   parser.set_defaults(overrides=())
   parse = parser.parse_known_args
 
@@ -77,12 +81,12 @@ def split_overrides(args: Sequence[str]) -> tuple[list[str], list[str]]:
   return overrides, rest
 
 
-def add_listing(parser: argparse.ArgumentParser, *, pretrain: bool) -> None:
+def add_listing(parser: argparse.ArgumentParser, command: str) -> None:
   """Adds `--list`, which prints the configs of a command and exits."""
 
   class List(argparse.Action):
     def __call__(self, parser, *_):
-      for name, summary in config_files.summaries(pretrain=pretrain):
+      for name, summary in config_files.summaries(command):
         print(f"{name:18}{summary}")
       parser.exit()
 
@@ -93,8 +97,7 @@ def add_listing(parser: argparse.ArgumentParser, *, pretrain: bool) -> None:
 
 def run(args: argparse.Namespace) -> int:
   config = load_config(args.config, args.overrides)
-  if "pretrain" in config:
-    raise UserError(f"--config {args.config}: it is one for `sgmg pretrain`")
+  config_files.check_command(config, args.config, "train")
   from sgmg_jax.training import loop
 
   return start(loop.train, config, args.workdir)
