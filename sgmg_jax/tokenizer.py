@@ -24,6 +24,7 @@ from sgmg_jax.files import json_object
 Tokenizer = Any  # transformers.PreTrainedTokenizerFast or SavedTokenizer
 
 _logger = logging.getLogger(__name__)
+warn = _logger.warning
 
 _PROBE_SECONDS = 5
 _FILES = "tokenizer.json (or vocab.json and merges.txt), tokenizer_config.json"
@@ -122,7 +123,7 @@ def encode(
   tokenizer: Tokenizer,
   expressions: Sequence[str],
   length: int,
-  on_truncation: Callable[[str], None] = _logger.warning,
+  on_truncation: Callable[[str], None] = warn,
 ) -> tuple[np.ndarray, np.ndarray]:
   """Token ids of expressions, padded or truncated to one static length.
 

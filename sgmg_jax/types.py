@@ -164,6 +164,8 @@ def take_frames(maps: Sequence[Array], frames: Array) -> tuple[Array, ...]:
 
 def repeat_video(video: VideoFeatures, count: int) -> VideoFeatures:
   """Repeats each clip: row b becomes rows b * count to (b + 1) * count - 1."""
+  if count == 1:
+    return video
   repeat = lambda x: jnp.repeat(x, count, axis=0)
   return video.replace(
     levels=jax.tree.map(repeat, video.levels),

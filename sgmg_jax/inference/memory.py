@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import math
 import os
 import pathlib
 from typing import Final
@@ -27,8 +28,9 @@ def pass_bytes(
   padded: tuple[int, int],
   num_frames: int,
   dtype: str = "float32",
+  group: int = 1,
 ) -> int:
-  """Bytes that encoding a clip and asking one sentence takes at its peak.
+  """Bytes that encoding a clip and asking sentences takes at its peak.
 
   Fitted to what XLA reports for the programs of every variant on a CPU, from
   8 to 40 frames and up to 368x864 pixels: within 10 % where a clip needs more
@@ -39,6 +41,7 @@ def pass_bytes(
     padded: (height, width) of the model's input.
     num_frames: of the clip, which is padded to `preprocess.time_bucket`.
     dtype: of computation.
+    group: sentences that go through the model together.
   """
   pixels = preprocess.time_bucket(num_frames) * padded[0] * padded[1]
   half = dtype != "float32"
@@ -46,7 +49,7 @@ def pass_bytes(
   # each block of the backbone, and as many as a block and a half of stride 4.
   blocks = sum(depth / 2**i for i, depth in enumerate(variant.depths))
   encode = variant.embed_dim * (0.55 + 0.57 * blocks) * (0.75 if half else 1)
-  query = 0.55 * variant.width
+  query = group * 0.55 * variant.width
   # What `encode_video` returns: four levels, and the maps of strides 4 and 8.
   features = (2 if half else 4) * (
     variant.width * (1 / 64 + 1 / 256 + 1 / 1024 + 1 / 4096)
@@ -55,33 +58,76 @@ def pass_bytes(
   return _FIXED + int(pixels * (features + max(encode, query)))
 
 
+def host_bytes(
+  geometry: preprocess.Geometry, num_frames: int, expressions: int = 1
+) -> int:
+  """Bytes that decoded frames and the masks of a clip take on the host."""
+  original = math.prod(geometry.original)
+  resized = math.prod(geometry.size) + math.prod(geometry.padded)
+  # RGB as decoded, resized and padded; a byte for each pixel of a mask.
+  return num_frames * (3 * (original + resized) + expressions * original)
+
+
 def most_frames(
   variant: variants.Variant,
-  padded: tuple[int, int],
-  limit: int,
+  geometry: preprocess.Geometry,
+  limit: int | None,
+  *,
   dtype: str = "float32",
+  expressions: int = 1,
+  group: int = 1,
+  device: jax.Device | None = None,
 ) -> int:
-  """Most frames, up to `limit`, of which a pass fits into the free memory."""
-  room = SHARE * free_bytes()
-  # From above: `limit` is small, and all buckets end in multiples of 8.
-  while limit and pass_bytes(variant, padded, limit, dtype) > room:
+  """Most frames of which a pass fits into the free memory.
+
+  Args:
+    variant: the model's sizes.
+    geometry: of the video.
+    limit: frames of the video; None: unknown.
+    dtype: of computation.
+    expressions: sentences whose masks are held.
+    group: of them that go through the model together.
+    device: where the pass runs; None: JAX's default.
+  """
+  on_host = SHARE * _host_bytes()
+  on_device = SHARE * free_bytes(device)
+  shared = (device or jax.local_devices()[0]).platform == "cpu"
+
+  def fits(num_frames):
+    host = host_bytes(geometry, num_frames, expressions)
+    need = pass_bytes(variant, geometry.padded, num_frames, dtype, group)
+    if shared:
+      return host + need <= on_device
+    return host <= on_host and need <= on_device
+
+  if limit is None:
+    limit = int(on_host // host_bytes(geometry, 1, expressions))
+  # From above: all buckets end in multiples of 8.
+  while limit and not fits(limit):
     limit = limit - 1 if limit <= 8 else (limit - 1) // 8 * 8
   return limit
 
 
-def free_bytes() -> int:
-  """Memory that the default device can still give; `UNKNOWN` if unknown.
+def free_bytes(device: jax.Device | None = None) -> int:
+  """Memory that a device can still give; `UNKNOWN` if unknown.
 
   Of a CPU that is the machine's, or less if a control group (a container, a
   batch job) allows less.
+
+  Args:
+    device: None: JAX's default.
   """
-  device = jax.local_devices()[0]
+  device = device or jax.local_devices()[0]
   if device.platform == "cpu":
-    return min([*_machine_bytes(), *_cgroup_bytes()], default=UNKNOWN)
+    return _host_bytes()
   stats = device.memory_stats() or {}
   if "bytes_limit" not in stats:
     return UNKNOWN
   return stats["bytes_limit"] - stats.get("bytes_in_use", 0)
+
+
+def _host_bytes() -> int:
+  return min([*_machine_bytes(), *_cgroup_bytes()], default=UNKNOWN)
 
 
 def _machine_bytes():

@@ -59,6 +59,12 @@ def _lerp(x: np.ndarray, axis: int, length: int) -> np.ndarray:
   return values
 
 
+def sigmoid(logits: np.ndarray) -> np.ndarray:
+  """Probabilities of logits, without overflow."""
+  small = np.exp(-np.abs(logits))
+  return np.where(logits < 0, small, 1) / (1 + small)
+
+
 def threshold_masks(
   logits: np.ndarray, geometry: preprocess.Geometry, threshold: float
 ) -> tuple[np.ndarray, bool]:
@@ -99,7 +105,12 @@ def boxes_in_pixels(boxes: np.ndarray, size: tuple[int, int]) -> np.ndarray:
   Returns:
     float32[..., 4], pixels of the original frame, clipped to it.
   """
+  limit = np.array(size[::-1] * 2, np.float32)
+  return np.clip(corners_in_pixels(boxes, size), 0, limit)
+
+
+def corners_in_pixels(boxes: np.ndarray, size: tuple[int, int]) -> np.ndarray:
+  """As `boxes_in_pixels`, not clipped."""
   centre, extent = boxes[..., :2], boxes[..., 2:]
   corners = np.concatenate([centre - extent / 2, centre + extent / 2], -1)
-  limit = np.array(size[::-1] * 2, np.float32)
-  return np.clip(corners * limit, 0, limit).astype(np.float32)
+  return (corners * np.array(size[::-1] * 2, np.float32)).astype(np.float32)

@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import dataclasses
-import logging
 import numbers
 import os
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from typing import Any, Final
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -15,23 +14,14 @@ import numpy as np
 
 from sgmg_jax import compilation_cache, errors, types
 from sgmg_jax import precision as precision_lib
-from sgmg_jax import tokenizer as tokenizer_lib
-from sgmg_jax.checkpoints import card as card_lib
 from sgmg_jax.checkpoints import native
 from sgmg_jax.inference import (
-  memory,
-  postprocess,
+  annotated_frame,
   preprocess,
-  programs,
   results,
+  stages,
 )
 from sgmg_jax.inference import video as video_lib
-from sgmg_jax.inference import windows as windows_lib
-
-# A clip runs in one pass up to this many frames and bytes of decoded frames,
-# as far as `memory` allows; longer ones run in windows.
-_WHOLE_FRAMES: Final = 128
-_WHOLE_BYTES: Final = 2**30
 
 Progress = Callable[[float], None]
 
@@ -68,50 +58,22 @@ class EncodedVideo:
 
   Attributes:
     video: where the frames came from.
-    geometry: its sizes.
-    clips: features of each window and its number of frames.
-    times: seconds of the T frames since the first.
-    numbers: T frame numbers in the source.
+    clips: features of each window, and its frames.
   """
 
   video: video_lib.VideoReader
-  geometry: preprocess.Geometry
-  clips: list[tuple[types.VideoFeatures, int]] = dataclasses.field(repr=False)
-  times: list[float] = dataclasses.field(repr=False)
-  numbers: list[int] = dataclasses.field(repr=False)
+  clips: list[tuple[types.VideoFeatures, stages.PreparedClip]] = (
+    dataclasses.field(repr=False)
+  )
+
+  @property
+  def geometry(self) -> preprocess.Geometry:
+    """Sizes of its frames."""
+    return self.clips[0][1].geometry
 
 
-class Predictor:
-  """Segments videos by sentences with one checkpoint.
-
-  Compiled programs are shared by all predictors of the same sizes, and do not
-  depend on the number of sentences or, within a bucket, on the number of
-  frames.
-  """
-
-  def __init__(
-    self,
-    checkpoint: native.Checkpoint,
-    dtype: Any = jnp.float32,
-    precision: precision_lib.Policy = "highest",
-  ):
-    self.card = checkpoint.card
-    self.name = checkpoint.card["name"]
-    self.variant = checkpoint.variant
-    self._tokenizer = checkpoint.tokenizer
-    # Saved in half precision, parameters are still computed with as float32.
-    # Cast on the host: on the device each shape would be compiled.
-    self._params = jax.device_put(
-      jax.tree.map(lambda x: np.asarray(x, np.float32), checkpoint.params)
-    )
-    self._dtype = jnp.dtype(dtype).name
-    self._programs = programs.compiled(
-      checkpoint.variant, self._dtype, precision_lib.check(precision)
-    )
-    rules = card_lib.preprocess_of(checkpoint.card, self.name)
-    # Whatever comes is taken for a video, a single picture too.
-    self._sides = rules["video"]
-    self._window = rules["window"]
+class Predictor(stages.Stages):
+  """Segments videos by sentences with one checkpoint."""
 
   def segment(
     self,
@@ -120,6 +82,7 @@ class Predictor:
     *,
     window: int | None = None,
     threshold: float = 0.5,
+    group: int | None = None,
     progress: Progress | None = None,
   ) -> results.Segmentation:
     """Masks of every expression's object in every frame, in memory.
@@ -128,20 +91,20 @@ class Predictor:
       video: any source that `video.open_video` takes.
       expressions: E sentences, one object each.
       window: frames that the model sees at once; None: the whole clip where
-        it fits into memory (`memory.pass_bytes` against `memory.free_bytes`;
-        at most 128 frames and 1 GiB decoded), else the checkpoint's window.
-        Which it was is logged.
+        it fits into memory (see `memory.most_frames`), else the checkpoint's
+        window. Which it was is logged.
       threshold: probability that a mask pixel exceeds.
+      group: sentences that go through the model together, with the same
+        numbers; None: one on a CPU, where more are no faster, else 8.
       progress: called with 0 once all input is checked, then with the frames
         done since the last call; each sentence counts for a part of a frame.
 
     Raises:
-      UserError: a bad video, expression, window or threshold.
+      UserError: a bad video, expression, window, group or threshold.
     """
-    reader = video_lib.open_video(video)
-    expressions = _as_list(expressions)
-    texts = self._encode_texts(expressions)
-    steps = self._run(reader, texts, window, True, threshold, progress)
+    reader, expressions, steps = self._start(
+      video, expressions, window, threshold, group, progress=progress
+    )
     return self._collect(reader, expressions, threshold, steps)
 
   def segment_to_folder(
@@ -152,6 +115,7 @@ class Predictor:
     *,
     window: int | None = None,
     threshold: float = 0.5,
+    group: int | None = None,
     overwrite: bool = False,
     progress: Progress | None = None,
   ) -> results.Summary:
@@ -159,10 +123,9 @@ class Predictor:
 
     `results` describes the files.
     """
-    reader = video_lib.open_video(video)
-    expressions = _as_list(expressions)
-    texts = self._encode_texts(expressions)
-    steps = self._run(reader, texts, window, True, threshold, progress)
+    reader, expressions, steps = self._start(
+      video, expressions, window, threshold, group, progress=progress
+    )
     writer = results.ResultWriter(
       out,
       reader,
@@ -183,6 +146,7 @@ class Predictor:
     *,
     window: int | None = None,
     threshold: float = 0.5,
+    group: int | None = None,
   ) -> Iterator[results.WindowResult]:
     """One result per window of a video without end, in bounded memory.
 
@@ -191,22 +155,25 @@ class Predictor:
       expressions: E sentences.
       window: frames per result; None: the checkpoint's.
       threshold: probability that a mask pixel exceeds.
+      group: as in `segment`.
     """
-    reader = video_lib.open_video(frames)
-    expressions = _as_list(expressions)
-    texts = self._encode_texts(expressions)
-    return self._run(reader, texts, window, False, threshold, None)
+    _, _, steps = self._start(
+      frames, expressions, window, threshold, group, whole=False
+    )
+    return steps
 
   def encode(self, video: Any, *, window: int | None = None) -> EncodedVideo:
     """Run everything that does not depend on a sentence."""
+    _check_window(window)
     reader = video_lib.open_video(video)
-    geometry = self._geometry(reader)
-    clips, times, numbers = [], [], []
-    for frames, resized in self._clips(reader, geometry, window, True):
-      clips.append((self._encode_clip(resized, geometry), len(resized)))
-      times += [frame.time for frame in frames]
-      numbers += [frame.number for frame in frames]
-    return EncodedVideo(reader, geometry, clips, times, numbers)
+    clips = []
+    for clip in self.prepare(reader, window=window):
+      features = self.encode_clip(clip)
+      # The pixels are not asked for again.
+      frames = [frame._replace(pixels=None) for frame in clip.frames]
+      clip = dataclasses.replace(clip, pixels=None, frames=frames)
+      clips.append((features, clip))
+    return EncodedVideo(reader, clips)
 
   def query(
     self,
@@ -214,6 +181,7 @@ class Predictor:
     expressions: Sequence[str],
     *,
     threshold: float = 0.5,
+    group: int | None = None,
   ) -> results.Segmentation:
     """`segment` an encoded video, with the same numbers.
 
@@ -221,6 +189,7 @@ class Predictor:
       encoded: what `encode` returned.
       expressions: E sentences, one object each.
       threshold: probability that a mask pixel exceeds.
+      group: as in `segment`.
 
     Raises:
       UserError: `encoded` is something else, or as `segment`.
@@ -231,135 +200,120 @@ class Predictor:
         "in query(encode(video), sentences); or segment(video, sentences)"
       )
     expressions = _as_list(expressions)
-    texts = self._encode_texts(expressions)
     _check_threshold(threshold)
-    steps, start = [], 0
-    for features, length in encoded.clips:
-      outputs = [
-        self._query(features, text, length, encoded.geometry, threshold)
-        for text in texts
-      ]
-      here = slice(start, start + length)
-      times, numbers = encoded.times[here], encoded.numbers[here]
-      steps.append(
-        results.WindowResult(start, [], *_stack(outputs), times, numbers)
-      )
-      start += length
+    texts = self.encode_texts(expressions, group=self._group(group))
+    steps = [
+      self._window_result(clip, self._answers(features, texts, clip, threshold))
+      for features, clip in encoded.clips
+    ]
     return self._collect(encoded.video, expressions, threshold, steps)
 
-  def _run(
-    self, reader, texts, window, whole, threshold, progress
-  ) -> Iterator[results.WindowResult]:
+  def detect(
+    self,
+    clip: np.ndarray,
+    frame: int,
+    expressions: Sequence[str],
+    *,
+    threshold: float = 0.5,
+    group: int | None = None,
+  ) -> annotated_frame.Detections:
+    """Every query's mask, score and box of one frame, as A2D scores them.
+
+    Args:
+      clip: uint8[T, H, W, 3], RGB; T = 1 is a picture.
+      frame: position of the frame that is asked about.
+      expressions: E sentences.
+      threshold: probability that a mask pixel exceeds.
+      group: as in `segment`.
+
+    Raises:
+      UserError: a bad clip, frame, expression, group or threshold.
+    """
+    expressions = _as_list(expressions)
+    _check_threshold(threshold)
+    texts = self.encode_texts(expressions, group=self._group(group))
+    prepared = annotated_frame.prepare(self, clip, frame)
+    features = annotated_frame.encode(self, prepared)
+    parts = [
+      annotated_frame.finish(self, answer, prepared, threshold=threshold)
+      for answer in annotated_frame.ask(self, features, texts)
+    ]
+    return annotated_frame.Detections(
+      *(
+        np.concatenate([getattr(part, field.name) for part in parts])
+        for field in dataclasses.fields(annotated_frame.Detections)
+      )
+    )
+
+  def _start(
+    self,
+    video: Any,
+    expressions: Sequence[str],
+    window: int | None,
+    threshold: float,
+    group: int | None,
+    *,
+    whole: bool = True,
+    progress: Progress | None = None,
+  ) -> tuple[video_lib.VideoReader, list[str], Iterator[results.WindowResult]]:
+    """Check everything; the results are computed as they are asked for."""
+    reader = video_lib.open_video(video)
+    expressions = _as_list(expressions)
+    group = self._group(group)
+    texts = self.encode_texts(expressions, group=group)
     _check_threshold(threshold)
     _check_window(window)
-    return self._steps(reader, texts, window, whole, threshold, progress)
+    clips = self.prepare(
+      reader,
+      window=window,
+      whole=whole,
+      expressions=len(expressions),
+      group=group,
+    )
+    steps = self._steps(reader, clips, texts, threshold, progress)
+    return reader, expressions, steps
 
-  def _steps(self, reader, texts, window, whole, threshold, progress):
-    geometry = self._geometry(reader)
+  def _steps(self, reader, clips, texts, threshold, progress):
+    # A bad size is told before anything is written or reported.
+    self.geometry(reader)
     if progress:
       progress(0.0)
-    start = 0
-    for frames, resized in self._clips(reader, geometry, window, whole):
-      length = len(frames)
+    num_sentences = sum(text.count for text in texts)
+    for clip in clips:
       # The encoding counts as one more sentence.
-      share = length / (len(texts) + 1)
-      features = self._encode_clip(resized, geometry)
+      share = clip.length / (num_sentences + 1)
+      features = self.encode_clip(clip)
       if progress:
         jax.block_until_ready(features)
         progress(share)
-      outputs = []
-      for text in texts:
-        outputs.append(self._query(features, text, length, geometry, threshold))
+      answers = []
+      for answer in self._answers(features, texts, clip, threshold):
+        answers.append(answer)
         if progress:
-          progress(share)
-      pixels, times, numbers = map(list, zip(*frames))
-      yield results.WindowResult(
-        start, pixels, *_stack(outputs), times, numbers
-      )
-      start += length
+          progress(share * len(answer[0]))
+      yield self._window_result(clip, answers)
     if progress and reader.skipped:
       progress(len(reader.skipped))
 
-  def _clips(self, reader, geometry, window, whole):
-    """Yield (timed original frames, resized frames) of each window."""
-    whole_limit = 0
-    if whole and window is None:
-      whole_limit = self._whole_limit(geometry)
-    pairs = (
-      (frame, preprocess.resize_frame(frame.pixels, geometry))
-      for frame in reader.timed()
-    )
-    window = self._window if window is None else window
-    if reader.num_frames:
-      self._warn_of_memory(geometry, min(window, reader.num_frames))
-    for clip in windows_lib.windows(pairs, window, whole_limit):
-      frames, resized = map(list, zip(*clip))
-      yield frames, resized
+  def _answers(self, features, texts, clip, threshold):
+    """Masks, scores and boxes of each group of sentences."""
+    for answer in self.ask(features, texts):
+      yield self.finish(answer, clip, threshold=threshold)
 
-  def _whole_limit(self, geometry: preprocess.Geometry) -> int:
-    """Most frames of this size that run in one pass."""
-    frame_bytes = 3 * geometry.original[0] * geometry.original[1]
-    limit = min(_WHOLE_FRAMES, _WHOLE_BYTES // frame_bytes)
-    return memory.most_frames(self.variant, geometry.padded, limit, self._dtype)
+  def _window_result(self, clip, answers) -> results.WindowResult:
+    pixels, times, numbers = map(list, zip(*clip.frames))
+    fields = (np.concatenate(field) for field in zip(*answers))
+    return results.WindowResult(clip.start, pixels, *fields, times, numbers)
 
-  def _warn_of_memory(self, geometry, num_frames: int) -> None:
-    need = memory.pass_bytes(
-      self.variant, geometry.padded, num_frames, self._dtype
-    )
-    free = memory.free_bytes()
-    if need > free:
-      logging.warning(
-        "%d frames of %dx%d at once need about %.1f GB of memory, %.1f GB are "
-        "free: a smaller window needs less",
-        num_frames,
-        *geometry.size[::-1],
-        need / 1e9,
-        free / 1e9,
-      )
-
-  def _geometry(self, reader: video_lib.VideoReader) -> preprocess.Geometry:
-    geometry = preprocess.plan_geometry(*reader.shown_size, **self._sides)
-    # The model sees square pixels; masks and boxes have the stored size.
-    stored = reader.height, reader.width
-    return dataclasses.replace(geometry, original=stored)
-
-  def _encode_clip(self, resized, geometry) -> types.VideoFeatures:
-    return self._programs.encode_video(
-      self._params,
-      preprocess.pad_clip(resized, geometry),
-      np.array([geometry.size], np.int32),
-      np.int32(len(resized)),
-    )
-
-  def _encode_texts(self, expressions) -> list[types.TextFeatures]:
-    if not expressions:
-      raise errors.UserError("no expressions: expected at least one sentence")
-    limit = self.variant.max_tokens
-    tokens, valid = tokenizer_lib.encode(self._tokenizer, expressions, limit)
-    texts = []
-    for row, row_valid in zip(tokens, valid):
-      length = min(_token_bucket(row_valid.sum()), limit)
-      texts.append(
-        self._programs.encode_text(
-          self._params, row[None, :length], row_valid[None, :length]
-        )
-      )
-    return texts
-
-  def _query(self, features, text, length, geometry, threshold):
-    """Masks, scores and boxes of one expression in one window."""
-    logits, scores, boxes = (
-      np.asarray(x)[:length]
-      for x in self._programs.query(self._params, features, text)
-    )
-    masks, finite = postprocess.threshold_masks(logits, geometry, threshold)
-    if not (finite and np.isfinite(scores).all() and np.isfinite(boxes).all()):
+  def _group(self, group: int | None) -> int:
+    if group is None:
+      device = self.device or jax.local_devices()[0]
+      return 1 if device.platform == "cpu" else stages.GROUP
+    if not isinstance(group, numbers.Integral) or group < 1:
       raise errors.UserError(
-        f"checkpoint {self.name}: its scores or mask logits are not finite "
-        f"({self._dtype}): expected finite weights that do not overflow"
+        f"group {group!r}: expected a whole number of sentences, at least 1"
       )
-    boxes = postprocess.boxes_in_pixels(boxes, geometry.original)
-    return masks, scores, boxes
+    return int(group)
 
   def _collect(self, reader, expressions, threshold, steps):
     steps = list(steps)
@@ -391,15 +345,6 @@ def _as_list(expressions: Sequence[str] | str) -> list[str]:
     if not isinstance(expression, str):
       raise errors.UserError(f"expression {expression!r}: expected a sentence")
   return expressions
-
-
-def _stack(outputs: Iterable[tuple]) -> tuple[np.ndarray, ...]:
-  return tuple(np.stack(field) for field in zip(*outputs))
-
-
-def _token_bucket(num_tokens: int) -> int:
-  """16, 32, 64, …: few lengths, few compilations."""
-  return max(16, 1 << (int(num_tokens) - 1).bit_length())
 
 
 def _check_threshold(threshold: float) -> None:

@@ -69,21 +69,27 @@ class BoundedJit:
 
 @dataclasses.dataclass(frozen=True)
 class Programs:
-  """Jitted functions of parameters and arrays; B = 1.
+  """Jitted functions of parameters and arrays, of one clip and G sentences.
 
   Attributes:
     encode_video: (params, clip uint8[1, T, H, W, 3], size int32[1, 2],
       num_frames int32[]) -> `types.VideoFeatures`.
-    encode_text: (params, tokens int32[1, L], token_valid bool[1, L]) ->
+    encode_frame: (params, clip, size, num_frames, frame int32[1, 1]) ->
+      `types.VideoFeatures` of that frame alone, seen with the others.
+    encode_text: (params, tokens int32[G, L], token_valid bool[G, L]) ->
       `types.TextFeatures`.
-    query: (params, video, text) -> mask logits float32[T, H, W], scores
-      float32[T] (NaN where the logit is not finite) and boxes float32[T, 4]
-      of the clip's best query.
+    query: (params, video, text) -> mask logits float32[G, T, H, W], scores
+      float32[G, T] (NaN where the logit is not finite) and boxes
+      float32[G, T, 4] of each sentence's best query.
+    query_all: the same of all queries of one frame: logits
+      float32[G, Q, H, W], scores float32[G, Q] and boxes float32[G, Q, 4].
   """
 
   encode_video: BoundedJit
+  encode_frame: BoundedJit
   encode_text: BoundedJit
   query: BoundedJit
+  query_all: BoundedJit
 
 
 @functools.lru_cache(maxsize=4)
@@ -108,6 +114,18 @@ def compiled(
       method="encode_video",
     )
 
+  def encode_frame(params, clip, size, num_frames, frame):
+    pixels, pixel_valid = preprocess.normalise(clip, size)
+    return model.apply(
+      {"params": params},
+      pixels,
+      pixel_valid,
+      size,
+      num_frames,
+      frame,
+      method=_encode_frame,
+    )
+
   def encode_text(params, tokens, token_valid):
     return model.apply(
       {"params": params}, tokens, token_valid, method="encode_text"
@@ -116,15 +134,48 @@ def compiled(
   def query(params, video, text):
     return model.apply({"params": params}, video, text, method=_segment)
 
-  return Programs(*map(BoundedJit, (encode_video, encode_text, query)))
+  def query_all(params, video, text):
+    return model.apply({"params": params}, video, text, method=_segment_all)
+
+  functions = encode_video, encode_frame, encode_text, query, query_all
+  return Programs(*map(BoundedJit, functions))
+
+
+def _encode_frame(model: sgmg.SgMg, pixels, valid, size, num_frames, frame):
+  """Features of one frame: the backbone sees the clip, the rest that one."""
+  stages = model.backbone_0(pixels.astype(model.dtype), num_frames)
+  stages = types.take_frames(stages, frame)
+  return model.project(stages, valid, size, frame.shape[1])
+
+
+def _transform(model: sgmg.SgMg, video, text):
+  """The clip, once for each sentence, and what the decoder makes of it."""
+  video = types.repeat_video(video, text.sentence.shape[0])
+  return video, model.transform(model.fuse(video, text), video, text)
 
 
 def _segment(model: sgmg.SgMg, video, text):
-  """Mask logits [T, H, W], scores [T] and boxes [T, 4] of the best query."""
-  decoded = model.transform(model.fuse(video, text), video, text)
+  """Mask logits, scores and boxes of the best query, as `Programs.query`."""
+  video, decoded = _transform(model, video, text)
   masks, query = model.segment(decoded, video)
-  logits = types.take_query(decoded.logits[-1], query, axis=2)[0]
-  boxes = types.take_query(decoded.boxes[-1], query, axis=2)[0]
+  logits = types.take_query(decoded.logits[-1], query, axis=2)
+  boxes = types.take_query(decoded.boxes[-1], query, axis=2)
+  return masks, _scores(logits), boxes
+
+
+def _segment_all(model: sgmg.SgMg, video, text):
+  """Mask logits, scores and boxes of all queries of the only frame."""
+  video, decoded = _transform(model, video, text)
+  patches = model.patch_masks(decoded, video)[:, 0]
+  sentences, queries = patches.shape[:2]
+  masks = model.refine(
+    patches.reshape(sentences * queries, 1, *patches.shape[2:]),
+    types.repeat_video(video, queries),
+  )
+  masks = masks.reshape(sentences, queries, *masks.shape[2:])
+  return masks, _scores(decoded.logits[-1][:, 0]), decoded.boxes[-1][:, 0]
+
+
+def _scores(logits):
   # The sigmoid would hide infinity.
-  scores = jnp.where(jnp.isfinite(logits), jax.nn.sigmoid(logits), jnp.nan)
-  return masks[0], scores, boxes
+  return jnp.where(jnp.isfinite(logits), jax.nn.sigmoid(logits), jnp.nan)

@@ -1,10 +1,11 @@
 """Memory of a pass: the estimate, and what there is."""
 
+import dataclasses
 import pathlib
 
 import pytest
 
-from sgmg_jax.inference import memory
+from sgmg_jax.inference import memory, preprocess
 from sgmg_jax.model import variants
 
 GIB = 2**30
@@ -31,14 +32,25 @@ def test_estimate_meets_what_xla_reports(
 
 
 @pytest.mark.parametrize(
-  "free, most", [(16, 104), (8, 48), (4, 24), (2, 8), (0.5, 1), (0.1, 0)]
+  "free, most", [(16, 96), (8, 48), (4, 24), (2, 8), (0.5, 1), (0.1, 0)]
 )
 def test_most_frames(monkeypatch, free, most):
-  monkeypatch.setattr(memory, "free_bytes", lambda: int(free * GIB))
+  monkeypatch.setattr(memory, "_host_bytes", lambda: int(free * GIB))
   tiny = variants.get_variant("video_swin_t")
   # A wide video of the benchmarks, 480x1152: 36 frames are padded to 40.
-  assert memory.most_frames(tiny, (368, 864), 128) == most
-  assert memory.most_frames(tiny, (368, 864), 5) == min(most, 5)
+  wide = preprocess.plan_geometry(480, 1152, 360, None)
+  assert wide.padded == (368, 864)
+  assert memory.most_frames(tiny, wide, 128) == most
+  assert memory.most_frames(tiny, wide, None) >= most
+  assert memory.most_frames(tiny, wide, 5) == min(most, 5)
+  # Frames and masks that are held, and sentences together, take their part.
+  large = dataclasses.replace(wide, original=(4800, 11520))
+  many = dict(expressions=40, group=8)
+  for fewer in (
+    memory.most_frames(tiny, large, 128),
+    memory.most_frames(tiny, wide, 128, **many),
+  ):
+    assert fewer < most or most <= 1
 
 
 def test_limits_of_control_groups_count(monkeypatch, tmp_path):

@@ -54,7 +54,7 @@ def test_equals_the_model_run_by_hand(model, mu_checkpoint, frames):
   ids = np.array([model._tokenizer(EXPRESSIONS[0])["input_ids"]])
   net = sgmg.SgMg(variant=model.variant)
   (logits, query), decoded = jax.jit(net.apply)(
-    {"params": model._params},
+    {"params": model.params},
     pixels,
     np.ones((1, 144, 160), bool),
     np.array([[144, 160]]),
@@ -77,8 +77,8 @@ def test_boxes_are_relative_to_the_unpadded_clip(model, frames):
   """144 x 153 pixels in 144 x 160: x tells the padded size from the other."""
   encoded = model.encode(frames[:8])
   assert encoded.geometry.size == (144, 153)
-  text = model._encode_texts(EXPRESSIONS[:1])[0]
-  boxes = model._programs.query(model._params, encoded.clips[0][0], text)[2]
+  text = model.encode_texts(EXPRESSIONS[:1], group=1)[0].features
+  boxes = model.programs.query(model.params, encoded.clips[0][0], text)[2][0]
   got = model.query(encoded, EXPRESSIONS[:1]).boxes[0]
   inside = (got[:, 0] > 0) & (got[:, 2] < 160)
   assert inside.any()
@@ -131,13 +131,13 @@ def test_one_compilation_serves_other_lengths_and_sentences(
   model, mu_checkpoint, frames
 ):
   model.segment(frames[:3], EXPRESSIONS[:1])
-  query = model._programs.query
-  encode = model._programs.encode_video
+  query = model.programs.query
+  encode = model.programs.encode_video
   before = len(query), len(encode)
   model.segment(frames[:4], EXPRESSIONS + ["the small cat"])
   other = sgmg_jax.load(mu_checkpoint)
   other.segment(frames[4:7], ["a large white square on the right"])
-  assert other._programs is model._programs
+  assert other.programs is model.programs
   assert (len(query), len(encode)) == before
 
 
@@ -164,12 +164,12 @@ def test_any_size_and_a_single_image(model, height, width):
 
 def test_sizes_and_thresholds_leave_nothing_behind(model, frames):
   """Each once had a program of its own, of 2 MB."""
-  counts = [len(step) for step in vars(model._programs).values()]
+  counts = [len(step) for step in vars(model.programs).values()]
   for index in range(4):
     # One size for the model, whatever the video's.
     clip = frames[:4].repeat(index + 1, 1).repeat(index + 1, 2)
     model.segment(clip, EXPRESSIONS[:1], threshold=0.3 + index / 10)
-  assert [len(step) for step in vars(model._programs).values()] == counts
+  assert [len(step) for step in vars(model.programs).values()] == counts
 
 
 def test_numbers_that_are_not_finite_stop_it(mu_checkpoint, frames):
@@ -190,7 +190,7 @@ def test_one_pass_or_windows_is_logged(model, frames, monkeypatch, caplog):
   caplog.set_level("INFO")
   model.segment(frames[:8], EXPRESSIONS[:1])
   assert "one pass of 8 frames" in caplog.text
-  monkeypatch.setattr(memory, "free_bytes", lambda: 0)
+  monkeypatch.setattr(memory, "free_bytes", lambda device: 0)
   caplog.clear()
   model.segment(frames, EXPRESSIONS[:1])
   assert "windows of 8 frames" in caplog.text
@@ -230,27 +230,68 @@ def test_bad_input_is_one_clear_line(model, frames):
 
 
 def test_over_long_sentence_loses_its_end_with_a_warning(model, caplog):
-  texts = model._encode_texts(["dog " * 40, "dog " * 36])
+  texts = model.encode_texts(["dog " * 40, "dog " * 36], group=1)
   assert "42 tokens, the model takes 38" in caplog.text
-  np.testing.assert_array_equal(texts[0].sentence, texts[1].sentence)
+  first, second = (text.features.sentence for text in texts)
+  np.testing.assert_array_equal(first, second)
 
 
 def test_pixels_that_are_not_square_are_stretched(model):
   cases = pathlib.Path(__file__).parents[1] / "video_cases"
   reader = video_lib.open_video(cases / "sar2.mp4")
-  geometry = model._geometry(reader)
+  geometry = model.geometry(reader)
   assert geometry.original == (160, 240), "masks have the stored size"
   square = video_lib.open_video(np.zeros((1, 160, 480, 3), np.uint8))
-  assert geometry.size == model._geometry(square).size
+  assert geometry.size == model.geometry(square).size
 
 
-def test_whole_clip_limit(model, monkeypatch):
-  def limit(height, width):
-    geometry = preprocess.plan_geometry(height, width, **model._sides)
-    return model._whole_limit(geometry)
+@pytest.mark.parametrize("group", [2, 3, 8])
+def test_groups_of_sentences_give_the_same_numbers(model, frames, group):
+  sentences = [*EXPRESSIONS, "a small cat"]
+  want = model.segment(frames[:4], sentences, group=1)
+  got = model.segment(frames[:4], sentences, group=group)
+  np.testing.assert_allclose(got.scores, want.scores, atol=1e-5)
+  np.testing.assert_allclose(got.boxes, want.boxes, atol=1e-2)
+  assert got.masks.shape == want.masks.shape
+  assert np.mean(got.masks != want.masks) < 1e-4
 
-  monkeypatch.setattr(memory, "free_bytes", lambda: 2**40)
-  assert limit(720, 1280) == 128
-  assert limit(2160, 3840) == 43  # 1 GiB of decoded frames
-  monkeypatch.setattr(memory, "free_bytes", lambda: 2**28)
-  assert limit(720, 1280) == 0
+
+def test_a_group_serves_any_number_of_sentences(model, frames):
+  model.segment(frames[:4], EXPRESSIONS, group=4)
+  before = len(model.programs.query), len(model.programs.encode_text)
+  model.segment(frames[:4], ["the dog"] * 7, group=4)
+  after = len(model.programs.query), len(model.programs.encode_text)
+  assert after == before
+
+
+def test_devices_give_the_same_numbers(model, mu_checkpoint, frames):
+  second = jax.local_devices()[1]
+  other = predictor_lib.Predictor(native.load(mu_checkpoint), device=second)
+  clip = next(other.prepare(frames[:4]))
+  assert other.encode_clip(clip).levels[0].devices() == {second}
+  want = model.segment(frames[:4], EXPRESSIONS)
+  np.testing.assert_array_equal(
+    other.segment(frames[:4], EXPRESSIONS).masks, want.masks
+  )
+
+
+def test_other_parameters_compile_nothing(model, mu_checkpoint, frames):
+  want = model.segment(frames[:4], EXPRESSIONS)
+  before = len(model.programs.query)
+  zeros = jax.tree.map(np.zeros_like, model.params)
+  other = model.with_params(zeros)
+  assert other.segment(frames[:4], EXPRESSIONS).scores == pytest.approx(0.5)
+  again = other.with_params(model.params).segment(frames[:4], EXPRESSIONS)
+  np.testing.assert_array_equal(again.masks, want.masks)
+  assert len(model.programs.query) == before
+
+
+def test_probabilities_are_those_of_the_masks(model, frames):
+  texts = model.encode_texts(EXPRESSIONS, group=2)
+  clip = next(model.prepare(frames[:3]))
+  (answer,) = model.ask(model.encode_clip(clip), texts)
+  found = model.probabilities(answer.ready(), clip)
+  masks, *_ = model.finish(answer, clip, threshold=0.4)
+  assert found.shape == masks.shape == (2, 3, 150, 160)
+  clear = np.abs(found - 0.4) > 1e-4
+  np.testing.assert_array_equal((found > 0.4)[clear], masks[clear])

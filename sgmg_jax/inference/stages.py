@@ -1,0 +1,342 @@
+"""The stages of inference: prepare on the host, run on a device, finish.
+
+A predictor goes through them in a row; an evaluation calls each from threads
+of its own, so that the device waits for nobody.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import logging
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any, Final
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from sgmg_jax import errors, types
+from sgmg_jax import precision as precision_lib
+from sgmg_jax import tokenizer as tokenizer_lib
+from sgmg_jax.checkpoints import card as card_lib
+from sgmg_jax.checkpoints import native
+from sgmg_jax.inference import memory, postprocess, preprocess, programs
+from sgmg_jax.inference import video as video_lib
+from sgmg_jax.inference import windows as windows_lib
+from sgmg_jax.inference.video_reader import TimedFrame
+
+# Sentences that go through the model together, by default.
+GROUP: Final = 8
+
+
+@dataclasses.dataclass(frozen=True)
+class PreparedClip:
+  """Frames as the model takes them.
+
+  Attributes:
+    start: number of frames in the clips before.
+    length: T, the number of frames.
+    geometry: their sizes.
+    pixels: uint8[1, bucket, padded h, padded w, 3].
+    frames: T frames as they were read.
+  """
+
+  start: int
+  length: int
+  geometry: preprocess.Geometry
+  pixels: np.ndarray = dataclasses.field(repr=False)
+  frames: Sequence[TimedFrame] = dataclasses.field(repr=False)
+
+
+@dataclasses.dataclass(frozen=True)
+class TextGroup:
+  """Encoded sentences, padded to a full group.
+
+  Attributes:
+    first: index of the first among all.
+    count: how many there are, not counting those that fill the group.
+    features: of all rows.
+  """
+
+  first: int
+  count: int
+  features: types.TextFeatures
+
+
+@dataclasses.dataclass(frozen=True)
+class Answer:
+  """What the model says of a clip and a group of G sentences.
+
+  Attributes:
+    first: index of the first sentence among all.
+    count: how many there are; further rows fill the group.
+    logits: float32[G, bucket, padded h, padded w] of the best query's masks.
+    scores: float32[G, bucket], NaN where a logit is not finite.
+    boxes: float32[G, bucket, 4], (cx, cy, w, h) over the unpadded clip.
+  """
+
+  first: int
+  count: int
+  logits: Any
+  scores: Any
+  boxes: Any
+
+  def ready(self) -> Answer:
+    """Wait until the device is done."""
+    jax.block_until_ready((self.logits, self.scores, self.boxes))
+    return self
+
+
+class Stages:
+  """A checkpoint on a device.
+
+  Compiled programs are shared by all of the same sizes. They do not depend on
+  the number of sentences or, within a bucket, on the number of frames. Every
+  method may be called from any thread.
+
+  Attributes:
+    card: of the checkpoint.
+    name: of the checkpoint.
+    variant: the model's sizes.
+    params: parameters on the device.
+    dtype: of computation.
+    precision: of float32 products.
+    preprocess: sides of frames by task, and the window.
+    device: where it runs; None: JAX's default.
+    programs: what is compiled.
+  """
+
+  def __init__(
+    self,
+    checkpoint: native.Checkpoint,
+    dtype: Any = jnp.float32,
+    precision: precision_lib.Policy = "highest",
+    *,
+    device: jax.Device | None = None,
+    on_truncation: Callable[[str], None] = tokenizer_lib.warn,
+  ):
+    self.card = checkpoint.card
+    self.name = checkpoint.card["name"]
+    self.variant = checkpoint.variant
+    self.dtype = jnp.dtype(dtype).name
+    self.precision = precision_lib.check(precision)
+    self.preprocess = card_lib.preprocess_of(checkpoint.card, self.name)
+    self.device = device
+    self._tokenizer = checkpoint.tokenizer
+    self._on_truncation = on_truncation
+    # Saved in half precision, parameters are still computed with as float32.
+    # Cast on the host: on the device each shape would be compiled.
+    self.params = jax.device_put(
+      jax.tree.map(lambda x: np.asarray(x, np.float32), checkpoint.params),
+      device,
+    )
+    self.programs = programs.compiled(
+      checkpoint.variant, self.dtype, self.precision
+    )
+
+  def prepare(
+    self,
+    video: Any,
+    *,
+    window: int | None = None,
+    whole: bool = True,
+    expressions: int = 1,
+    group: int = 1,
+  ) -> Iterator[PreparedClip]:
+    """Decode, resize and pad a video, clip by clip.
+
+    Args:
+      video: any source that `video.open_video` takes.
+      window: frames of a clip; None: the whole video where it fits into
+        memory, else the checkpoint's window.
+      whole: whether the whole video may be one clip.
+      expressions: number of sentences that will be asked, for the estimate of
+        memory.
+      group: of them that go through the model together.
+
+    Raises:
+      UserError: a bad video.
+    """
+    reader = video_lib.open_video(video)
+    geometry = self.geometry(reader)
+    limit = 0
+    if whole and window is None:
+      limit = memory.most_frames(
+        self.variant,
+        geometry,
+        reader.num_frames,
+        dtype=self.dtype,
+        expressions=expressions,
+        group=group,
+        device=self.device,
+      )
+    pairs = (
+      (frame, preprocess.resize_frame(frame.pixels, geometry))
+      for frame in reader.timed()
+    )
+    window = self.preprocess["window"] if window is None else window
+    if reader.num_frames:
+      self._warn_of_memory(geometry, min(window, reader.num_frames), group)
+    start = 0
+    for clip in windows_lib.windows(pairs, window, limit):
+      frames, resized = map(list, zip(*clip))
+      pixels = preprocess.pad_clip(resized, geometry)
+      yield PreparedClip(start, len(frames), geometry, pixels, frames)
+      start += len(frames)
+
+  def geometry(self, reader: video_lib.VideoReader) -> preprocess.Geometry:
+    """Sizes of a video; the model sees square pixels, masks have the stored
+    size."""
+    sides = self.preprocess["video"]
+    geometry = preprocess.plan_geometry(*reader.shown_size, **sides)
+    return dataclasses.replace(geometry, original=(reader.height, reader.width))
+
+  def encode_clip(self, clip: PreparedClip) -> types.VideoFeatures:
+    """Run what does not depend on a sentence."""
+    return self.programs.encode_video(
+      self.params,
+      clip.pixels,
+      np.array([clip.geometry.size], np.int32),
+      np.int32(clip.length),
+    )
+
+  def encode_texts(
+    self, expressions: Sequence[str], *, group: int = GROUP
+  ) -> list[TextGroup]:
+    """Encode sentences in groups.
+
+    Args:
+      expressions: E sentences.
+      group: sentences of a group; the last is filled up with copies. One: each
+        sentence has a program for its own length.
+
+    Raises:
+      UserError: no sentence, or an empty one.
+    """
+    if not expressions:
+      raise errors.UserError("no expressions: expected at least one sentence")
+    limit = self.variant.max_tokens
+    tokens, valid = tokenizer_lib.encode(
+      self._tokenizer, expressions, limit, self._on_truncation
+    )
+    groups = []
+    for first in range(0, len(tokens), group):
+      rows = np.arange(first, min(first + group, len(tokens)))
+      count = len(rows)
+      rows = np.pad(rows, (0, group - count), mode="edge")
+      length = min(_token_bucket(valid[rows].sum(1).max()), limit)
+      features = self.programs.encode_text(
+        self.params, tokens[rows, :length], valid[rows, :length]
+      )
+      groups.append(TextGroup(first, count, features))
+    return groups
+
+  def ask(
+    self, features: types.VideoFeatures, texts: Sequence[TextGroup]
+  ) -> Iterator[Answer]:
+    """Answer each group of sentences about an encoded clip."""
+    for text in texts:
+      logits, scores, boxes = self.programs.query(
+        self.params, features, text.features
+      )
+      yield Answer(text.first, text.count, logits, scores, boxes)
+
+  def finish(
+    self, answer: Answer, clip: PreparedClip, *, threshold: float = 0.5
+  ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Masks, scores and boxes of E sentences at the video's own size.
+
+    Args:
+      answer: of the device.
+      clip: that it is about; only its sizes matter.
+      threshold: probability that a mask pixel exceeds.
+
+    Returns:
+      bool[E, T, H, W], float32[E, T] and float32[E, T, 4], (x1, y1, x2, y2) in
+      pixels.
+
+    Raises:
+      UserError: the model's numbers are not finite.
+    """
+    masks, scores, boxes = self.masks(
+      answer, clip.length, clip.geometry, threshold
+    )
+    boxes = postprocess.boxes_in_pixels(boxes, clip.geometry.original)
+    return masks, scores, boxes
+
+  def masks(
+    self,
+    answer: Answer,
+    length: int | None,
+    geometry: preprocess.Geometry,
+    threshold: float,
+  ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Masks and scores as of `finish`, and boxes as they are.
+
+    Args:
+      answer: of the device.
+      length: T; None: all.
+      geometry: sizes of the video.
+      threshold: probability that a mask pixel exceeds.
+    """
+    logits, scores, boxes = self._fetch(answer, length)
+    shape = *logits.shape[:2], *geometry.original
+    masks, finite = postprocess.threshold_masks(
+      logits.reshape(-1, *logits.shape[2:]), geometry, threshold
+    )
+    self._check_finite(finite, scores, boxes)
+    return masks.reshape(shape), scores, boxes
+
+  def probabilities(self, answer: Answer, clip: PreparedClip) -> np.ndarray:
+    """Mask probabilities float32[E, T, H, W] at the video's own size.
+
+    Args, Raises: as `finish`.
+    """
+    logits, scores, boxes = self._fetch(answer, clip.length)
+    geometry = clip.geometry
+    logits = postprocess.upsample_logits(
+      logits, geometry.size, geometry.original
+    )
+    self._check_finite(np.isfinite(logits).all(), scores, boxes)
+    return postprocess.sigmoid(logits)
+
+  def with_params(self, params: types.Params) -> Stages:
+    """The same with other parameters, on their devices; compiles nothing."""
+    other = object.__new__(type(self))
+    vars(other).update(vars(self), params=params)
+    return other
+
+  def _fetch(
+    self, answer: Answer, length: int | None
+  ) -> tuple[np.ndarray, ...]:
+    return tuple(
+      np.asarray(x)[: answer.count, :length]
+      for x in (answer.logits, answer.scores, answer.boxes)
+    )
+
+  def _check_finite(self, masks_are: bool, *others: np.ndarray) -> None:
+    if not (masks_are and all(np.isfinite(x).all() for x in others)):
+      raise errors.UserError(
+        f"checkpoint {self.name}: its scores or mask logits are not finite "
+        f"({self.dtype}): expected finite weights that do not overflow"
+      )
+
+  def _warn_of_memory(self, geometry, num_frames: int, group: int) -> None:
+    need = memory.pass_bytes(
+      self.variant, geometry.padded, num_frames, self.dtype, group
+    )
+    free = memory.free_bytes(self.device)
+    if need > free:
+      logging.warning(
+        "%d frames of %dx%d at once need about %.1f GB of memory, %.1f GB are "
+        "free: a smaller window needs less",
+        num_frames,
+        *geometry.size[::-1],
+        need / 1e9,
+        free / 1e9,
+      )
+
+
+def _token_bucket(num_tokens: int) -> int:
+  """16, 32, 64, …: few lengths, few compilations."""
+  return max(16, 1 << (int(num_tokens) - 1).bit_length())
