@@ -10,7 +10,8 @@ Below data.root lies a2d_sentences/ as downloaded, or built by
 
 5-frame clips of which one frame is annotated: the backbone sees all, the rest
 of the model that one. 4 clips a step (the paper: two on each of two GPUs),
-6 epochs, text encoder frozen. Smoke test on a miniature of the data:
+6 epochs, text encoder frozen; --config=a2d:evals scores the test split along
+the way. Smoke test on a miniature of the data:
 
   sgmg train --config=a2d:runlocal --workdir=/tmp/a2d \
       --config.data.root=MINIATURE
@@ -20,7 +21,7 @@ import common
 
 
 def get_config(arg=None):
-  arg = common.parse_arg(arg, runlocal=False, model="")
+  arg = common.parse_arg(arg, runlocal=False, model="", evals=False)
   config = common.paper(
     name="a2d",
     sets=(("a2d", "a2d_sentences", 1),),
@@ -37,6 +38,10 @@ def get_config(arg=None):
   config.schedule.learning_rate = 5e-5
   config.schedule.drop_epochs = (3, 5)
   config.export.preprocess.window = 5
+  if arg["evals"]:
+    common.add_evaluation(
+      config, name="a2d", folder="a2d_sentences", split="test", window=5
+    )
   if arg["runlocal"]:
     common.shrink(config)
   return config

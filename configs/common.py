@@ -190,6 +190,10 @@ def paper(*, name, sets, num_frames, batch_size, buckets, model):
 
   # The checkpoint that the run leaves behind, also written along the way.
   config.eval = ConfigDict(dict(every=10_000))
+  # Evaluations that run before it is written, by name, see `evaluation`; and
+  # the number whose best checkpoint is kept as `best/`, such as "davis/J&F".
+  config.evals = ConfigDict()
+  config.best = ""
   config.export = ConfigDict()
   config.export.name = name
   # Weights trained on a data set come under its terms.
@@ -239,6 +243,14 @@ def evaluation(*, name, folder, split, window=0, options=None):
   # That score; 0: one for each core.
   config.processes = 0
   return config
+
+
+def add_evaluation(config, **arguments):
+  """Evaluates a training along the way on a data set below its data.root, see
+  `evaluation`; by the name of the set."""
+  added = evaluation(**arguments)
+  added.data.root = config.data.get_ref("root")
+  config.evals[arguments["name"]] = added
 
 
 def groups(text):

@@ -16,7 +16,9 @@ better start for real videos:
 Sizes, tokenizer, preprocessing and licence are the checkpoint's, and training
 clips are as large in proportion to its frames as in the paper. The rest is the
 paper's fine-tuning: 5-frame clips, 2 a step, 6 epochs, text encoder frozen,
-except that the scores are kept and no clip runs backwards. Smoke test:
+except that the scores are kept and no clip runs backwards. With a split to
+validate on, --config=finetune_own:val=valid, it is scored along the way, and
+the best checkpoint is kept as runs/mine/best. Smoke test:
 
   sgmg train --config=finetune_own:runlocal --workdir=/tmp/mine \
       --config.init_from=refshapes-mini --config.data.root=my_data
@@ -27,7 +29,7 @@ from ml_collections import ConfigDict
 
 
 def get_config(arg=None):
-  arg = common.parse_arg(arg, runlocal=False)
+  arg = common.parse_arg(arg, runlocal=False, val="")
   config = common.paper(
     name="own",
     # The folder itself is data.root.
@@ -50,6 +52,9 @@ def get_config(arg=None):
   # What is learned from a model stays under its terms, too.
   config.export.licence = "init_from"
   config.export.preprocess = ConfigDict()
+  if arg["val"]:
+    common.add_evaluation(config, name="own", folder="", split=arg["val"])
+    config.best = "own/J&F"
   if arg["runlocal"]:
     common.shorten(config)
   return config

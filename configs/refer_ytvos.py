@@ -23,7 +23,8 @@ Below data.root lies refer_youtube_vos/ as downloaded, or built by
 5-frame clips, 2 of them a step (the paper: one on each of two GPUs), text
 encoder frozen. Of the clips of Ref-YouTube-VOS 30 % run backwards, as in the
 released training; --config.data.reverse.refer_ytvos=0 leaves time alone.
-Smoke test on a miniature of the data:
+With --config=refer_ytvos:evals Ref-DAVIS17, in refer_davis/, is scored along
+the way. Smoke test on a miniature of the data:
 
   sgmg train --config=refer_ytvos:runlocal --workdir=/tmp/ytvos \
       --config.data.root=MINIATURE
@@ -43,7 +44,7 @@ _MIXTURES = {
 
 def get_config(arg=None):
   arg = common.parse_arg(
-    arg, runlocal=False, model="", mix="ytvos", scratch=False
+    arg, runlocal=False, model="", mix="ytvos", scratch=False, evals=False
   )
   if arg["mix"] not in _MIXTURES:
     raise ValueError(f"mix={arg['mix']}: expected one of {sorted(_MIXTURES)}")
@@ -65,6 +66,10 @@ def get_config(arg=None):
   config.optimizer.groups = common.groups(text=None)
   config.schedule.learning_rate = 5e-5
   config.schedule.drop_epochs = (6, 8) if arg["scratch"] else (3, 5)
+  if arg["evals"]:
+    common.add_evaluation(
+      config, name="refer_davis", folder="refer_davis", split="valid", window=36
+    )
   if arg["runlocal"]:
     common.shrink(config)
   return config

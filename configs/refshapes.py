@@ -157,8 +157,23 @@ def get_config(arg=None):
   # Moving average of the parameters, evaluated and exported; 0 is off.
   config.ema_decay = 0.998
 
-  # Evaluation, J&F on the val split. The test split is `sgmg eval`.
-  config.eval = ConfigDict(dict(every=1000, num_clips=40, num_frames=6))
+  # Evaluations, J&F on the val split; the test split is `sgmg evaluate`'s. The
+  # number whose best checkpoint is kept as `best/`: "refshapes/J&F", or none.
+  config.eval = ConfigDict(dict(every=1000))
+  config.evals = ConfigDict()
+  config.evals.refshapes = common.evaluation(
+    name="refshapes",
+    folder="",
+    split="val",
+    options=dict(
+      num_clips=40,
+      num_frames=6,
+      height=config.data.height,
+      width=config.data.width,
+      expressions_per_clip=0,
+    ),
+  )
+  config.best = ""
 
   # The checkpoint that the run leaves behind.
   config.export = ConfigDict()
@@ -180,6 +195,6 @@ def get_config(arg=None):
     config.schedule.drop_steps = ()
     config.freeze_random = True
     config.eval.every = 4
-    config.eval.num_clips = 1
-    config.eval.num_frames = 2
+    config.evals.refshapes.data.options.num_clips = 1
+    config.evals.refshapes.data.options.num_frames = 2
   return config

@@ -50,5 +50,5 @@ for stage in 1 2 3; do
     --config.tokenizer.source="$runs/text/tokenizer" "${flags[@]}"
   start="$runs/stage$stage/model"
 done
-"${sgmg[@]}" eval refshapes --checkpoint "$runs/stage3/model" --split test \
-  --clips 500
+"${sgmg[@]}" evaluate --config=configs/eval/refshapes.py \
+  --checkpoint="$runs/stage3/model" --out="$runs/eval"

@@ -24,7 +24,7 @@ COMMANDS: Final = (
   "demo",
   "pretrain",
   "train",
-  "eval",
+  "evaluate",
   "score",
   "submit",
   "convert",

@@ -25,9 +25,10 @@ examples:
         --config.total_steps=20000 --config.schedule.drop_steps="(15000,)"
 
 WORKDIR then holds metrics.jsonl, TensorBoard events, checkpoints/ and model/,
-the checkpoint that `sgmg segment` and `sgmg eval` take. Ctrl-C and SIGTERM save
-a checkpoint first; a second one does not wait for it. One run at a time may use
-a WORKDIR; on a network file system that keeps no locks, see to that yourself.
+the checkpoint that `sgmg segment` and `sgmg evaluate` take. Ctrl-C and SIGTERM
+save a checkpoint first; a second one does not wait for it. One run at a time
+may use a WORKDIR; on a network file system that keeps no locks, see to that
+yourself.
 """
 
 

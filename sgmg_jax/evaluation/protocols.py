@@ -76,7 +76,9 @@ PROTOCOLS: Final[Mapping[str, Protocol]] = {
   "refcoco": _frames(_REFER, "val", _IMAGES),
   "refcoco+": _frames(_REFER, "val", _IMAGES),
   "refcocog": _frames(_REFER, "val", _IMAGES),
-  "refshapes": _videos("as Ref-YouTube-VOS", "test"),
+  "refshapes": Protocol(
+    "refshapes", f"{_VIDEOS}; also swapped", "this project", "test", _MASKS
+  ),
   "own": _videos("as Ref-YouTube-VOS", ""),
 }
 

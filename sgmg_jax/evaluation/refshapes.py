@@ -1,4 +1,4 @@
-"""J&F on RefShapes, also against sentences about other objects.
+"""RefShapes: J&F by kind of sentence, and against swapped sentences.
 
 The control "swapped" scores each object against a sentence about another
 object of the same clip: a model that segments the most striking object
@@ -7,87 +7,82 @@ whatever is said scores the same there, one that listens scores low.
 
 from __future__ import annotations
 
-import collections
-from collections.abc import Callable
+import dataclasses
+import os
+from collections.abc import Callable, Iterable
 from typing import Any
 
 import numpy as np
 
-from sgmg_jax import types
-from sgmg_jax.evaluation import measures
-from sgmg_jax.inference import clip_predictor
+from sgmg_jax.evaluation import faults as faults_lib
+from sgmg_jax.evaluation import mask_files, mask_videos, measures, scores
+from sgmg_jax.evaluation import truth as truth_lib
 from sgmg_jax.input_pipeline.refshapes import dataset
 
 
-def score(pred: np.ndarray, truth: np.ndarray) -> tuple[float, float]:
-  """(J, F) of one expression, means over frames, in percent.
+@dataclasses.dataclass(frozen=True)
+class _Clip:
+  """The work of one clip: its name, and files of its sentences' masks."""
 
-  Args:
-    pred: bool[T, H, W].
-    truth: bool[T, H, W].
-  """
-  counts = measures.count_frames(pred, truth)
-  j, f = counts.region.mean(), counts.boundary.mean()
-  return 100.0 * float(j), 100.0 * float(f)
+  truth: truth_lib.Truth
+  masks: mask_files.MaskFiles
+  video: str
 
 
-def evaluate(
-  predict: clip_predictor.Predict,
+def score(
+  truth: truth_lib.Truth,
+  predictions: str | os.PathLike,
   *,
-  split: str,
-  num_clips: int,
-  num_frames: int,
-  height: int,
-  width: int,
-  progress: Callable[[int], None] | None = None,
-) -> dict[str, float]:
-  """Scores the first `num_clips` clips of a split.
+  protocol: str,
+  allow_missing: bool = False,
+  run: Callable[..., Iterable[Any]] = map,
+) -> scores.Scores:
+  """Score as `mask_videos`, with `J&F <kind>` and `swapped` beside.
 
   Args:
-    predict: see `clip_predictor.Predict`.
-    split: of RefShapes.
-    num_clips: how many clips, all their sentences.
-    num_frames, height, width: of each clip.
-    progress: called with 1 after each clip.
+    truth: of all sentences of each clip, as it was drawn.
+    predictions, protocol, allow_missing, run: as of `mask_videos.score`.
 
-  Returns:
-    Percentages: `j`, `f`, `j_and_f` (means over sentences), `swapped` (J&F
-    against the sentence of another object), `j_and_f/<kind>` per kind of
-    sentence; and the number of `sentences`.
+  Raises:
+    UserError: as `mask_videos.score`.
   """
-  found = collections.defaultdict(list)
-  for index in range(num_clips):
-    clip = dataset.generate_clip(
-      split, index, num_frames=num_frames, height=height, width=width
-    )
-    masks = predict(clip.frames, [e.text for e in clip.expressions])
-    others = dataset.swapped_expressions(clip.expressions)
-    for i, expression in enumerate(clip.expressions):
-      truth = clip.masks[expression.object_index]
-      j, f = score(masks[i], truth)
-      found["j"].append(j)
-      found["f"].append(f)
-      found["j_and_f"].append((j + f) / 2)
-      found[f"j_and_f/{expression.kind}"].append((j + f) / 2)
-      if others[i] is not None:
-        found["swapped"].append(sum(score(masks[others[i]], truth)) / 2)
-    if progress:
-      progress(1)
-  results = {name: float(np.mean(found[name])) for name in sorted(found)}
-  return results | {"sentences": len(found["j"])}
+  options = dict(protocol=protocol, allow_missing=allow_missing, run=run)
+  found = mask_videos.score(truth, predictions, **options)
+  keys = {(row.video, row.expression) for row in found.rows}
+  masks = mask_files.open_masks(str(predictions), keys, mask_videos.LAYOUT)
+  videos = list(dict.fromkeys(row.video for row in found.rows))
+  jobs = [_Clip(truth, masks, video) for video in videos]
+  controls = [row for clip in run(_measure, jobs) for row in clip]
+  kinds = np.array([kind for kind, _ in controls])
+  swapped = np.array([value for _, value in controls])
+  j_and_f = np.array([row.values["J&F"] for row in found.rows])
+  by_kind = {
+    f"J&F {kind}": float(j_and_f[kinds == kind].mean())
+    for kind in sorted(set(kinds))
+  }
+  rows = [
+    dataclasses.replace(row, values={**row.values, "swapped": float(value)})
+    for row, value in zip(found.rows, swapped, strict=True)
+  ]
+  control = {"swapped": float(np.nanmean(swapped))}
+  numbers = {**found.numbers, **control, **by_kind}
+  return dataclasses.replace(found, numbers=numbers, rows=rows)
 
 
-class Evaluator:
-  """Scores parameters during training, always on the clips that `evaluate`
-  is given here."""
-
-  def __init__(self, predictor: clip_predictor.ClipPredictor, **clips: Any):
-    self._predictor, self._clips = predictor, clips
-
-  def __call__(self, params: types.Params) -> dict[str, float]:
-    """Scores a model's parameters, see `evaluate`."""
-    return evaluate(self._predictor.with_params(params), **self._clips)
-
-  def describe(self, scores: dict[str, float]) -> str:
-    """Sums up the scores for the log."""
-    return f"J&F {scores['j_and_f']:.1f}, swapped {scores['swapped']:.1f}"
+def _measure(job: _Clip) -> list[tuple[str, float]]:
+  """Kind of each sentence, and J&F against the masks of another."""
+  clip = job.truth.source.clip(job.video)
+  num_frames, *size = clip.frames.shape[:3]
+  frames = job.truth.source.video(job.video).frames
+  faults = faults_lib.Faults()  # Told before.
+  rows = []
+  others = dataset.swapped_expressions(clip.expressions)
+  for expression, other in zip(clip.expressions, others):
+    value = np.nan
+    if other is not None:
+      files = job.masks.find((job.video, str(other)), frames)
+      masks = mask_files.read_masks(job.masks.tree, files, tuple(size), faults)
+      counts = measures.count_frames(masks, clip.masks[expression.object_index])
+      value = (counts.region.mean() + counts.boundary.mean()) / 2
+    rows.append((expression.kind, float(value)))
+  return rows

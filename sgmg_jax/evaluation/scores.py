@@ -67,8 +67,10 @@ class Scores:
   def table(self) -> str:
     """The numbers in percent, one a line, for people."""
     lines = [f"{self.benchmark}: {self.protocol}"]
+    width = max(map(len, self.numbers), default=0)
     for name, value in self.numbers.items():
-      line = f"  {name:14} {100 * value:6.2f}"
+      percent = f"{100 * value:6.2f}" if value == value else "no object"
+      line = f"  {name:{width}}  {percent}"
       low, high = self.intervals.get(name, (value, np.nan, np.nan))[1:]
       if not np.isnan(low):
         line += f"   95 % interval {100 * low:.2f} to {100 * high:.2f}"

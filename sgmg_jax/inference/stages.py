@@ -300,12 +300,6 @@ class Stages:
     self._check_finite(np.isfinite(logits).all(), scores, boxes)
     return postprocess.sigmoid(logits)
 
-  def with_params(self, params: types.Params) -> Stages:
-    """The same with other parameters, on their devices; compiles nothing."""
-    other = object.__new__(type(self))
-    vars(other).update(vars(self), params=params)
-    return other
-
   def _fetch(
     self, answer: Answer, length: int | None
   ) -> tuple[np.ndarray, ...]:

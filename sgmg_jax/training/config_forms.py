@@ -71,8 +71,6 @@ COUNTS = (
   "checkpoint_every",
   "keep_checkpoints",
   "eval.every",
-  "eval.num_clips",
-  "eval.num_frames",
   "data.batch_size",
   "data.num_frames",
   "data.expressions_per_clip",

@@ -32,7 +32,7 @@ from sgmg_jax.training import (
   checkpoint,
   compiled_step,
   data_parallel,
-  evaluate,
+  evaluations,
   forward,
   initial,
   interrupt,
@@ -93,8 +93,7 @@ def train(
     stop: how the run is told to save and stop, see `interrupt.watch`.
 
   Returns:
-    The last evaluation, see `evaluate.make_evaluator`; empty where there is
-    none.
+    The last scores, see `evaluations.Evaluations`; empty without evaluations.
 
   Raises:
     UserError: the config does not fit the model or the workdir, or another
@@ -177,9 +176,9 @@ def _train(
     ", ".join(f"{height}x{width}" for height, width in data.shapes),
   )
 
-  def export(params):
+  def export(params, name="model"):
     publish.export(
-      folder / "model",
+      folder / name,
       params,
       variant,
       tokenizer,
@@ -208,7 +207,8 @@ def _train(
     },
     select=functools.partial(auxiliary.without_heads, tasks=tasks),
     export_every=config.eval.every,
-    evaluator=evaluate.make_evaluator(config, model, tokenizer),
+    evaluate=evaluations.Evaluations(config, folder, variant, tokenizer),
+    best=evaluations.Best(folder, config.best),
     export=export,
     scalars=lambda: {"truncated_sentences": data.truncations.take()},
   )
@@ -227,9 +227,10 @@ def run(
   ends: Sequence[int],
   files: Mapping[str, str],
   select: Callable[[types.Params], types.Params],
-  export: Callable[[types.Params], None],
+  export: Callable[..., None],
   export_every: int | None = None,
-  evaluator: evaluate.Evaluator | None = None,
+  evaluate: evaluations.Evaluations | None = None,
+  best: evaluations.Best | None = None,
   scalars: Callable[[], dict[str, float]] = dict,
   describe: Callable[[dict[str, float]], str] = lambda means: "",
 ) -> dict[str, float]:
@@ -249,14 +250,16 @@ def run(
       checkpoint.
     files: written to the folder once everything is accepted, by name.
     select: picks what is evaluated and exported of the parameters.
-    export: writes the selected parameters, on one device.
+    export: writes the selected parameters, on one device, into the folder of
+      a name, or "model".
     export_every: steps between two exports; None: the run only ends with one.
-    evaluator: scores the selected parameters before they are exported.
+    evaluate: scores the selected parameters before they are exported.
+    best: decides which are also exported as "best".
     scalars: gives further numbers for the log since it was last called.
     describe: puts the metrics' means into words for the log.
 
   Returns:
-    The last evaluation, empty without an evaluator.
+    The last scores, empty without evaluations.
 
   Raises:
     UserError: a checkpoint of another config or other data.
@@ -323,11 +326,13 @@ def run(
         select(state.best_params), assembly.mesh.devices.flat[0]
       )
       scores = {}
-      if evaluator:
-        scores = evaluator(params)
+      if evaluate:
+        scores = evaluate(params, step)
         writer.write_scalars(step, {f"val/{k}": v for k, v in scores.items()})
-        _logger.info("step %d: val %s", step, evaluator.describe(scores))
       export(params)
+      if best and best.is_beaten(scores):
+        export(params, "best")
+        best.note(step, scores)
       return scores
 
     for step in range(first + 1, last + 1):

@@ -76,7 +76,13 @@ def export(
     UserError: `dtype` is none of `stored_dtype.DTYPES`, or a parameter is NaN,
       infinite or too large for it.
   """
-  scores = [m for m in metrics if "val/j_and_f" in m]
+  scores = [m for m in metrics if any(k.startswith("val/") for k in m)]
+  # The numbers that training is watched by; the last line has all.
+  watched = [
+    k
+    for k in (scores[-1] if scores else {})
+    if k.endswith(("/J&F", "/J&F-Mean", "/swapped", "/AP", "/overall_iou"))
+  ]
   card = card_lib.make(
     variant,
     name=name,
@@ -86,7 +92,7 @@ def export(
     results=scores[-1] if scores else {},
     curve={
       "train": thin(metrics, ("total", "loss_ce", "loss_dice")),
-      "val": thin(metrics, ("val/j_and_f", "val/swapped")),
+      "val": thin(metrics, watched),
     },
   )
   arrays = stored_dtype.cast(params, dtype, name)

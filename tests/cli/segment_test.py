@@ -159,7 +159,8 @@ def peak(video, out):
   # Resets the peak: compiling needs more than running, and would hide it.
   pathlib.Path("/proc/self/clear_refs").write_text("5")
   code = main.main(["segment", "--checkpoint", sys.argv[1], "--video", video,
-                    "--expression", "the dog", "--out", out, "--quiet"])
+                    "--expression", "the dog", "--out", out, "--quiet",
+                    "--window", "36"])
   assert code == 0
   status = pathlib.Path("/proc/self/status").read_text()
   return int(re.search(r"VmHWM:\\s+(\\d+)", status)[1]) // 1024

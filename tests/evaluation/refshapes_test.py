@@ -1,72 +1,56 @@
-"""Evaluation on RefShapes."""
+"""RefShapes: kinds of sentences and the control with swapped ones."""
 
 import numpy as np
 import pytest
 
-from sgmg_jax.checkpoints import native
-from sgmg_jax.evaluation import refshapes
-from sgmg_jax.inference import clip_predictor as clip_predictor_lib
-from sgmg_jax.inference import predictor
-from sgmg_jax.input_pipeline.refshapes import dataset
-from sgmg_jax.model import sgmg
+from sgmg_jax.evaluation import mask_writer, protocols
+from sgmg_jax.evaluation import truth as truth_lib
 
-CLIPS = dict(split="val", num_clips=3, num_frames=3, height=64, width=64)
+OPTIONS = dict(
+  num_clips=3, num_frames=3, height=64, width=64, expressions_per_clip=0
+)
 
 
-def _truth_of(index, expressions):
-  clip = dataset.generate_clip("val", index, num_frames=3, height=64, width=64)
-  assert [e.text for e in clip.expressions] == list(expressions)
-  return np.stack([clip.masks[e.object_index] for e in clip.expressions])
+@pytest.fixture(scope="module")
+def truth():
+  return truth_lib.Truth("refshapes", None, "val", sorted(OPTIONS.items()))
 
 
-def _evaluate(make_masks):
-  calls = iter(range(3))
-  done = []
-  results = refshapes.evaluate(
-    lambda frames, expressions: make_masks(next(calls), expressions),
-    progress=done.append,
-    **CLIPS,
-  )
-  assert sum(done) == 3
-  return results
+def score(truth, folder, masks_of):
+  """Scores the masks that `masks_of` gives for (clip, number of sentence)."""
+  for e in truth.source.expressions:
+    clip = truth.source.clip(e.video)
+    names = truth.source.video(e.video).frames
+    masks = masks_of(clip, int(e.id))
+    mask_writer.write_masks(folder / e.video / e.id, names, masks)
+  return protocols.score(truth, folder, processes=1)
 
 
-def test_perfect_masks_score_100_and_swapped_ones_do_not():
-  results = _evaluate(_truth_of)
-  assert results["j"] == results["f"] == results["j_and_f"] == 100.0
-  assert results["swapped"] < 45
-  kinds = [k for k in results if k.startswith("j_and_f/")]
-  assert len(kinds) >= 4 and all(results[k] == 100.0 for k in kinds)
+def own(clip, number):
+  return clip.masks[clip.expressions[number].object_index]
 
 
-def test_a_model_that_does_not_listen_scores_the_same_swapped():
-  def first_object(index, expressions):
-    truth = _truth_of(index, expressions)
-    return np.repeat(truth[:1], len(truth), axis=0)
-
-  results = _evaluate(first_object)
-  assert results["j_and_f"] < 70
-  assert results["swapped"] == pytest.approx(results["j_and_f"])
-
-
-def test_score_is_the_mean_over_frames_in_percent():
-  truth = np.zeros((2, 40, 40), bool)
-  truth[:, 10:20, 10:20] = True
-  pred = truth.copy()
-  pred[1] = False
-  assert refshapes.score(pred, truth) == (50.0, 50.0)
+def test_perfect_masks_score_1_and_swapped_ones_do_not(truth, tmp_path):
+  found = score(truth, tmp_path, own)
+  assert [found.numbers[k] for k in ("J&F", "J", "F")] == [1, 1, 1]
+  assert found.numbers["swapped"] < 0.45
+  kinds = [k for k in found.numbers if k.startswith("J&F ")]
+  assert len(kinds) >= 4 and all(found.numbers[k] == 1 for k in kinds)
+  assert len(found.rows) == len(truth.source.expressions)
 
 
-def test_grouped_masks_are_the_public_predictors(mu_checkpoint):
-  checkpoint = native.load(mu_checkpoint)
-  # More sentences than one group, and a last group that is not full.
-  expressions = ["the red ball", "a small circle moving left", "square"]
-  frames = np.random.RandomState(0).randint(0, 256, (3, 144, 150, 3), np.uint8)
-  clip_predictor = clip_predictor_lib.ClipPredictor(
-    sgmg.SgMg(checkpoint.variant), checkpoint.tokenizer, max_tokens=12, group=2
-  )
-  actual = clip_predictor.with_params(checkpoint.params)(frames, expressions)
-  expected = predictor.Predictor(checkpoint).segment(frames, expressions).masks
-  assert actual.shape == expected.shape == (3, 3, 144, 150)
-  assert expected.any() and not expected.all()
-  assert (actual != expected).mean() < 1e-4
+def test_a_model_that_does_not_listen_scores_the_same_swapped(truth, tmp_path):
+  found = score(truth, tmp_path, lambda clip, number: clip.masks[0])
+  assert found.numbers["J&F"] < 0.7
+  assert found.numbers["swapped"] == pytest.approx(found.numbers["J&F"])
+  assert all("swapped" in row.values for row in found.rows)
+
+
+def test_kinds_are_those_of_the_clip(truth, tmp_path):
+  def only_place(clip, number):
+    right = clip.expressions[number].kind == "place"
+    return own(clip, number) if right else np.zeros_like(clip.masks[0])
+
+  found = score(truth, tmp_path, only_place)
+  assert found.numbers["J&F place"] == 1
+  assert found.numbers["J&F appearance"] < 0.5

@@ -111,7 +111,7 @@ def test_leaves_a_checkpoint_that_says_how_it_was_made(straight):
   assert card["source"]["seed"] == 0
   assert card["source"]["config"]["total_steps"] == 4
   assert [p["step"] for p in card["curve"]["train"]] == [2, 4]
-  assert card["results"]["val/j_and_f"] == results["j_and_f"]
+  assert card["results"]["val/refshapes/J&F"] == results["refshapes/J&F"]
   dtypes = {leaf.dtype.name for leaf in jax.tree.leaves(checkpoint.params)}
   assert dtypes == {"float16"}
   saved = json.loads((folder / "config.json").read_text())
@@ -128,7 +128,8 @@ def test_logs_losses_rates_and_scores(straight):
   # Warm-up over 2 steps, a drop after the third.
   assert lines[0]["learning_rate"] == pytest.approx(1e-3)
   assert lines[1]["learning_rate"] == pytest.approx(1e-4)
-  assert {"val/j", "val/f", "val/j_and_f", "val/swapped"} <= lines[2].keys()
+  names = {f"val/refshapes/{name}" for name in ("J&F", "J", "F", "swapped")}
+  assert names <= lines[2].keys()
 
 
 def test_stop_and_resume_is_a_straight_run_bit_for_bit(straight, resumed):

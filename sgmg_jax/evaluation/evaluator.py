@@ -1,0 +1,264 @@
+"""Evaluate a model on a benchmark: predict into files, then score those.
+
+Predicting is shared out by units (a video, an annotated frame): between the
+processes of `jax.distributed`, which must share the folder, and in each
+between its devices. Every unit is predicted once, alone, so the numbers do not
+depend on how many there are.
+"""
+
+from __future__ import annotations
+
+import concurrent.futures
+import dataclasses
+import hashlib
+import os
+import pathlib
+import time
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+import jax
+import numpy as np
+from jax.experimental import multihost_utils
+from ml_collections import ConfigDict
+
+from sgmg_jax.evaluation import (
+  overlap,
+  predictions,
+  protocols,
+  units,
+)
+from sgmg_jax.evaluation import scores as scores_lib
+from sgmg_jax.evaluation import truth as truth_lib
+from sgmg_jax.evaluation.prediction_folder import PredictionFolder
+from sgmg_jax.inference import predictor as predictor_lib
+
+# (done, all): units that are predicted.
+Progress = Callable[[int, int], None]
+
+
+@dataclasses.dataclass(frozen=True)
+class Settings:
+  """What is evaluated, and how.
+
+  Attributes:
+    name: of the data set.
+    path: of its folder; None if it is drawn.
+    split: of it.
+    options: of its reader.
+    num_videos: only the first so many; 0: all.
+    window: frames that the model sees at once; None: all where memory allows.
+    group: sentences that go through the model together.
+    threshold: probability that a mask pixel exceeds.
+    processes: that score; 0: one for each core.
+  """
+
+  name: str
+  path: str | None
+  split: str
+  options: Mapping[str, Any] = dataclasses.field(default_factory=dict)
+  num_videos: int = 0
+  window: int | None = None
+  group: int = 8
+  threshold: float = 0.5
+  processes: int = 0
+
+  @classmethod
+  def from_config(cls, config: ConfigDict) -> Settings:
+    """The settings of a config of `configs/eval/`."""
+    data = config.data
+    path = pathlib.Path(data.root) / data.folder
+    return cls(
+      data.name,
+      None if data.name == "refshapes" else str(path),
+      data.split,
+      data.options.to_dict(),
+      data.num_videos,
+      config.window or None,
+      config.group,
+      config.threshold,
+      config.processes,
+    )
+
+  def truth(self) -> truth_lib.Truth:
+    """The split, with its ground truth where that is public."""
+    return truth_lib.Truth(
+      self.name,
+      self.path,
+      self.split,
+      sorted(self.options.items()),
+      num_videos=self.num_videos,
+    )
+
+
+@dataclasses.dataclass(frozen=True)
+class Result:
+  """What an evaluation gave.
+
+  Attributes:
+    scores: None where the ground truth is not public, and in all processes
+      but the first.
+    folder: with the predictions.
+    units: that were predicted now.
+    seconds: that this took.
+    idle_shares: of the devices, of the time of predicting.
+  """
+
+  scores: scores_lib.Scores | None
+  folder: pathlib.Path
+  units: int
+  seconds: float
+  idle_shares: Sequence[float]
+
+  def describe(self) -> str:
+    """The table of scores and the use of the devices, for people."""
+    idle = ", ".join(f"{100 * share:.0f} %" for share in self.idle_shares)
+    lines = ["all predictions were there already"]
+    if self.units:
+      lines = [
+        f"predicted {self.units} units in {self.seconds:.1f} s; devices were "
+        f"idle for {idle} of it"
+      ]
+    if self.scores:
+      lines.append(self.scores.table())
+    else:
+      lines.append(
+        "the ground truth is not public; the predictions can be packed for the "
+        f"server: sgmg submit DATA {self.folder} --out submission.zip"
+      )
+    return "\n".join(lines)
+
+
+def evaluate(
+  predictors: Sequence[predictor_lib.Predictor],
+  settings: Settings,
+  out: str | os.PathLike,
+  *,
+  truth: truth_lib.Truth | None = None,
+  overwrite: bool = False,
+  progress: Progress | None = None,
+) -> Result:
+  """Predict a benchmark into a folder and score it.
+
+  Args:
+    predictors: one for each device of this process, of the same checkpoint.
+    settings: see there.
+    out: folder; of an interrupted run of the same settings and checkpoint it
+      is completed.
+    truth: of the settings, if it is open already.
+    overwrite: delete another run's predictions there.
+    progress: called when a unit is done.
+
+  Raises:
+    UserError: the data set cannot be read, a setting does not fit, or `out`
+      holds something else.
+  """
+  truth = truth or settings.truth()
+  source = truth.sentences
+  kind = predictions.kind_of(settings.name)(
+    source, settings.window, settings.group, settings.threshold
+  )
+  everything = units.of_source(source)
+  run = _identity(predictors[0], settings, everything)
+  index, count = jax.process_index(), jax.process_count()
+  if index == 0:
+    folder = PredictionFolder(out, run, overwrite=overwrite)
+  _wait_for_others("folder")
+  if index:
+    folder = PredictionFolder(out, run, worker=index)
+  mine = everything[index::count]
+  todo = [unit for unit in mine if unit.name not in folder.done]
+  if progress:
+    progress(len(mine) - len(todo), len(mine))
+  start = time.perf_counter()
+  usages = _predict(kind, predictors, todo, folder, progress, len(mine))
+  seconds = time.perf_counter() - start
+  _wait_for_others("predictions")
+  scores = None
+  if index == 0:
+    records = folder.records([unit.name for unit in everything])
+    notes = kind.finish(folder, records)
+    if truth.is_public:
+      scores = protocols.score(
+        truth, folder.predictions, processes=settings.processes or None
+      )
+      scores = dataclasses.replace(scores, notes=(*scores.notes, *notes))
+      scores.save(folder.path)
+  _wait_for_others("scores")
+  return Result(
+    scores,
+    folder.path,
+    len(todo),
+    seconds,
+    [usage.idle_share for usage in usages if usage.wall],
+  )
+
+
+def _predict(
+  kind: predictions.Kind,
+  predictors: Sequence[predictor_lib.Predictor],
+  todo: Sequence[units.Unit],
+  folder: PredictionFolder,
+  progress: Progress | None,
+  total: int,
+) -> list[overlap.Usage]:
+  """Share out the units between the devices."""
+  shared = units.Shared(todo)
+
+  def done(unit, parts):
+    folder.add(unit.name, kind.record(unit, parts))
+    if progress:
+      progress(1, total)
+
+  def work(predictor):
+    try:
+      return overlap.run(
+        shared,
+        read=lambda unit: (unit, kind.read(predictor, unit)),
+        compute=lambda read: kind.compute(predictor, *read),
+        write=lambda unit, part: kind.write(predictor, unit, part, folder),
+        done=done,
+      )
+    finally:
+      # After an error the other devices stop, too.
+      shared.end()
+
+  if len(predictors) == 1:
+    return [work(predictors[0])]
+  with concurrent.futures.ThreadPoolExecutor(len(predictors)) as pool:
+    return list(pool.map(work, predictors))
+
+
+def _identity(
+  predictor: predictor_lib.Predictor,
+  settings: Settings,
+  everything: Sequence[units.Unit],
+) -> dict[str, Any]:
+  """All that predictions depend on."""
+  return {
+    "checkpoint": predictor.name,
+    "parameters": _digest(predictor.params),
+    "dtype": predictor.dtype,
+    "precision": predictor.precision,
+    "preprocess": predictor.preprocess,
+    "data": settings.name,
+    "split": settings.split,
+    "options": dict(settings.options),
+    "num_videos": settings.num_videos,
+    "sentences": units.digest(everything),
+    "window": settings.window,
+    "threshold": settings.threshold,
+  }
+
+
+def _digest(params: Any) -> str:
+  result = hashlib.sha256()
+  for path, leaf in jax.tree.leaves_with_path(params):
+    result.update(jax.tree_util.keystr(path).encode())
+    result.update(np.ascontiguousarray(np.asarray(leaf)).data)
+  return result.hexdigest()
+
+
+def _wait_for_others(what: str) -> None:
+  if jax.process_count() > 1:
+    multihost_utils.sync_global_devices(f"evaluation: {what}")
