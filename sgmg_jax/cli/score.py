@@ -48,6 +48,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
   parser.add_argument(
     "--data",
     choices=sorted(protocols.PROTOCOLS),
+    metavar="NAME",
     help="which data set TRUTH is (default: what its files look like)",
   )
   parser.add_argument(

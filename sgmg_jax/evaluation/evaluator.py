@@ -22,6 +22,7 @@ import numpy as np
 from jax.experimental import multihost_utils
 from ml_collections import ConfigDict
 
+from sgmg_jax.errors import UserError
 from sgmg_jax.evaluation import (
   overlap,
   predictions,
@@ -62,6 +63,17 @@ class Settings:
   group: int = 8
   threshold: float = 0.5
   processes: int = 0
+
+  def __post_init__(self):
+    least = {"num_videos": 0, "window": 0, "group": 1, "processes": 0}
+    for name, lowest in least.items():
+      value = getattr(self, name)
+      if value is not None and value < lowest:
+        raise UserError(f"{name}: expected at least {lowest}, got {value}")
+    if not 0 < self.threshold < 1:
+      raise UserError(
+        f"threshold: expected a probability in (0, 1), got {self.threshold}"
+      )
 
   @classmethod
   def from_config(cls, config: ConfigDict) -> Settings:

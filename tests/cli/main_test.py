@@ -59,11 +59,23 @@ def test_version_and_unknown_command(capsys):
   assert exit_.value.code == 2
 
 
+_EVALUATE = (
+  "evaluate --config=eval/refshapes:clips=1,frames=1 "
+  "--checkpoint=refshapes-mini"
+)
+
+
 @pytest.mark.parametrize(
   "arguments, message",
   [
-    ("eval refshapes --checkpoint refshapes-mini --clips 0", "--clips 0: exp"),
-    ("eval refshapes --checkpoint refshapes-mini --out .", ". is a folder"),
+    (f"{_EVALUATE} --config.group=0 --out x", "group: expected at least 1"),
+    (f"{_EVALUATE} --config.threshold=1.5 --out x", "threshold: expected a pr"),
+    (f"{_EVALUATE} --config.window=-1 --out x", "window: expected at least 0"),
+    (f"{_EVALUATE} --out {__file__}", "a file, expected a folder"),
+    (f"{_EVALUATE} --config.data.split=x --out x", "refshapes split 'x'"),
+    (f"{_EVALUATE} --config.data.name=x --out x", "data set 'x': expected one"),
+    ("evaluate --config=a2d --checkpoint x --out x", "it is one for `sgmg tra"),
+    ("train --config=eval/a2d --workdir x", "it is one for `sgmg evaluate`"),
     ("bench kernels --frames 0", "--frames 0: expected >= 1"),
     ("bench kernels --json .", ". is a folder"),
     ("bench model --repeats -1", "--repeats -1: expected >= 1"),
