@@ -15,6 +15,7 @@ examples:
   sgmg score refer_davis results/DVS_Annotations
   sgmg score refer_youtube_vos submission.zip --out scores
   sgmg score my_data runs/mine/Annotations --data own --split test
+  sgmg score refer_davis ours.zip --compare theirs.zip --report page.html
   sgmg score coco predictions.json --data refcoco+ --split testA
 
 TRUTH is the folder of a data set, as downloaded or built, as for training.
@@ -74,13 +75,27 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     "--out", metavar="FOLDER", help="write scores.json and sentences.csv there"
   )
   parser.add_argument(
+    "--compare",
+    metavar="PREDICTIONS",
+    help="second predictions, compared with the first sentence by sentence",
+  )
+  parser.add_argument(
+    "--report", metavar="HTML", help="write one page with pictures there"
+  )
+  parser.add_argument(
     "--processes", type=int, help="that work (default: one each core)"
   )
 
 
 def run(args: argparse.Namespace) -> int:
   import sgmg_jax
-  from sgmg_jax.evaluation import faults, protocols
+  from sgmg_jax.evaluation import (
+    comparison,
+    faults,
+    gallery,
+    protocols,
+    report,
+  )
   from sgmg_jax.evaluation import scores as scores_lib
   from sgmg_jax.files import atomic
 
@@ -98,19 +113,42 @@ def run(args: argparse.Namespace) -> int:
       raise sgmg_jax.UserError(
         f"--{name} {value}: for {only}, but {args.truth} is {truth.name}"
       )
-  try:
-    scores = protocols.score(
+  if args.report:
+    atomic.check_file(args.report)
+
+  def score(predictions):
+    return protocols.score(
       truth,
-      args.predictions,
+      predictions,
       allow_missing=args.allow_missing,
       processes=args.processes,
       **of_protocol,
     )
+
+  compared = None
+  try:
+    scores = score(args.predictions)
+    if args.compare:
+      second = score(args.compare)
+      compared = comparison.compare(scores, second)
   except faults.Unusable as error:
     print("\n".join(error.faults.lines()), file=sys.stderr)
     raise
   print(scores.table())
+  if compared:
+    print(f"\nsecond, {args.compare}:\n{second.table()}\n")
+    print(compared.table())
   if args.out:
     scores.save(args.out)
     print(f"written: {args.out}")
+  if args.report:
+    page = report.render(
+      scores,
+      gallery.Gallery(truth, args.predictions),
+      comparison=compared,
+      other=gallery.Gallery(truth, args.compare) if args.compare else None,
+    )
+    with atomic.output(args.report, overwrite=True) as path:
+      path.write_text(page, encoding="utf-8")
+    print(f"written: {args.report}")
   return 0

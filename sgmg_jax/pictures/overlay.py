@@ -75,6 +75,15 @@ def draw_mask(
     picture.paste(paint, (left, top), alpha)
 
 
+def draw_outline(
+  picture: PIL.Image.Image, mask: np.ndarray, colour: colours_lib.Colour
+) -> None:
+  """Draw the contour of `mask` (bool[H, W]) in a picture of its size."""
+  thickness = max(1, round(min(picture.size) / 110))
+  edge = mask & ~_erode(mask, thickness)
+  picture.paste(colour, (0, 0), PIL.Image.fromarray(edge * np.uint8(255)))
+
+
 def _erode(mask: np.ndarray, radius: int) -> np.ndarray:
   """Square erosion; outside the array counts as background."""
   height, width = mask.shape

@@ -56,8 +56,8 @@ class Evaluations:
     self._variant, self._tokenizer = variant, tokenizer
     self._truncations = run_tokenizer.TruncationCounter()
     self._settings = {
-      name: evaluator.Settings.from_config(each)
-      for name, each in config.evals.items()
+      name: evaluator.Settings.from_config(config.evals[name])
+      for name in config.evals.keys()
     }
     self._truths = {}
     for name, settings in self._settings.items():
@@ -112,7 +112,7 @@ class Evaluations:
     )
     # Programs are compiled once, whatever the parameters.
     return predictor.Predictor(
-      native.Checkpoint(params, card, self._variant, self._tokenizer),
+      native.Checkpoint(params, self._variant, card, self._tokenizer),
       config.dtype,
       config.precision,
       on_truncation=self._truncations,

@@ -1,0 +1,91 @@
+"""The page of a score: numbers, distributions, pictures."""
+
+import base64
+import html.parser
+import io
+import re
+
+import numpy as np
+import PIL.Image
+import pytest
+
+from sgmg_jax.cli import main
+from sgmg_jax.evaluation import mask_writer
+from sgmg_jax.evaluation import truth as truth_lib
+
+
+@pytest.fixture(scope="module")
+def truth(miniatures, tmp_path_factory):
+  root = miniatures.make_own(tmp_path_factory.mktemp("truth"), valid=3)
+  return truth_lib.Truth("own", root, "valid")
+
+
+def predict(truth, folder, shift):
+  for number, e in enumerate(truth.source.expressions):
+    names = truth.source.video(e.video).frames
+    masks = truth.source.read_masks(e, range(len(names)))
+    masks = np.roll(masks, shift * (number % 5), 2)
+    mask_writer.write_masks(folder / e.video / e.id, names, masks)
+  return folder
+
+
+class Balanced(html.parser.HTMLParser):
+  """Checks that every tag is closed."""
+
+  VOID = ("meta", "img", "br")
+
+  def __init__(self):
+    super().__init__()
+    self.open = []
+
+  def handle_starttag(self, tag, attrs):
+    if tag not in self.VOID:
+      self.open.append(tag)
+
+  def handle_endtag(self, tag):
+    assert self.open.pop() == tag
+
+
+def pictures(page):
+  for data in re.findall(r"base64,([^\"]+)", page):
+    yield PIL.Image.open(io.BytesIO(base64.b64decode(data)))
+
+
+def score(truth, predictions, *options):
+  command = ["score", truth.path, str(predictions), "--data", "own"]
+  assert main.main([*command, "--split", "valid", *map(str, options)]) == 0
+
+
+def test_a_page_with_the_best_and_the_worst(truth, tmp_path, capsys):
+  page_file = tmp_path / "page.html"
+  masks = predict(truth, tmp_path / "masks", 4)
+  score(truth, masks, "--report", page_file)
+  page = page_file.read_text()
+  parser = Balanced()
+  parser.feed(page)
+  assert not parser.open
+  assert "Best sentences by J&amp;F" in page and "Worst sentences" in page
+  assert page.count("<svg") >= 3
+  captions = re.findall(r"<b>([\d.]+)</b>", page)
+  assert captions[0] == "100.0" and float(captions[-1]) >= float(captions[-6])
+  found = list(pictures(page))
+  assert len(found) >= 3 * 12
+  assert all(image.width == 240 for image in found)
+  # The truth is outlined in blue, the prediction tinted.
+  pixels = np.asarray(found[0].convert("RGB"), int)
+  assert (np.abs(pixels - (51, 153, 255)).sum(-1) < 60).sum() > 20
+  assert "http" not in re.sub(r"base64,[^\"]+", "", page)
+
+
+def test_two_are_compared(truth, tmp_path, capsys):
+  page_file = tmp_path / "page.html"
+  first = predict(truth, tmp_path / "first", 4)
+  second = predict(truth, tmp_path / "second", 1)
+  score(truth, first, "--compare", second, "--report", page_file)
+  output = capsys.readouterr().out
+  assert "second less first" in output and "0 worse" in output
+  page = page_file.read_text()
+  assert "Changed most: first, then second" in page and "→" in page
+  parser = Balanced()
+  parser.feed(page)
+  assert not parser.open
