@@ -118,7 +118,8 @@ def naming_missing_fields() -> Iterator[None]:
 def _run(path: pathlib.Path, spec: str, arg: str | None) -> ConfigDict:
   """What a file's `get_config` gives."""
   try:
-    with _neighbours(path.parent, FOLDER):
+    shared = [FOLDER] if FOLDER in path.parents else []
+    with _neighbours(path.parent, *shared):
       module_spec = importlib.util.spec_from_file_location(path.stem, path)
       module = importlib.util.module_from_spec(module_spec)
       module_spec.loader.exec_module(module)
@@ -135,10 +136,11 @@ def _run(path: pathlib.Path, spec: str, arg: str | None) -> ConfigDict:
 
 @contextlib.contextmanager
 def _neighbours(*folders: pathlib.Path) -> Iterator[None]:
-  """Lets a config import the files beside it, or else the package's, and
-  forgets them afterwards: another folder may have files of the same names."""
+  """Lets a config import the files of these folders, and forgets them
+  afterwards: another folder may have files of the same names."""
   elsewhere = sys.modules.pop(_SHARED, None)
   before = set(sys.modules)
+  folders = tuple(dict.fromkeys(folders))
   sys.path[:0] = map(str, folders)
   try:
     yield
