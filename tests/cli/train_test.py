@@ -183,7 +183,7 @@ def test_bundled_configs_are_found_by_name_from_anywhere(tmp_path, monkeypatch):
   assert train.load_config("a2d").data.kind == "sets"
 
 
-@pytest.mark.parametrize("command", ["train", "pretrain"])
+@pytest.mark.parametrize("command", ["train", "pretrain", "evaluate"])
 def test_list_shows_each_config_in_a_line(command, capsys):
   with pytest.raises(SystemExit) as done:
     main.main([command, "--list"])
@@ -191,9 +191,14 @@ def test_list_shows_each_config_in_a_line(command, capsys):
   lines = dict(
     line.split(maxsplit=1) for line in capsys.readouterr().out.splitlines()
   )
-  shown = {"refshapes_text", "refshapes_video"}
-  if command == "train":
-    shown = set(config_files.names()) - shown
+  names = set(config_files.names())
+  evaluations = {name for name in names if name.startswith("eval/")}
+  pretrained = {"refshapes_text", "refshapes_video"}
+  shown = {
+    "train": names - evaluations - pretrained,
+    "pretrain": pretrained,
+    "evaluate": evaluations,
+  }[command]
   assert lines.keys() == shown
   assert all(len(line) > 20 for line in lines.values())
 
