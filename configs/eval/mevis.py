@@ -1,4 +1,4 @@
-r"""MeViS, whole videos.
+r"""MeViS: whole videos, against the union of a sentence's objects.
 
   sgmg evaluate --config=eval/mevis --checkpoint=CHECKPOINT \
       --out=runs/eval_mevis --config.data.root=/data

@@ -1,4 +1,4 @@
-r"""Your own videos, in the layout of `docs/data_sets.md`.
+r"""Your own videos, in the layout of `docs/own_data.md`.
 
   sgmg evaluate --config=eval/own --checkpoint=CHECKPOINT \
       --out=runs/eval_own --config.data.root=my_data
