@@ -72,7 +72,9 @@ def prepare(
     )
   task = "annotated_frames" if len(clip) > 1 else "images"
   sides = model.preprocess[task]
-  geometry = preprocess.plan_geometry(*clip.shape[1:3], **sides)
+  geometry = preprocess.plan_geometry(
+    *clip.shape[1:3], **sides, multiple=preprocess.PAD_MULTIPLE_OF_FRAMES
+  )
   resized = [preprocess.resize_frame(image, geometry) for image in clip]
   pixels = preprocess.pad_clip(resized, geometry)
   return PreparedFrame(frame, len(clip), geometry, pixels)

@@ -3,14 +3,17 @@
 Follows the official inference preprocessing of SgMg: the short side becomes
 360 (the long side has no limit in videos, 640 in pictures), 8-bit bilinear
 resizing with antialiasing, ImageNet normalisation, zero padding at the bottom
-and right to multiples of 16. Strips, narrower than any of the benchmarks'
-videos, are made smaller and padded instead: see `plan_geometry`.
+and right to multiples of 16 in videos and, as their evaluations have it, of 32
+in annotated frames and pictures: spectra depend on it. Strips, narrower than
+any of the benchmarks' videos, are made smaller and padded instead: see
+`plan_geometry`.
 """
 
 from __future__ import annotations
 
 import dataclasses
 import math
+from collections.abc import Iterable
 from typing import Final
 
 import jax.numpy as jnp
@@ -23,6 +26,8 @@ from sgmg_jax.input_pipeline.ops import resize
 MEAN: Final = (0.485, 0.456, 0.406)
 STD: Final = (0.229, 0.224, 0.225)
 PAD_MULTIPLE: Final = 16
+# Of annotated frames and pictures.
+PAD_MULTIPLE_OF_FRAMES: Final = 32
 MIN_SIDE: Final = types.MIN_PADDED_SIDE
 # Frames with a long side of more than this many short ones are strips; the
 # benchmarks' videos have at most 3.4.
@@ -53,14 +58,19 @@ def target_size(
 
 
 def plan_geometry(
-  height: int, width: int, short_side: int, long_side: int | None
+  height: int,
+  width: int,
+  short_side: int,
+  long_side: int | None,
+  multiple: int = PAD_MULTIPLE,
 ) -> Geometry:
   """Sizes for a video of `height` x `width` pixels.
 
   Frames that would come out too small for the model's coarsest map (`MIN_SIDE`)
   are upsized to it instead, whatever their long side. But a strip
   (`MAX_ASPECT`) is resized by its long side, to no more than what the widest
-  other frame gets, and its short side is padded to `MIN_SIDE`.
+  other frame gets, and its short side is padded to `MIN_SIDE`. Padded sides are
+  multiples of `multiple`.
 
   Raises:
     UserError: the model's input would exceed `MAX_PIXELS` a frame.
@@ -73,9 +83,9 @@ def plan_geometry(
     size = size if height < width else size[::-1]
   else:
     size = target_size(height, width, short_side, long_side)
-    if min(_pad_to_multiple(size)) < MIN_SIDE:
+    if min(_pad_to_multiple(size, PAD_MULTIPLE)) < MIN_SIDE:
       size = target_size(height, width, MIN_SIDE, None)
-  padded = tuple(max(MIN_SIDE, side) for side in _pad_to_multiple(size))
+  padded = _pad_to_multiple((max(MIN_SIDE, side) for side in size), multiple)
   if math.prod(padded) > MAX_PIXELS:
     raise errors.UserError(
       f"frames of {width}x{height} would be {size[1]}x{size[0]} for the model: "
@@ -85,8 +95,8 @@ def plan_geometry(
   return Geometry((height, width), size, padded)
 
 
-def _pad_to_multiple(size: tuple[int, int]) -> tuple[int, int]:
-  height, width = (-(-side // PAD_MULTIPLE) * PAD_MULTIPLE for side in size)
+def _pad_to_multiple(size: Iterable[int], multiple: int) -> tuple[int, int]:
+  height, width = (-(-side // multiple) * multiple for side in size)
   return height, width
 
 
