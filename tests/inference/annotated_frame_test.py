@@ -1,14 +1,17 @@
 """All queries of an annotated frame."""
 
+import pathlib
+
 import jax
 import numpy as np
 import pytest
 
 import sgmg_jax
 from sgmg_jax import errors
-from sgmg_jax.inference import preprocess
+from sgmg_jax.inference import annotated_frame, preprocess, stages
 from sgmg_jax.model import sgmg
 
+GOLDEN = pathlib.Path(__file__).parents[1] / "golden" / "eval"
 SENTENCES = ["a red ball rolling left", "the dog", "a small cat"]
 
 
@@ -63,6 +66,39 @@ def test_equals_the_model_run_by_hand(model, clip):
   np.testing.assert_allclose(found.boxes[0], boxes, atol=0.02)
 
 
+@pytest.mark.parametrize("image", [0, 1])
+def test_queries_come_out_as_of_the_official_code(image):
+  """A2D: scores and masks of all five; RefCOCO: boxes, sorted by score."""
+  golden = np.load(GOLDEN / "postprocess_cases.npz")
+  logits, masks, boxes = (
+    golden[name][image]
+    for name in ("a2d_logits", "a2d_mask_logits", "refcoco_boxes_in")
+  )
+  original, size = (
+    tuple(golden[name][image].tolist()) for name in ("a2d_orig", "a2d_size")
+  )
+  scores = 1 / (1 + np.exp(-logits[..., 0]))
+  prepared = annotated_frame.PreparedFrame(
+    0, 1, preprocess.Geometry(original, size, masks.shape[-2:]), masks
+  )
+  found = annotated_frame.finish(
+    object.__new__(stages.Stages),
+    stages.Answer(0, 1, masks, scores, boxes),
+    prepared,
+  )
+  np.testing.assert_allclose(
+    found.scores[0], golden[f"a2d_scores_{image}"], atol=1e-6
+  )
+  np.testing.assert_array_equal(found.masks[0], golden[f"a2d_masks_{image}"])
+  order = np.argsort(-found.scores[0])
+  np.testing.assert_array_equal(
+    found.masks[0][order], golden[f"refcoco_masks_{image}"]
+  )
+  np.testing.assert_allclose(
+    found.boxes[0][order], golden[f"refcoco_boxes_{image}"], atol=1e-4
+  )
+
+
 def test_groups_give_the_same_numbers(model, clip):
   want = model.detect(clip, 3, SENTENCES, group=1)
   got = model.detect(clip, 3, SENTENCES, group=2)
@@ -88,7 +124,6 @@ def test_sides_are_those_of_the_task(model, monkeypatch):
   rules["images"] = {"short_side": 144, "long_side": 320}
   monkeypatch.setattr(model, "preprocess", rules)
   clip = np.zeros((2, 200, 400, 3), np.uint8)
-  from sgmg_jax.inference import annotated_frame
 
   sizes = [
     annotated_frame.prepare(model, frames, 0).geometry.size
