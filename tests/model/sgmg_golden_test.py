@@ -86,6 +86,7 @@ def test_evaluation_and_its_stages(
   close_masks(golden, *stored_masks(outputs["pred_masks"], data))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("platform", ["cuda", "tpu"], indirect=True)
 def test_evaluation_on_accelerators(golden, small_model, pad, platform):
   """Their forms, Pallas kernels among them, in one program of all steps."""
