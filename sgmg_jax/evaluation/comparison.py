@@ -18,14 +18,15 @@ _NAMED: Final = 10
 
 @dataclasses.dataclass(frozen=True)
 class Change:
-  """One sentence in both.
+  """One sentence (of Ref-DAVIS17: object and annotator) in both.
 
   Attributes:
-    row: of the first.
+    row, other: of the first and of the second.
     before, after: its value in the first and the second, fractions.
   """
 
   row: Row
+  other: Row
   before: float
   after: float
 
@@ -54,14 +55,18 @@ class Comparison:
   def table(self) -> str:
     """Differences in percent, and the sentences that changed most."""
     width = max(map(len, self.differences), default=0)
-    lines = ["second less first, mean over sentences:"]
+    lines = ["second less first, in percent, mean over sentences:"]
+    starred = False
     for name, (mean, low, high) in self.differences.items():
       line = f"  {name:{width}}  {100 * mean:+6.2f}"
       if low == low:
         line += f"   95 % interval {100 * low:+.2f} to {100 * high:+.2f}"
         if low > 0 or high < 0:
           line += "  *"
+          starred = True
       lines.append(line)
+    if starred:
+      lines.append("  * the interval does not hold 0")
     counts = [
       sum(kind(change.difference) for change in self.changes)
       for kind in (lambda d: d > 0, lambda d: d < 0, lambda d: d == 0)
@@ -84,30 +89,32 @@ def compare(first: Scores, second: Scores) -> Comparison:
   Raises:
     UserError: they are of other sentences.
   """
-  others = {(row.video, row.expression): row for row in second.rows}
-  keys = [(row.video, row.expression) for row in first.rows]
-  if set(keys) != others.keys():
-    odd = sorted(set(keys) ^ others.keys())[0]
+  others = {row.key: row for row in second.rows}
+  odd = others.keys() ^ {row.key for row in first.rows}
+  if odd:
+    names = [
+      f"{row.video}/{row.expression}"
+      for row in (*first.rows, *second.rows)
+      if row.key in odd
+    ]
     raise UserError(
-      f"{len(set(keys) ^ others.keys())} sentences are in one of both alone, "
-      f"the first {'/'.join(odd)}: expected scores of the same sentences"
+      f"{len(odd)} sentences are in one of both alone, the first {min(names)}: "
+      "expected scores of the same sentences"
     )
-  videos = np.array([video for video, _ in keys])
+  pairs = [(row, others[row.key]) for row in first.rows]
+  videos = np.array([row.video for row in first.rows])
   differences = {}
   names = [n for n in first.rows[0].values if n in second.rows[0].values]
   for name in names:
     delta = np.array(
-      [
-        others[key].values[name] - row.values[name]
-        for key, row in zip(keys, first.rows)
-      ]
+      [other.values[name] - row.values[name] for row, other in pairs]
     )
     there = ~np.isnan(delta)
     if there.any():
       differences[name] = statistics.bootstrap(delta[there], videos[there])
   changes = [
-    Change(row, row.values[names[0]], others[key].values[names[0]])
-    for key, row in zip(keys, first.rows)
+    Change(row, other, row.values[names[0]], other.values[names[0]])
+    for row, other in pairs
   ]
   changes = [c for c in changes if not np.isnan(c.difference)]
   return Comparison(

@@ -35,8 +35,8 @@ _QUALITY: Final = 80
 _PREDICTED: Final = (255, 140, 0)
 _TRUE: Final = (51, 153, 255)
 
-# (sentence, frames) -> bool[N, H, W].
-Masks = Callable[[source_lib.Expression, Sequence[int]], np.ndarray]
+# (row, frames) -> what was compared: bool[N, H, W] predicted and true.
+Masks = Callable[[Row, Sequence[int]], tuple[np.ndarray, np.ndarray]]
 
 
 class Gallery:
@@ -49,7 +49,7 @@ class Gallery:
 
   def __init__(self, truth: truth_lib.Truth, predictions: str | os.PathLike):
     self._source = truth.source
-    self._expressions = {(e.video, e.id): e for e in self._source.expressions}
+    self._expressions = _by_row(truth)
     path = prediction_folder.predictions_in(predictions)
     reader = {
       "refer_davis": _labels,
@@ -58,22 +58,15 @@ class Gallery:
     self._masks = reader(truth, path)
 
   def draw(self, row: Row) -> list[bytes]:
-    """JPEGs of a few frames, the prediction tinted, the truth outlined.
-
-    Returns:
-      Nothing of a row that no sentence answers.
-    """
+    """JPEGs of a few frames, the prediction tinted, the truth outlined."""
     e = self._expressions.get((row.video, row.expression))
-    if e is None:
-      return []
-    length = len(self._source.video(e.video).frames)
+    length = len(self._source.video(row.video).frames)
     number = min(FRAMES, length)
     indices = [int((k + 0.5) * length / number) for k in range(number)]
-    if e.frame is not None:
+    if e and e.frame is not None:
       indices = [e.frame]
-    frames = self._source.read_frames(e.video, indices)
-    true = self._source.read_masks(e, indices)
-    found = self._masks(e, indices)
+    frames = self._source.read_frames(row.video, indices)
+    found, true = self._masks(row, indices)
     return [_picture(*each) for each in zip(frames, found, true)]
 
 
@@ -94,63 +87,77 @@ def _picture(frame: np.ndarray, found: np.ndarray, true: np.ndarray) -> bytes:
   return file.getvalue()
 
 
-def _masks(truth: truth_lib.Truth, path: os.PathLike) -> Masks:
-  keys = {(e.video, e.id) for e in truth.source.expressions}
-  files = mask_files.open_masks(str(path), keys, mask_videos.LAYOUT)
+def _by_row(
+  truth: truth_lib.Truth,
+) -> dict[tuple[str, str], source_lib.Expression]:
+  """The sentences by what rows name them with."""
+  return {(e.video, e.id): e for e in truth.source.expressions}
 
-  def read(e, indices):
-    video = truth.source.video(e.video)
-    names = files.find((e.video, e.id), [video.frames[i] for i in indices])
+
+def _masks(truth: truth_lib.Truth, path: os.PathLike) -> Masks:
+  expressions = _by_row(truth)
+  files = mask_files.open_masks(
+    str(path), expressions.keys(), mask_videos.LAYOUT
+  )
+
+  def read(row, indices):
+    key = row.video, row.expression
+    video = truth.source.video(row.video)
+    names = files.find(key, [video.frames[i] for i in indices])
     faults = faults_lib.Faults()  # Told when they were scored.
-    return mask_files.read_masks(files.tree, names, video.size, faults)
+    found = mask_files.read_masks(files.tree, names, video.size, faults)
+    return found, truth.source.read_masks(expressions[key], indices)
 
   return read
 
 
 def _labels(truth: truth_lib.Truth, path: os.PathLike) -> Masks:
-  """Of the label that answers a sentence: object k // 4, annotator k % 4."""
-  order: dict[str, list[str]] = {}
-  for e in truth.source.expressions:
-    order.setdefault(e.video, []).append(e.id)
-  number = refer_davis.NUM_ANNOTATORS
-  keys = {(f"anno_{a}", video) for a in range(number) for video in order}
+  """Of the label, and the object that it was assigned to."""
+  source = truth.source
+  keys = {
+    (f"anno_{a}", e.video)
+    for a in range(refer_davis.NUM_ANNOTATORS)
+    for e in source.expressions
+  }
   files = mask_files.open_masks(str(path), keys, refer_davis.LAYOUT)
 
-  def read(e, indices):
-    label, annotator = divmod(order[e.video].index(e.id), number)
-    video = truth.source.video(e.video)
+  def read(row, indices):
+    annotator, label, object_id = row.labels
+    video = source.video(row.video)
     names = files.find(
-      (f"anno_{annotator}", e.video), [video.frames[i] for i in indices]
+      (f"anno_{annotator}", row.video), [video.frames[i] for i in indices]
     )
     faults = faults_lib.Faults()
     found = mask_files.read_masks(
       files.tree, names, video.size, faults, labels=True
     )
-    return found == label + 1
+    true = np.stack([source.labels(row.video, i) for i in indices])
+    return found == label, true == object_id
 
   return read
 
 
 def _detections(truth: truth_lib.Truth, path: os.PathLike) -> Masks:
   """Of the best query."""
+  expressions = _by_row(truth)
   ids = {
-    (e.video, e.id): annotated_frames.image_id(truth.name, e)
-    for e in truth.source.expressions
+    key: annotated_frames.image_id(truth.name, e)
+    for key, e in expressions.items()
   }
   sizes = {
-    ids[e.video, e.id]: truth.source.video(e.video).size
-    for e in truth.source.expressions
+    ids[key]: truth.source.video(e.video).size for key, e in expressions.items()
   }
   entries, _ = detections_file.read(path, sizes)
   answered = {entry["image_id"] for entry in entries}
   chosen = best_query.choose(answered, entries)
   best = {entry["image_id"]: entry for entry in chosen}
 
-  def read(e, indices):
-    entry = best.get(ids[e.video, e.id])
-    size = sizes[ids[e.video, e.id]]
+  def read(row, indices):
+    key = row.video, row.expression
+    true = truth.source.read_masks(expressions[key], indices)
+    entry = best.get(ids[key])
     if entry is None:
-      return np.zeros((len(indices), *size), bool)
-    return coco_mask.decode(entry["segmentation"]).astype(bool)[None]
+      return np.zeros_like(true), true
+    return coco_mask.decode(entry["segmentation"]).astype(bool)[None], true
 
   return read

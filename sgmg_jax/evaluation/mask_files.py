@@ -142,7 +142,10 @@ def _instead(masks: MaskFiles, key: Key, others: list[str]) -> str:
 
 
 def accept(
-  faults: faults_lib.Faults, path: str | os.PathLike, allow_missing: bool
+  faults: faults_lib.Faults,
+  path: str | os.PathLike,
+  allow_missing: bool,
+  hint: str = "--allow-missing counts missing masks as empty ones",
 ) -> list[str]:
   """Stop at faults that masks cannot be scored with, note the others.
 
@@ -150,6 +153,7 @@ def accept(
     faults: all that were found.
     path: of the predictions, for messages.
     allow_missing: whether missing masks count as empty ones.
+    hint: what the user may do where masks are missing.
 
   Returns:
     Notes for `Scores`.
@@ -160,10 +164,7 @@ def accept(
   """
   fatal = faults.without("missing") if allow_missing else faults
   if fatal.without("surplus"):
-    hint = ""
-    if fatal.number("missing"):
-      hint = "--allow-missing counts missing masks as empty ones"
-    fatal.raise_if_any(str(path), hint)
+    fatal.raise_if_any(str(path), hint if fatal.number("missing") else "")
   notes = []
   if faults.number("missing"):
     notes.append(

@@ -40,8 +40,7 @@ _JSON: Final = "COCO results (JSON)"
 _VIDEOS: Final = "J&F, mean over frames, then over sentences"
 _FRAMES: Final = "COCO AP of masks; precision@K and IoU of the best query"
 _IMAGES: Final = (
-  "IoU and precision@K of the best query's mask and box, COCO AP; box_P@0.5 is "
-  "the accuracy of boxes"
+  "IoU and precision@K of the best query's mask and box, box_Acc@0.5, COCO AP"
 )
 
 

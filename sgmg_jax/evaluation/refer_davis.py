@@ -220,6 +220,7 @@ def _rows(
       {"J&F": (values["J"] + values["F"]) / 2}
       | values
       | {"own object": float(object_id in e.object_ids) if e else np.nan},
+      scores.Labels(annotator, int(proposal) + 1, int(object_id)),
     )
 
 

@@ -134,7 +134,7 @@ def _galleries(rows: Sequence[Row], gallery: Gallery) -> list[str]:
         "<p><small>orange: predicted; blue outline: ground truth</small></p>"
       )
       figures = [
-        _figure(row, f"{100 * row.values[name]:.1f}", [gallery])
+        _figure(row, f"{100 * row.values[name]:.1f}", [(gallery, row)])
         for row in shown
       ]
       body.append(f'<div class="gallery">{"".join(figures)}</div>')
@@ -146,25 +146,25 @@ def _changes(
   gallery: Gallery,
   other: Gallery | None,
 ) -> list[str]:
-  galleries = [gallery] + ([other] if other else [])
   figures = [
     _figure(
       change.row,
       f"{100 * change.before:.1f} → {100 * change.after:.1f}",
-      galleries,
+      [(gallery, change.row)] + ([(other, change.other)] if other else []),
     )
     for change in comparison_lib.most_changed(comparison, _SHOWN)
   ]
   return [f'<div class="gallery">{"".join(figures)}</div>']
 
 
-def _figure(row: Row, value: str, galleries: Sequence[Gallery]) -> str:
+def _figure(row: Row, value: str, drawn: Sequence[tuple[Gallery, Row]]) -> str:
+  """Rows of pictures, above what `row` says."""
   images = ""
-  for gallery in galleries:
+  for gallery, of_gallery in drawn:
     pictures = "".join(
       '<img alt="" src="data:image/jpeg;base64,'
       f'{base64.b64encode(data).decode()}">'
-      for data in gallery.draw(row)
+      for data in gallery.draw(of_gallery)
     )
     images += f"<div>{pictures}</div>"
   return (

@@ -8,8 +8,8 @@ import io
 import json
 import os
 import pathlib
-from collections.abc import Mapping, Sequence
-from typing import Any, Final
+from collections.abc import Hashable, Mapping, Sequence
+from typing import Any, Final, NamedTuple
 
 import numpy as np
 
@@ -18,6 +18,20 @@ from sgmg_jax.files import atomic
 
 NUMBERS_FILE: Final = "scores.json"
 ROWS_FILE: Final = "sentences.csv"
+
+
+class Labels(NamedTuple):
+  """What a row of Ref-DAVIS17 compares, which predictions decide.
+
+  Attributes:
+    annotator: whose label maps, 0 to 3.
+    predicted: label in them.
+    object_id: of the object in the ground truth that it was assigned to.
+  """
+
+  annotator: int
+  predicted: int
+  object_id: int
 
 
 @dataclasses.dataclass(frozen=True)
@@ -30,12 +44,21 @@ class Row:
     sentence: its text.
     values: fractions by name, such as {"J": 0.7, "F": 0.8, "J&F": 0.75}; all
       rows of an evaluation have the same names, NaN where one has no value.
+    labels: what was compared, where the sentence does not say it.
   """
 
   video: str
   expression: str
   sentence: str
   values: Mapping[str, float]
+  labels: Labels | None = None
+
+  @property
+  def key(self) -> Hashable:
+    """What the same row of other predictions has, too."""
+    if self.labels:
+      return self.video, self.labels.annotator, self.labels.object_id
+    return self.video, self.expression
 
 
 @dataclasses.dataclass(frozen=True)

@@ -69,14 +69,16 @@ def pack(
   """
   if truth.name not in TOP:
     raise UserError(
-      f"{truth.name}: no server takes masks of it, expected one of "
-      f"{', '.join(TOP)}"
+      f"{truth.path}: no server takes masks of {truth.name}, expected "
+      f"{' or '.join(TOP)} (--data says which it is)"
     )
   source = truth.sentences
   frames = {e.video: source.video(e.video).frames for e in source.expressions}
   wanted = {(e.video, e.id): frames[e.video] for e in source.expressions}
   masks = mask_files.open_masks(
-    str(predictions), wanted.keys(), mask_videos.LAYOUT
+    str(predictions),
+    wanted.keys(),
+    f"{mask_videos.LAYOUT} of {truth.name} {truth.split}",
   )
   faults = mask_files.check_names(masks, wanted)
   files = {key: masks.find(key, names) for key, names in wanted.items()}
@@ -90,7 +92,7 @@ def pack(
   ]
   for found in run(_check, jobs):
     faults += found
-  notes = mask_files.accept(faults, predictions, allow_missing=False)
+  notes = mask_files.accept(faults, predictions, allow_missing=False, hint="")
   with (
     atomic.output(out, overwrite=overwrite) as new,
     # PNG files do not become smaller.

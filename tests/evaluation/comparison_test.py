@@ -6,7 +6,7 @@ import pytest
 
 from sgmg_jax.errors import UserError
 from sgmg_jax.evaluation import comparison
-from sgmg_jax.evaluation.scores import Row, Scores
+from sgmg_jax.evaluation.scores import Labels, Row, Scores
 
 
 def scores(values, videos="aabbcc"):
@@ -43,6 +43,26 @@ def test_what_differs_surely_has_a_star():
   assert "+10.00   95 % interval +10.00 to +10.00  *" in surely
   same = comparison.compare(FIRST, FIRST).table()
   assert "*" not in same and "0 sentences are better, 0 worse" in same
+
+
+def test_objects_are_paired_where_predictions_choose_the_sentence():
+  """As in Ref-DAVIS17, where more is described than the masks have."""
+
+  def of(expression, value, object_id):
+    labels = Labels(0, 1, object_id)
+    return Row("v", expression, f"sentence {expression}", {"J": value}, labels)
+
+  first, second = (
+    Scores("refer_davis", "p", "J", {}, rows)
+    for rows in (
+      [of("0", 0.5, 1), of("4", 0.5, 2)],
+      [of("8", 0.75, 2), of("0", 0.0, 1)],
+    )
+  )
+  found = comparison.compare(first, second)
+  assert found.differences["J"].mean == -0.125
+  pairs = [(c.row.expression, c.other.expression) for c in found.changes]
+  assert pairs == [("0", "0"), ("4", "8")]
 
 
 def test_other_sentences_are_refused():

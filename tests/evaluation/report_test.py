@@ -10,8 +10,9 @@ import PIL.Image
 import pytest
 
 from sgmg_jax.cli import main
-from sgmg_jax.evaluation import mask_writer
+from sgmg_jax.evaluation import gallery, mask_writer, protocols
 from sgmg_jax.evaluation import truth as truth_lib
+from sgmg_jax.input_pipeline import palette
 
 
 @pytest.fixture(scope="module")
@@ -89,3 +90,33 @@ def test_two_are_compared(truth, tmp_path, capsys):
   parser = Balanced()
   parser.feed(page)
   assert not parser.open
+
+
+def test_objects_are_drawn_as_they_were_assigned(
+  miniatures, tmp_path, monkeypatch
+):
+  """Labels that answer each other's sentence score 1, and so do pictures."""
+  root = miniatures.make_refer_davis(tmp_path, num_frames=3)
+  truth = protocols.find_truth(root)
+  for video in {e.video for e in truth.source.expressions}:
+    for index, name in enumerate(truth.source.video(video).frames):
+      labels = truth.source.labels(video, index)
+      labels = np.array([0, 2, 1, *range(3, 256)], np.uint8)[labels]
+      labels[labels == 255] = 0
+      image = PIL.Image.fromarray(labels).convert("P")
+      image.putpalette(palette.pascal_voc())
+      for annotator in range(4):
+        folder = tmp_path / f"pred/anno_{annotator}" / video
+        folder.mkdir(parents=True, exist_ok=True)
+        image.save(folder / f"{name}.png")
+  scores = protocols.score(truth, tmp_path / "pred", processes=1)
+  assert {row.values["own object"] for row in scores.rows} >= {0, 1}
+  drawn = []
+  monkeypatch.setattr(gallery, "_picture", lambda *args: drawn.append(args))
+  pictures_of = gallery.Gallery(truth, tmp_path / "pred")
+  for row in scores.rows:
+    assert row.values["J"] == 1
+    pictures_of.draw(row)
+  assert len(drawn) == 3 * len(scores.rows)
+  for _, found, true in drawn:
+    np.testing.assert_array_equal(found, true)

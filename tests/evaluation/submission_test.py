@@ -73,13 +73,14 @@ def test_everything_wrong_is_named_and_nothing_written(ytvos, tmp_path):
   text = "\n".join(error.value.faults.lines())
   assert f"{first.parent.name}/{first.name}" in text
   assert second.name in text and "RGB" in text
+  assert "--allow-missing" not in str(error.value)  # No option of `submit`.
   assert not out.exists()
 
 
 def test_other_data_sets_have_no_server(miniatures, tmp_path):
   root = miniatures.make_own(tmp_path, valid=1)
   truth = truth_lib.Truth("own", root, "valid")
-  with pytest.raises(UserError, match="own: no server .* refer_ytvos, mevis"):
+  with pytest.raises(UserError, match="no server .* own, expected refer_ytvos"):
     submission.pack(truth, tmp_path, tmp_path / "x.zip")
 
 
