@@ -103,7 +103,11 @@ def _reference_dilation() -> tuple[Callable[..., np.ndarray], str]:
 
     cv2.setNumThreads(1)
     return cv2.dilate, f"davis2017-evaluation's steps, OpenCV {cv2.__version__}"
-  dilate = lambda edges, disk: ndimage.binary_dilation(edges, disk)
+
+  def dilate(edges, disk):
+    # SciPy's own dilation takes 300 times as long as OpenCV's.
+    return ndimage.distance_transform_edt(edges == 0) <= len(disk) // 2
+
   return dilate, "davis2017-evaluation's steps, SciPy instead of OpenCV: slower"
 
 

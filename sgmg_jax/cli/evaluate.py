@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import argparse
+import os
 
 from sgmg_jax.cli import config_files, train
+from sgmg_jax.errors import UserError
 
 HELP = "predict and score a benchmark with a checkpoint"
 
@@ -57,6 +59,11 @@ def run(args: argparse.Namespace) -> int:
   checkpoint = native.load(args.checkpoint)
   with config_files.naming_missing_fields():
     settings = evaluator.Settings.from_config(config)
+    if settings.path and not os.path.isdir(settings.path):
+      raise UserError(
+        f"{settings.path}: no such folder, expected the data set "
+        f"{settings.name} in --config.data.root"
+      )
     predictors = [
       predictor.Predictor(
         checkpoint, config.dtype, config.precision, device=device

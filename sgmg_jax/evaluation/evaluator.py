@@ -27,6 +27,7 @@ from sgmg_jax.evaluation import (
   overlap,
   predictions,
   protocols,
+  submission,
   units,
 )
 from sgmg_jax.evaluation import scores as scores_lib
@@ -111,6 +112,7 @@ class Result:
     scores: None where the ground truth is not public, and in all processes
       but the first.
     folder: with the predictions.
+    settings: of the evaluation.
     units: that were predicted now.
     seconds: that this took.
     idle_shares: of the devices, of the time of predicting.
@@ -118,6 +120,7 @@ class Result:
 
   scores: scores_lib.Scores | None
   folder: pathlib.Path
+  settings: Settings
   units: int
   seconds: float
   idle_shares: Sequence[float]
@@ -128,16 +131,20 @@ class Result:
     lines = ["all predictions were there already"]
     if self.units:
       lines = [
-        f"predicted {self.units} units in {self.seconds:.1f} s; devices were "
-        f"idle for {idle} of it"
+        f"predicted {self.units} videos or frames in {self.seconds:.1f} s; "
+        f"devices were idle for {idle} of it"
       ]
     if self.scores:
       lines.append(self.scores.table())
     else:
-      lines.append(
-        "the ground truth is not public; the predictions can be packed for the "
-        f"server: sgmg submit DATA {self.folder} --out submission.zip"
-      )
+      lines.append("the ground truth is not there: nothing is scored")
+      if self.settings.name in submission.TOP:
+        lines.append(
+          f"`sgmg submit {self.settings.path} {self.folder} --data "
+          f"{self.settings.name} --out submission.zip` packs the predictions "
+          "for the server"
+        )
+    lines.append(f"written: {self.folder}")
     return "\n".join(lines)
 
 
@@ -200,6 +207,7 @@ def evaluate(
   return Result(
     scores,
     folder.path,
+    settings,
     len(todo),
     seconds,
     [usage.idle_share for usage in usages if usage.wall],

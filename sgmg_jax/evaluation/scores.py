@@ -89,7 +89,7 @@ class Scores:
 
   def table(self) -> str:
     """The numbers in percent, one a line, for people."""
-    lines = [f"{self.benchmark}: {self.protocol}"]
+    lines = [f"{self.benchmark}, in percent: {self.protocol}"]
     width = max(map(len, self.numbers), default=0)
     for name, value in self.numbers.items():
       percent = f"{100 * value:6.2f}" if value == value else "no object"

@@ -55,7 +55,7 @@ def test_numbers_and_files(folders, tmp_path, capsys):
   out = tmp_path / "new/scores"
   assert main.main(["score", *folders, "--out", str(out)]) == 0
   printed = capsys.readouterr().out
-  assert printed.startswith("own: J&F, mean over frames")
+  assert printed.startswith("own, in percent: J&F, mean over frames")
   assert re.search(r"^  J&F +100\.00$", printed, re.M)
   assert json.loads((out / "scores.json").read_text())["numbers"]["J&F"] == 1
   assert len((out / "sentences.csv").read_text().splitlines()) > 2

@@ -23,7 +23,7 @@ SCORES = scores.Scores(
 
 def test_the_table_is_in_percent():
   lines = SCORES.table().splitlines()
-  assert lines[0] == "own: local"
+  assert lines[0] == "own, in percent: local"
   assert lines[1].split() == "J 50.00 95 % interval 25.00 to 75.00".split()
   assert lines[-1] == "note: 1 mask is missing"
 
