@@ -128,19 +128,19 @@ def run(args: argparse.Namespace) -> int:
   compared = None
   try:
     scores = score(args.predictions)
+    # At once: the second predictions may be unusable.
+    print(scores.table())
+    if args.out:
+      scores.save(args.out)
+      print(f"written: {args.out}")
     if args.compare:
       second = score(args.compare)
       compared = comparison.compare(scores, second)
+      print(f"\nsecond, {args.compare}:\n{second.table()}\n")
+      print(compared.table())
   except faults.Unusable as error:
     print("\n".join(error.faults.lines()), file=sys.stderr)
     raise
-  print(scores.table())
-  if compared:
-    print(f"\nsecond, {args.compare}:\n{second.table()}\n")
-    print(compared.table())
-  if args.out:
-    scores.save(args.out)
-    print(f"written: {args.out}")
   if args.report:
     page = report.render(
       scores,

@@ -71,11 +71,13 @@ class Comparison:
       sum(kind(change.difference) for change in self.changes)
       for kind in (lambda d: d > 0, lambda d: d < 0, lambda d: d == 0)
     ]
+    changed = most_changed(self, _NAMED)
     lines.append(
-      "{} sentences are better, {} worse, {} the same; changed most in "
-      "{}:".format(*counts, self.value)
+      "{} sentences are better, {} worse, {} the same in {}{}".format(
+        *counts, self.value, "; changed most:" if changed else ""
+      )
     )
-    for change in most_changed(self, _NAMED):
+    for change in changed:
       lines.append(
         f"  {100 * change.difference:+6.1f}  {change.row.video}/"
         f"{change.row.expression}: {change.row.sentence}"

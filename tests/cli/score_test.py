@@ -91,3 +91,14 @@ def test_bad_arguments(options, message, folders, capsys):
   assert main.main(["score", *folders, *options]) == 2
   error = capsys.readouterr().err
   assert message in error and error.count("\n") == 1
+
+
+def test_the_first_scores_are_kept_if_the_second_cannot_be_read(
+  folders, tmp_path, capsys
+):
+  out = tmp_path / "scores"
+  command = ["score", *folders, "--out", str(out), "--compare", "nowhere"]
+  assert main.main(command) == 2
+  printed = capsys.readouterr()
+  assert "J&F" in printed.out and "nowhere: No such file" in printed.err
+  assert (out / "scores.json").exists()

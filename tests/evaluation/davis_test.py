@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from sgmg_jax.errors import UserError
-from sgmg_jax.evaluation import davis
+from sgmg_jax.evaluation import davis, statistics
 
 GOLDEN = pathlib.Path(__file__).parents[1] / "golden/eval"
 CASES = json.loads((GOLDEN / "davis_sequences.json").read_text())
@@ -37,6 +37,11 @@ def test_every_official_sequence(name, maps):
   for i, values in enumerate(expected["per_object"].values()):
     assert result.region[i].mean() == pytest.approx(values["J"], abs=1e-9)
     assert result.boundary[i].mean() == pytest.approx(values["F"], abs=1e-9)
+  for kind, frames in (("J", result.region), ("F", result.boundary)):
+    found = [statistics.over_frames(values) for values in frames]
+    for key, name in (("R", "recall"), ("D", "decay")):
+      of_objects = [getattr(one, name) for one in found]
+      assert of_objects == pytest.approx(expected[f"{kind}_{key}"], abs=1e-9)
 
 
 def test_all_sequences_count_by_objects(maps):

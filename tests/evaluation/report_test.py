@@ -10,7 +10,14 @@ import PIL.Image
 import pytest
 
 from sgmg_jax.cli import main
-from sgmg_jax.evaluation import gallery, mask_writer, protocols
+from sgmg_jax.evaluation import (
+  comparison,
+  gallery,
+  mask_writer,
+  protocols,
+  report,
+)
+from sgmg_jax.evaluation import scores as scores_lib
 from sgmg_jax.evaluation import truth as truth_lib
 from sgmg_jax.input_pipeline import palette
 
@@ -120,3 +127,39 @@ def test_objects_are_drawn_as_they_were_assigned(
   assert len(drawn) == 3 * len(scores.rows)
   for _, found, true in drawn:
     np.testing.assert_array_equal(found, true)
+
+
+class NoPictures:
+  """A gallery that draws nothing."""
+
+  def draw(self, row):
+    return []
+
+
+def test_many_sentences_with_any_text_and_without_some_values():
+  """They are text, and the page does not grow with their number."""
+
+  def of(number, value):
+    text = f"<script>alert(\"{number}\")</script> & 'quotes'"
+    values = {"J&F": value, "N-acc": float("nan") if number % 2 else value}
+    return scores_lib.Row(f"<u>{number % 9}", f"{number}", text, values)
+
+  def page_of(number):
+    rows = [of(k, k / number) for k in range(number)]
+    first = scores_lib.Scores("own", "<i>p", "J&F", {"J&F": 0.5}, rows)
+    rows = [of(k, 1 - k / number) for k in range(number)]
+    second = scores_lib.Scores("own", "<i>p", "J&F", {"J&F": 0.5}, rows)
+    compared = comparison.compare(first, second)
+    assert set(compared.differences) == {"J&F", "N-acc"}
+    return report.render(
+      first, NoPictures(), comparison=compared, other=NoPictures()
+    )
+
+  few, many = page_of(80), page_of(800)
+  parser = Balanced()
+  parser.feed(many)
+  assert not parser.open
+  for tag in ("<script", "<u>", "<i>"):
+    assert tag not in many
+  assert "nan" not in many.lower()
+  assert len(many) < 1.1 * len(few)
