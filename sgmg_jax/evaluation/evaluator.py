@@ -9,6 +9,7 @@ depend on how many there are.
 from __future__ import annotations
 
 import concurrent.futures
+import contextlib
 import dataclasses
 import hashlib
 import os
@@ -25,6 +26,7 @@ from ml_collections import ConfigDict
 from sgmg_jax.errors import UserError
 from sgmg_jax.evaluation import (
   overlap,
+  prediction_folder,
   predictions,
   protocols,
   submission,
@@ -33,6 +35,7 @@ from sgmg_jax.evaluation import (
 from sgmg_jax.evaluation import scores as scores_lib
 from sgmg_jax.evaluation import truth as truth_lib
 from sgmg_jax.evaluation.prediction_folder import PredictionFolder
+from sgmg_jax.inference import memory
 from sgmg_jax.inference import predictor as predictor_lib
 
 # (done, all): units that are predicted.
@@ -175,43 +178,49 @@ def evaluate(
   truth = truth or settings.truth()
   source = truth.sentences
   kind = predictions.kind_of(settings.name)(
-    source, settings.window, settings.group, settings.threshold
+    source,
+    settings.window,
+    settings.group,
+    settings.threshold,
+    memory.free(predictors[0].device, sharing=len(predictors)),
   )
   everything = units.of_source(source)
   run = _identity(predictors[0], settings, everything)
   index, count = jax.process_index(), jax.process_count()
-  if index == 0:
-    folder = PredictionFolder(out, run, overwrite=overwrite)
-  _wait_for_others("folder")
-  if index:
-    folder = PredictionFolder(out, run, worker=index)
-  mine = everything[index::count]
-  todo = [unit for unit in mine if unit.name not in folder.done]
-  if progress:
-    progress(len(mine) - len(todo), len(mine))
-  start = time.perf_counter()
-  usages = _predict(kind, predictors, todo, folder, progress, len(mine))
-  seconds = time.perf_counter() - start
-  _wait_for_others("predictions")
-  scores = None
-  if index == 0:
-    records = folder.records([unit.name for unit in everything])
-    notes = kind.finish(folder, records)
-    if truth.is_public:
-      scores = protocols.score(
-        truth, folder.predictions, processes=settings.processes or None
-      )
-      scores = dataclasses.replace(scores, notes=(*scores.notes, *notes))
-      scores.save(folder.path)
-  _wait_for_others("scores")
-  return Result(
-    scores,
-    folder.path,
-    settings,
-    len(todo),
-    seconds,
-    [usage.idle_share for usage in usages if usage.wall],
-  )
+  with contextlib.ExitStack() as stack:
+    if index == 0:
+      stack.enter_context(prediction_folder.alone(out))
+      folder = PredictionFolder(out, run, overwrite=overwrite)
+    _wait_for_others("folder")
+    if index:
+      folder = PredictionFolder(out, run, worker=index)
+    mine = everything[index::count]
+    todo = [unit for unit in mine if unit.name not in folder.done]
+    if progress:
+      progress(len(mine) - len(todo), len(mine))
+    start = time.perf_counter()
+    usages = _predict(kind, predictors, todo, folder, progress, len(mine))
+    seconds = time.perf_counter() - start
+    _wait_for_others("predictions")
+    scores = None
+    if index == 0:
+      records = folder.records([unit.name for unit in everything])
+      notes = kind.finish(folder, records)
+      if truth.is_public:
+        scores = protocols.score(
+          truth, folder.predictions, processes=settings.processes or None
+        )
+        scores = dataclasses.replace(scores, notes=(*scores.notes, *notes))
+        scores.save(folder.path)
+    _wait_for_others("scores")
+    return Result(
+      scores,
+      folder.path,
+      settings,
+      len(todo),
+      seconds,
+      [usage.idle_share for usage in usages if usage.wall],
+    )
 
 
 def _predict(
@@ -246,7 +255,11 @@ def _predict(
   if len(predictors) == 1:
     return [work(predictors[0])]
   with concurrent.futures.ThreadPoolExecutor(len(predictors)) as pool:
-    return list(pool.map(work, predictors))
+    try:
+      return list(pool.map(work, predictors))
+    finally:
+      # Or who stops it by Ctrl-C would wait until all is done.
+      shared.end()
 
 
 def _identity(

@@ -13,9 +13,9 @@ Item = TypeVar("Item")
 Prepared = TypeVar("Prepared")
 Result = TypeVar("Result")
 
-_WRITERS: Final = 2
+WRITERS: Final = 2
 # Results that wait to be written: as many as keep the writers busy.
-_WAITING: Final = 2 * _WRITERS
+_WAITING: Final = 2 * WRITERS
 _END: Final = object()
 
 
@@ -90,7 +90,7 @@ def run(
         written = []
 
   reader = concurrent.futures.ThreadPoolExecutor(1, "read")
-  writers = concurrent.futures.ThreadPoolExecutor(_WRITERS, "write")
+  writers = concurrent.futures.ThreadPoolExecutor(WRITERS, "write")
   try:
     ahead = reader.submit(read_next)
     while (following := ahead.result())[0] is not _END:

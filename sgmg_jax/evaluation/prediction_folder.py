@@ -14,12 +14,15 @@ killed run may have left.
 
 from __future__ import annotations
 
+import contextlib
+import errno
+import fcntl
 import json
 import os
 import pathlib
 import shutil
 import threading
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, Final
 
 from sgmg_jax.errors import UserError
@@ -79,18 +82,18 @@ class PredictionFolder:
     self.resumed = bool(self._records)
 
   def _prepare(self, file: pathlib.Path, run: Any, overwrite: bool) -> None:
-    if self.path.exists() and not self.path.is_dir():
-      raise UserError(f"{self.path}: a file, expected a folder or a new name")
+    _make(self.path)
     if file.is_file():
       if not overwrite or json_object.read(file) == run:
         return
-      shutil.rmtree(self.path)
-    elif self.path.is_dir() and any(self.path.iterdir()):
+      # Not the folder itself, which `alone` holds.
+      for held in self.path.iterdir():
+        shutil.rmtree(held) if held.is_dir() else held.unlink()
+    elif any(self.path.iterdir()):
       raise UserError(
         f"{self.path}: holds files but no {RUN_FILE}, expected a new folder or "
         "one of an evaluation"
       )
-    self.path.mkdir(parents=True, exist_ok=True)
     with atomic.output(file) as new:
       new.write_text(
         json.dumps(run, indent=2, allow_nan=False) + "\n", encoding="utf-8"
@@ -143,11 +146,44 @@ class PredictionFolder:
     return records
 
 
+@contextlib.contextmanager
+def alone(path: str | os.PathLike) -> Iterator[None]:
+  """Keep other evaluations out of a folder, which is made if need be.
+
+  The lock is the kernel's (`flock`) and goes with the process. Where a file
+  system has none, one evaluation a folder is the user's care.
+
+  Raises:
+    UserError: another evaluation uses it, or it is a file.
+  """
+  _make(pathlib.Path(path))
+  folder = os.open(path, os.O_RDONLY)
+  try:
+    fcntl.flock(folder, fcntl.LOCK_EX | fcntl.LOCK_NB)
+  except OSError as error:
+    if error.errno in (errno.EWOULDBLOCK, errno.EACCES):
+      os.close(folder)
+      raise UserError(
+        f"{path}: in use by another evaluation: wait for it, stop it, or "
+        "choose another folder"
+      ) from error
+  try:
+    yield
+  finally:
+    os.close(folder)
+
+
 def predictions_in(path: str | os.PathLike) -> pathlib.Path:
   """The predicted files, if this is a folder of ours; else the path itself."""
   path = pathlib.Path(path)
   ours = (path / RUN_FILE).is_file() and (path / PREDICTIONS).is_dir()
   return path / PREDICTIONS if ours else path
+
+
+def _make(path: pathlib.Path) -> None:
+  if path.exists() and not path.is_dir():
+    raise UserError(f"{path}: a file, expected a folder or a new name")
+  path.mkdir(parents=True, exist_ok=True)
 
 
 def _end_last_line(log: pathlib.Path) -> None:

@@ -15,10 +15,16 @@ from typing import Any, Final
 import numpy as np
 from pycocotools import mask as coco_mask
 
-from sgmg_jax.evaluation import annotated_frames, davis, mask_writer, units
+from sgmg_jax.evaluation import (
+  annotated_frames,
+  davis,
+  mask_writer,
+  overlap,
+  units,
+)
 from sgmg_jax.evaluation.prediction_folder import PredictionFolder
 from sgmg_jax.files import atomic
-from sgmg_jax.inference import annotated_frame, stages
+from sgmg_jax.inference import annotated_frame, memory, stages
 from sgmg_jax.inference import predictor as predictor_lib
 from sgmg_jax.input_pipeline import source as source_lib
 from sgmg_jax.input_pipeline.batches import clip_sampler
@@ -37,12 +43,15 @@ class Kind(abc.ABC):
     window: frames that the model sees at once; None: all where memory allows.
     group: sentences that go through the model together.
     threshold: probability that a mask pixel exceeds.
+    free: memory before anything is computed. Asked for each video, it would
+      depend on the video that is computed at that time, and so would windows.
   """
 
   source: source_lib.Source
   window: int | None
   group: int
   threshold: float
+  free: memory.Free
 
   @abc.abstractmethod
   def read(self, predictor: predictor_lib.Predictor, unit: units.Unit) -> Any:
@@ -101,8 +110,10 @@ class SentenceMasks(Kind):
     clips = predictor.prepare(
       frames,
       window=self.window,
-      expressions=len(unit.expressions),
+      # Masks are made while they are written, not of all sentences at once.
+      expressions=min(len(unit.expressions), overlap.WRITERS * self.group),
       group=self.group,
+      free=self.free,
     )
     # Only their sizes are asked for again.
     return [dataclasses.replace(clip, frames=()) for clip in clips]

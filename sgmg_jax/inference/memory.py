@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import logging
 import math
 import os
@@ -21,6 +22,21 @@ UNKNOWN: Final = 5 * 2**30
 
 _FIXED: Final = 2**28  # weights in other layouts, buffers of small maps
 _CGROUPS: Final = pathlib.Path("/sys/fs/cgroup")
+
+
+@dataclasses.dataclass(frozen=True)
+class Free:
+  """Bytes that can be taken.
+
+  Attributes:
+    host: of the machine's memory.
+    device: of the device's.
+    shared: whether these are the same memory.
+  """
+
+  host: int
+  device: int
+  shared: bool
 
 
 def pass_bytes(
@@ -76,7 +92,7 @@ def most_frames(
   dtype: str = "float32",
   expressions: int = 1,
   group: int = 1,
-  device: jax.Device | None = None,
+  free: Free,
 ) -> int:
   """Most frames of which a pass fits into the free memory.
 
@@ -87,16 +103,14 @@ def most_frames(
     dtype: of computation.
     expressions: sentences whose masks are held.
     group: of them that go through the model together.
-    device: where the pass runs; None: JAX's default.
+    free: what there is.
   """
-  on_host = SHARE * _host_bytes()
-  on_device = SHARE * free_bytes(device)
-  shared = (device or jax.local_devices()[0]).platform == "cpu"
+  on_host, on_device = SHARE * free.host, SHARE * free.device
 
   def fits(num_frames):
     host = host_bytes(geometry, num_frames, expressions)
     need = pass_bytes(variant, geometry.padded, num_frames, dtype, group)
-    if shared:
+    if free.shared:
       return host + need <= on_device
     return host <= on_host and need <= on_device
 
@@ -106,6 +120,19 @@ def most_frames(
   while limit and not fits(limit):
     limit = limit - 1 if limit <= 8 else (limit - 1) // 8 * 8
   return limit
+
+
+def free(device: jax.Device | None = None, *, sharing: int = 1) -> Free:
+  """What is free for one of several devices of a kind that work at once.
+
+  Args:
+    device: None: JAX's default.
+    sharing: number of devices.
+  """
+  device = device or jax.local_devices()[0]
+  shared = device.platform == "cpu"
+  host, on_device = _host_bytes() // sharing, free_bytes(device)
+  return Free(host, on_device // sharing if shared else on_device, shared)
 
 
 def free_bytes(device: jax.Device | None = None) -> int:

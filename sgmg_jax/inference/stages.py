@@ -118,7 +118,7 @@ class Stages:
     self.card = checkpoint.card
     self.name = checkpoint.card["name"]
     self.variant = checkpoint.variant
-    self.dtype = jnp.dtype(dtype).name
+    self.dtype = _float(dtype)
     self.precision = precision_lib.check(precision)
     self.preprocess = card_lib.preprocess_of(checkpoint.card, self.name)
     self.device = device
@@ -142,6 +142,7 @@ class Stages:
     whole: bool = True,
     expressions: int = 1,
     group: int = 1,
+    free: memory.Free | None = None,
   ) -> Iterator[PreparedClip]:
     """Decode, resize and pad a video, clip by clip.
 
@@ -153,12 +154,16 @@ class Stages:
       expressions: number of sentences that will be asked, for the estimate of
         memory.
       group: of them that go through the model together.
+      free: memory; None: as much as is now. Who computes another video
+        meanwhile gives what was free before.
 
     Raises:
       UserError: a bad video.
     """
     reader = video_lib.open_video(video)
     geometry = self.geometry(reader)
+    # One measurement, before this video itself takes memory.
+    free = free or memory.free(self.device)
     limit = 0
     if whole and window is None:
       limit = memory.most_frames(
@@ -168,7 +173,7 @@ class Stages:
         dtype=self.dtype,
         expressions=expressions,
         group=group,
-        device=self.device,
+        free=free,
       )
     pairs = (
       (frame, preprocess.resize_frame(frame.pixels, geometry))
@@ -176,7 +181,8 @@ class Stages:
     )
     window = self.preprocess["window"] if window is None else window
     if reader.num_frames:
-      self._warn_of_memory(geometry, min(window, reader.num_frames), group)
+      length = min(window, reader.num_frames)
+      self._warn_of_memory(geometry, length, group, free.device)
     start = 0
     for clip in windows_lib.windows(pairs, window, limit):
       frames, resized = map(list, zip(*clip))
@@ -315,11 +321,10 @@ class Stages:
         f"({self.dtype}): expected finite weights that do not overflow"
       )
 
-  def _warn_of_memory(self, geometry, num_frames: int, group: int) -> None:
+  def _warn_of_memory(self, geometry, num_frames, group, free) -> None:
     need = memory.pass_bytes(
       self.variant, geometry.padded, num_frames, self.dtype, group
     )
-    free = memory.free_bytes(self.device)
     if need > free:
       logging.warning(
         "%d frames of %dx%d at once need about %.1f GB of memory, %.1f GB are "
@@ -329,6 +334,18 @@ class Stages:
         need / 1e9,
         free / 1e9,
       )
+
+
+def _float(dtype: Any) -> str:
+  try:
+    found = jnp.dtype(dtype)
+  except TypeError:
+    found = None
+  if found is None or not jnp.issubdtype(found, jnp.floating):
+    raise errors.UserError(
+      f"dtype: expected float32 or bfloat16, got {dtype!r}"
+    )
+  return found.name
 
 
 def _token_bucket(num_tokens: int) -> int:

@@ -4,6 +4,7 @@ import contextlib
 import dataclasses
 import json
 import shutil
+import signal
 import threading
 
 import numpy as np
@@ -17,9 +18,11 @@ from sgmg_jax.evaluation import (
   evaluator,
   measures,
   prediction_folder,
+  predictions,
   protocols,
   units,
 )
+from sgmg_jax.inference import memory
 
 SQUARE = dict(size=(96, 96))
 
@@ -254,6 +257,32 @@ def test_an_error_on_one_device_ends_all(tmp_path):
   with pytest.raises(UserError, match="a bad unit"):
     predict(["0", "1", "2", "bad", *map(str, range(4, 400))], tmp_path)
   assert len((tmp_path / "progress/00000.jsonl").read_text().split()) < 100
+
+
+def test_ctrl_c_ends_all_devices(tmp_path, monkeypatch):
+  def write(self, predictor, unit, part, folder):
+    if unit.name == "2":
+      signal.pthread_kill(threading.main_thread().ident, signal.SIGINT)
+    return part
+
+  monkeypatch.setattr(FakeKind, "write", write)
+  with pytest.raises(KeyboardInterrupt):
+    predict(list(map(str, range(10000))), tmp_path)
+  log = (tmp_path / "progress/00000.jsonl").read_text()
+  assert len(log.splitlines()) < 10000
+
+
+@pytest.mark.parametrize("free, clips", [(2**34, 1), (0, 2)])
+def test_windows_depend_on_the_memory_before(
+  free, clips, model, data, monkeypatch
+):
+  # What another video takes while this one is read must not matter.
+  monkeypatch.setattr(memory, "free", lambda device: pytest.fail("measured"))
+  monkeypatch.setitem(model.preprocess, "window", 2)
+  source = data["own"].truth().sentences
+  found = memory.Free(free, free, shared=True)
+  kind = predictions.SentenceMasks(source, None, 4, 0.5, found)
+  assert len(kind.read(model, units.of_source(source)[0])) == clips
 
 
 def test_another_threshold_is_another_run(model, data, results):

@@ -84,6 +84,25 @@ def test_processes_share_a_folder(tmp_path):
     Folder(tmp_path, RUN | {"window": 1}, worker=1)
 
 
+def test_one_evaluation_at_a_time(tmp_path):
+  out = tmp_path / "new/out"
+  with prediction_folder.alone(out):
+    Folder(out, RUN).add("v1", {})
+    with pytest.raises(UserError, match="in use by another evaluation"):
+      with prediction_folder.alone(out):
+        pytest.fail("two evaluations use the folder")
+    # What is overwritten stays in use.
+    Folder(out, RUN | {"window": 1}, overwrite=True)
+    with pytest.raises(UserError, match="in use by another evaluation"):
+      with prediction_folder.alone(out):
+        pytest.fail("two evaluations use the folder")
+  with prediction_folder.alone(out):
+    assert not Folder(out, RUN | {"window": 1}).done
+  with pytest.raises(UserError, match="a file, expected a folder"):
+    with prediction_folder.alone(out / "run.json"):
+      pytest.fail("a file is no folder")
+
+
 def test_finds_the_predicted_files_of_a_run(tmp_path):
   Folder(tmp_path / "ours", RUN)
   found = prediction_folder.predictions_in(tmp_path / "ours")

@@ -2,6 +2,7 @@
 
 import dataclasses
 import pathlib
+import types
 
 import pytest
 
@@ -36,21 +37,36 @@ def test_estimate_meets_what_xla_reports(
 )
 def test_most_frames(monkeypatch, free, most):
   monkeypatch.setattr(memory, "_host_bytes", lambda: int(free * GIB))
+  found = memory.free()
   tiny = variants.get_variant("video_swin_t")
   # A wide video of the benchmarks, 480x1152: 36 frames are padded to 40.
   wide = preprocess.plan_geometry(480, 1152, 360, None)
   assert wide.padded == (368, 864)
-  assert memory.most_frames(tiny, wide, 128) == most
-  assert memory.most_frames(tiny, wide, None) >= most
-  assert memory.most_frames(tiny, wide, 5) == min(most, 5)
+  assert memory.most_frames(tiny, wide, 128, free=found) == most
+  assert memory.most_frames(tiny, wide, None, free=found) >= most
+  assert memory.most_frames(tiny, wide, 5, free=found) == min(most, 5)
   # Frames and masks that are held, and sentences together, take their part.
   large = dataclasses.replace(wide, original=(4800, 11520))
   many = dict(expressions=40, group=8)
   for fewer in (
-    memory.most_frames(tiny, large, 128),
-    memory.most_frames(tiny, wide, 128, **many),
+    memory.most_frames(tiny, large, 128, free=found),
+    memory.most_frames(tiny, wide, 128, free=found, **many),
   ):
     assert fewer < most or most <= 1
+
+
+def test_devices_of_a_cpu_share_its_memory(monkeypatch):
+  monkeypatch.setattr(memory, "_host_bytes", lambda: 8 * GIB)
+  assert memory.free() == memory.Free(8 * GIB, 8 * GIB, shared=True)
+  assert memory.free(sharing=2) == memory.Free(4 * GIB, 4 * GIB, shared=True)
+
+
+def test_an_accelerator_has_memory_of_its_own(monkeypatch):
+  monkeypatch.setattr(memory, "_host_bytes", lambda: 8 * GIB)
+  stats = {"bytes_limit": 5 * GIB, "bytes_in_use": GIB}
+  gpu = types.SimpleNamespace(platform="gpu", memory_stats=lambda: stats)
+  found = memory.free(gpu, sharing=2)
+  assert found == memory.Free(4 * GIB, 4 * GIB, shared=False)
 
 
 def test_limits_of_control_groups_count(monkeypatch, tmp_path):

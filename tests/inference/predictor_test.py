@@ -197,6 +197,12 @@ def test_one_pass_or_windows_is_logged(model, frames, monkeypatch, caplog):
   assert "8 frames of 153x144 at once need about 0.3 GB" in caplog.text
 
 
+def test_a_dtype_of_no_computation_is_refused(mu_checkpoint):
+  for dtype in ("float3", "int32"):
+    with pytest.raises(errors.UserError, match="dtype: expected float32 or"):
+      predictor_lib.load(mu_checkpoint, dtype)
+
+
 def test_folder_and_memory_agree(model, frames, tmp_path):
   done = []
   summary = model.segment_to_folder(
