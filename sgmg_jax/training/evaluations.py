@@ -6,7 +6,7 @@ import json
 import logging
 import pathlib
 import shutil
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from typing import Any, Final
 
 from ml_collections import ConfigDict
@@ -122,8 +122,24 @@ class Evaluations:
 class Best:
   """The best value of one number so far, kept in the run's folder."""
 
-  def __init__(self, folder: pathlib.Path, name: str):
-    """Args: folder of the run; name of the number, "" for none."""
+  def __init__(
+    self, folder: pathlib.Path, name: str, evaluations: Collection[str]
+  ):
+    """Note what is compared.
+
+    Args:
+      folder: of the run.
+      name: of the number, "<name of the evaluation>/<number>"; "": none.
+      evaluations: names of all.
+
+    Raises:
+      UserError: there is no such evaluation.
+    """
+    if name and name.partition("/")[0] not in evaluations:
+      raise UserError(
+        f"best: {name!r} is of none of the evaluations in config.evals: "
+        f"{', '.join(evaluations) or 'there are none'}"
+      )
     self._file, self._name = folder / BEST_FILE, name
 
   def is_beaten(self, scores: Mapping[str, float]) -> bool:

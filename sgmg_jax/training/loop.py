@@ -208,7 +208,7 @@ def _train(
     select=functools.partial(auxiliary.without_heads, tasks=tasks),
     export_every=config.eval.every,
     evaluate=evaluations.Evaluations(config, folder, variant, tokenizer),
-    best=evaluations.Best(folder, config.best),
+    best=evaluations.Best(folder, config.best, list(config.evals.keys())),
     export=export,
     scalars=lambda: {"truncated_sentences": data.truncations.take()},
   )
@@ -335,6 +335,19 @@ def run(
         best.note(step, scores)
       return scores
 
+    def is_due(step):
+      return step == last or (export_every and step % export_every == 0)
+
+    def evaluate_at_rest(step, position):
+      with stop.at_rest(functools.partial(save_to_stop, step, position)):
+        return evaluate_and_export(step)
+
+    # A run that was stopped while it evaluated goes on with that.
+    if evaluate and 0 < first < last and is_due(first):
+      entries = metrics_lib.read_metrics(folder / "metrics.jsonl")
+      names = {k for m in entries if m["step"] == first for k in m}
+      if not any(name.startswith("val/") for name in names):
+        evaluate_at_rest(first, data.position)
     for step in range(first + 1, last + 1):
       resting = functools.partial(save_to_stop, step - 1, data.position)
       with stop.at_rest(resting):
@@ -346,10 +359,8 @@ def run(
         save(step, data.position)
       elif step % config.log_every == 0:
         record(step)
-      if step == last or (export_every and step % export_every == 0):
-        resting = functools.partial(save_to_stop, step, data.position)
-        with stop.at_rest(resting):
-          results = evaluate_and_export(step)
+      if is_due(step):
+        results = evaluate_at_rest(step, data.position)
         if not pending:
           clock = time.time()
     if first >= last:
