@@ -285,6 +285,26 @@ def test_windows_depend_on_the_memory_before(
   assert len(kind.read(model, units.of_source(source)[0])) == clips
 
 
+def test_processes_share_the_units(model, data, results, tmp_path, monkeypatch):
+  """The second works while the first waits for it at the beginning."""
+  alone, index, ran = results("own").scores, 0, []
+  monkeypatch.setattr(evaluator.jax, "process_count", lambda: 2)
+  monkeypatch.setattr(evaluator.jax, "process_index", lambda: index)
+
+  def wait(what):
+    nonlocal index
+    if index == 0 and what == "folder":
+      index = 1
+      ran.append(evaluator.evaluate([model], data["own"], tmp_path))
+      index = 0
+
+  monkeypatch.setattr(evaluator, "_wait_for_others", wait)
+  first = evaluator.evaluate([model], data["own"], tmp_path)
+  (second,) = ran
+  assert first.units == second.units == 1 and second.scores is None
+  assert first.scores.rows == alone.rows
+
+
 def test_another_threshold_is_another_run(model, data, results):
   folder = results("own").folder
   other = dataclasses.replace(data["own"], threshold=0.4)
