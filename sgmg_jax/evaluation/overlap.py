@@ -80,7 +80,12 @@ def run(
   def settle(most: int) -> None:
     """Wait until at most so many results are in the making."""
     nonlocal number, written
-    while waiting and (number > most or not _is_future(waiting[0])):
+    while waiting and (
+      number > most
+      or not _is_future(waiting[0])
+      # Or an error would lose what is written.
+      or waiting[0].done()
+    ):
       entry = waiting.popleft()
       if _is_future(entry):
         written.append(entry.result())

@@ -348,6 +348,7 @@ def run(
       names = {k for m in entries if m["step"] == first for k in m}
       if not any(name.startswith("val/") for name in names):
         evaluate_at_rest(first, data.position)
+        clock = time.time()
     for step in range(first + 1, last + 1):
       resting = functools.partial(save_to_stop, step - 1, data.position)
       with stop.at_rest(resting):

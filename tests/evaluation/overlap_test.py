@@ -93,3 +93,25 @@ def test_usage_tells_how_long_the_device_waited():
   usage = overlap.run(range(4), **functions)
   assert 0.4 < usage.idle_share < 0.9
   assert usage.busy < usage.wall
+
+
+def test_what_is_written_is_noted_before_a_later_error():
+  noted, written = [], threading.Event()
+
+  def compute(item):
+    if item == 1:
+      assert written.wait(10)
+      time.sleep(0.1)  # Until its future is done, too.
+    if item == 2:
+      raise ValueError("a bad item")
+    yield item
+
+  with pytest.raises(ValueError, match="a bad item"):
+    overlap.run(
+      range(3),
+      read=lambda item: item,
+      compute=compute,
+      write=lambda item, result: written.set(),
+      done=lambda item, results: noted.append(item),
+    )
+  assert noted == [0]
