@@ -220,7 +220,7 @@ def evaluation(*, name, folder, split, window=0, options=None):
     folder: of it, below data.root.
     split: to be predicted.
     window: frames that the model sees at once; 0: the whole video, or the
-      checkpoint's window where memory lacks.
+      checkpoint's window where memory lacks; of annotated frames, that frame.
     options: of the data set's reader.
   """
   config = ConfigDict()

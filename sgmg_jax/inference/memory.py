@@ -20,6 +20,8 @@ SHARE: Final = 0.75
 # the tiny model.
 UNKNOWN: Final = 5 * 2**30
 
+# Groups of sentences whose answers wait to be taken from the device.
+_WAITING: Final = 5
 _FIXED: Final = 2**28  # weights in other layouts, buffers of small maps
 _CGROUPS: Final = pathlib.Path("/sys/fs/cgroup")
 
@@ -65,7 +67,11 @@ def pass_bytes(
   # each block of the backbone, and as many as a block and a half of stride 4.
   blocks = sum(depth / 2**i for i, depth in enumerate(variant.depths))
   encode = variant.embed_dim * (0.55 + 0.57 * blocks) * (0.75 if half else 1)
-  query = group * 0.55 * variant.width
+  # Each further sentence takes more than the first, which shares buffers with
+  # the clip's; and some groups' logits wait for the host.
+  query = 0.55 * variant.width
+  if group > 1:
+    query += (group - 1) * 0.75 * variant.width + 4 * group * _WAITING
   # What `encode_video` returns: four levels, and the maps of strides 4 and 8.
   features = (2 if half else 4) * (
     variant.width * (1 / 64 + 1 / 256 + 1 / 1024 + 1 / 4096)

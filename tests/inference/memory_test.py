@@ -32,6 +32,17 @@ def test_estimate_meets_what_xla_reports(
   assert 0.98 * reported < got < 1.13 * reported
 
 
+def test_further_sentences_cost_what_xla_reports():
+  """`mini`, 16 frames of 256x256: 36.6 MB a sentence, and their answers."""
+  mini = variants.get_variant("mini")
+  alone, eight = (
+    memory.pass_bytes(mini, (256, 256), 16, "float32", group)
+    for group in (1, 8)
+  )
+  answers = 5 * 8 * 4 * 16 * 256 * 256
+  assert 0.95 < (eight - alone) / (7 * 36.6e6 + answers) < 1.15
+
+
 @pytest.mark.parametrize(
   "free, most", [(16, 96), (8, 48), (4, 24), (2, 8), (0.5, 1), (0.1, 0)]
 )
