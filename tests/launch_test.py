@@ -45,7 +45,10 @@ def _load(command):
 def test_every_step_has_a_config_and_starts_from_the_last(commands, machine):
   done, called = commands("runs/x", machine)
   assert done.returncode == 0, done.stderr
-  assert [c[0] for c in called] == ["pretrain"] * 2 + ["train"] * 3 + ["eval"]
+  names = ["pretrain"] * 2 + ["train"] * 3 + ["evaluate"]
+  assert [c[0] for c in called] == names
+  assert _load(called[-1]).data.num_videos == 0
+  assert "--checkpoint=runs/x/stage3/model" in called[-1]
   configs = [_load(c) for c in called[:-1]]
   assert [c.get("init_from") for c in configs] == [
     "",
