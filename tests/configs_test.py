@@ -57,6 +57,7 @@ EVALUATIONS = sorted(p.stem for p in (CONFIGS / "eval").glob("*.py"))
 @pytest.mark.parametrize("name", EVALUATIONS)
 def test_evaluations_load_and_tell_their_command(name):
   config = config_files.load(f"eval/{name}")
+  assert config == config_files.load(str(CONFIGS / f"eval/{name}.py"))
   assert config_files.command_of(config) == "evaluate"
   assert config.data.name == name
   text = (CONFIGS / f"eval/{name}.py").read_text()

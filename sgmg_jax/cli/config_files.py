@@ -118,7 +118,9 @@ def naming_missing_fields() -> Iterator[None]:
 def _run(path: pathlib.Path, spec: str, arg: str | None) -> ConfigDict:
   """What a file's `get_config` gives."""
   try:
-    shared = [FOLDER] if FOLDER in path.parents else []
+    # Resolved: in the tree the package's folder is a link.
+    inside = FOLDER.resolve() in path.resolve().parents
+    shared = [FOLDER] if inside else []
     with _neighbours(path.parent, *shared):
       module_spec = importlib.util.spec_from_file_location(path.stem, path)
       module = importlib.util.module_from_spec(module_spec)
