@@ -37,6 +37,7 @@ from sgmg_jax.evaluation import truth as truth_lib
 from sgmg_jax.evaluation.prediction_folder import PredictionFolder
 from sgmg_jax.inference import memory
 from sgmg_jax.inference import predictor as predictor_lib
+from sgmg_jax.input_pipeline.sets import registry
 
 # (done, all): units that are predicted.
 Progress = Callable[[int, int], None]
@@ -83,10 +84,11 @@ class Settings:
   def from_config(cls, config: ConfigDict) -> Settings:
     """The settings of a config of `configs/eval/`."""
     data = config.data
+    drawn = registry.about(data.name).family == "drawn"
     path = pathlib.Path(data.root) / data.folder
     return cls(
       data.name,
-      None if data.name == "refshapes" else str(path),
+      None if drawn else str(path),
       data.split,
       data.options.to_dict(),
       data.num_videos,

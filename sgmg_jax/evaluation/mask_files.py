@@ -96,6 +96,23 @@ def open_masks(path: str, expected: Collection[Key], what: str) -> MaskFiles:
   return MaskFiles(tree, names)
 
 
+def open_wanted(
+  path: str | os.PathLike, wanted: dict[Key, Sequence[str]], what: str
+) -> tuple[MaskFiles, faults_lib.Faults]:
+  """Find masks, and what is missing or surplus among them.
+
+  Args:
+    path: of a folder or zip.
+    wanted: names of the frames that each pair of folders must have.
+    what: the pattern of names, for messages.
+
+  Raises:
+    UserError: as `open_masks`.
+  """
+  masks = open_masks(str(path), wanted.keys(), what)
+  return masks, check_names(masks, wanted)
+
+
 def check_names(
   masks: MaskFiles, frames: dict[Key, Sequence[str]]
 ) -> faults_lib.Faults:

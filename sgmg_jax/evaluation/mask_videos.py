@@ -127,8 +127,7 @@ def score(
   frames = {video: truth.source.video(video).frames for video in numbers}
   wanted = {(e.video, e.id): frames[e.video] for e in expressions}
   what = f"{LAYOUT} of {truth.name} {truth.split}"
-  masks = mask_files.open_masks(str(predictions), wanted.keys(), what)
-  faults = mask_files.check_names(masks, wanted)
+  masks, faults = mask_files.open_wanted(predictions, wanted, what)
   usable = allow_missing or not faults.number("missing")
   jobs = [
     _Video(

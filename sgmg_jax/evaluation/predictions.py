@@ -20,6 +20,7 @@ from sgmg_jax.evaluation import (
   davis,
   mask_writer,
   overlap,
+  refer_davis,
   units,
 )
 from sgmg_jax.evaluation.prediction_folder import PredictionFolder
@@ -30,7 +31,6 @@ from sgmg_jax.input_pipeline import source as source_lib
 from sgmg_jax.input_pipeline.batches import clip_sampler
 from sgmg_jax.input_pipeline.sets import registry
 
-NUM_ANNOTATORS: Final = 4
 DETECTIONS_FILE: Final = "predictions.json"
 
 
@@ -144,8 +144,10 @@ class AnnotatorLabels(SentenceMasks):
 
   def compute(self, predictor, unit, frames):
     texts = [
-      self._texts(predictor, unit.expressions[annotator::NUM_ANNOTATORS])
-      for annotator in range(NUM_ANNOTATORS)
+      self._texts(
+        predictor, unit.expressions[annotator :: refer_davis.NUM_ANNOTATORS]
+      )
+      for annotator in range(refer_davis.NUM_ANNOTATORS)
     ]
     for number, clip in enumerate(frames):
       features = predictor.encode_clip(clip)

@@ -106,8 +106,7 @@ def score(
   annotators = [f"anno_{a}" for a in range(NUM_ANNOTATORS)]
   wanted = {(a, video): frames[video] for a in annotators for video in frames}
   what = f"{LAYOUT} of {truth.name} {truth.split}"
-  masks = mask_files.open_masks(str(predictions), wanted.keys(), what)
-  faults = mask_files.check_names(masks, wanted)
+  masks, faults = mask_files.open_wanted(predictions, wanted, what)
   usable = allow_missing or not faults.number("missing")
   jobs = [
     _Video(

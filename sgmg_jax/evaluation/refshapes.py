@@ -72,7 +72,7 @@ def score(
 def _measure(job: _Clip) -> list[tuple[str, float]]:
   """Kind of each sentence, and J&F against the masks of another."""
   clip = job.truth.source.clip(job.video)
-  num_frames, *size = clip.frames.shape[:3]
+  size = clip.frames.shape[1:3]
   frames = job.truth.source.video(job.video).frames
   faults = faults_lib.Faults()  # Told before.
   rows = []
@@ -81,7 +81,7 @@ def _measure(job: _Clip) -> list[tuple[str, float]]:
     value = np.nan
     if other is not None:
       files = job.masks.find((job.video, str(other)), frames)
-      masks = mask_files.read_masks(job.masks.tree, files, tuple(size), faults)
+      masks = mask_files.read_masks(job.masks.tree, files, size, faults)
       counts = measures.count_frames(masks, clip.masks[expression.object_index])
       value = (counts.region.mean() + counts.boundary.mean()) / 2
     rows.append((expression.kind, float(value)))

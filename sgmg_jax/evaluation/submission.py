@@ -75,12 +75,8 @@ def pack(
   source = truth.sentences
   frames = {e.video: source.video(e.video).frames for e in source.expressions}
   wanted = {(e.video, e.id): frames[e.video] for e in source.expressions}
-  masks = mask_files.open_masks(
-    str(predictions),
-    wanted.keys(),
-    f"{mask_videos.LAYOUT} of {truth.name} {truth.split}",
-  )
-  faults = mask_files.check_names(masks, wanted)
+  what = f"{mask_videos.LAYOUT} of {truth.name} {truth.split}"
+  masks, faults = mask_files.open_wanted(predictions, wanted, what)
   files = {key: masks.find(key, names) for key, names in wanted.items()}
   jobs = [
     _Sentence(

@@ -99,11 +99,7 @@ def ask(
   texts: Sequence[TextGroup],
 ) -> Iterator[Answer]:
   """Answer each group of sentences; the answers' T is Q, the queries."""
-  for text in texts:
-    logits, scores, boxes = model.programs.query_all(
-      model.params, features, text.features
-    )
-    yield Answer(text.first, text.count, logits, scores, boxes)
+  return model.ask(features, texts, model.programs.query_all)
 
 
 def finish(

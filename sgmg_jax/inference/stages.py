@@ -238,13 +238,22 @@ class Stages:
     return groups
 
   def ask(
-    self, features: types.VideoFeatures, texts: Sequence[TextGroup]
+    self,
+    features: types.VideoFeatures,
+    texts: Sequence[TextGroup],
+    program: programs.BoundedJit | None = None,
   ) -> Iterator[Answer]:
-    """Answer each group of sentences about an encoded clip."""
+    """Answer each group of sentences about an encoded clip.
+
+    Args:
+      features: of the clip.
+      texts: groups of sentences.
+      program: of `programs` that answers; None: `query`.
+    """
+    if program is None:
+      program = self.programs.query
     for text in texts:
-      logits, scores, boxes = self.programs.query(
-        self.params, features, text.features
-      )
+      logits, scores, boxes = program(self.params, features, text.features)
       yield Answer(text.first, text.count, logits, scores, boxes)
 
   def finish(
