@@ -25,7 +25,7 @@ train=(--frames "$((${FRAMES:-36} < 5 ? ${FRAMES:-36} : 5))")
 
 mkdir -p "$out"
 out=$(cd "$out" && pwd)
-cd "$(dirname "$0")/.."
+cd "$(dirname "$0")/.." || exit
 $python -c "import sgmg_jax.kernels" 2> /dev/null ||
   $python -m pip install --quiet --no-deps --no-build-isolation . || exit 1
 

@@ -7,7 +7,7 @@
 #   launch/refshapes_mini.sh runs/refshapes_mini gpu   # 16 cores and one GPU
 #
 # On a GPU batches are up to sixteen times as large; WORKERS processes make them
-# (12). SGMG="python3 -m sgmg_jax.cli.main" runs a package that is not installed.
+# (12). SGMG="python3 -m sgmg_jax" runs a package that is not installed.
 set -euo pipefail
 runs=${1:?usage: launch/refshapes_mini.sh FOLDER [gpu]}
 machine=${2:-cpu}
@@ -15,11 +15,13 @@ read -ra sgmg <<< "${SGMG:-sgmg}"
 cd "$(dirname "$0")/.."
 
 video=() text=() stage1=() stage2=() stage3=()
+# shellcheck disable=SC2034 # Used by name, below.
 case $machine in
   cpu) ;;
   gpu)
     workers=(--config.loader.num_workers="${WORKERS:-12}")
-    video=(--config.phases="((1,64,4000,3e-3),(6,32,4000,3e-3))" "${workers[@]}")
+    video=(--config.phases="((1,64,4000,3e-3),(6,32,4000,3e-3))"
+      "${workers[@]}")
     text=("${workers[@]}")
     stage1=(--config.data.batch_size=32 --config.data.expressions_per_clip=8
       --config.total_steps=6000 --config.schedule.drop_steps="(4500,5500)"
