@@ -16,6 +16,7 @@ from flax import linen as nn
 from sgmg_jax import precision
 from sgmg_jax.model import (
   deformable_attention,
+  dropout,
   layers,
   variants,
   vision_language_fusion,
@@ -40,7 +41,7 @@ class _Layer(nn.Module):
     return layers.LayerNorm(name=name, **self.types)(x)
 
   def drop(self, x, train):
-    return nn.Dropout(self.dropout)(x, deterministic=not train)
+    return dropout.Dropout(self.dropout)(x, train=train)
 
   def attention(self, name):
     return deformable_attention.DeformableAttention(
@@ -54,8 +55,12 @@ class _Layer(nn.Module):
     )
     linear1 = affine(c, self.ffn_dim, name="linear1")()
     linear2 = affine(self.ffn_dim, c, name="linear2")()
-    drop = (lambda y: self.drop(y, train)) if train else None
-    return layers.feed_forward(x, linear1, linear2, nn.relu, drop)
+    mask = None
+    if train and self.dropout:
+      shape = (x.size // c, self.ffn_dim)
+      key = self.make_rng("dropout")
+      mask = dropout.make_mask(key, shape, self.dropout)
+    return layers.feed_forward(x, linear1, linear2, nn.relu, mask)
 
 
 class EncoderLayer(_Layer):

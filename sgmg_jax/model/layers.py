@@ -19,7 +19,7 @@ from flax import linen as nn
 
 from sgmg_jax import platforms
 
-# Rows of a feed-forward network that one step on a CPU takes.
+# Most rows of a feed-forward network that one step on a CPU takes.
 _CACHED_ROWS = 2048
 
 Initializer = Callable[..., jax.Array]
@@ -116,40 +116,97 @@ class Affine(nn.Module):
     return kernel.astype(self.dtype), bias.astype(self.dtype)
 
 
-def feed_forward(x, first, second, activation, dropout=None):
-  """second(dropout(activation(first(x)))) over the last axis.
+def feed_forward(x, first, second, activation, mask=None):
+  """second(mask(activation(first(x)))) over the last axis.
 
   Args:
     x: float[..., C].
     first, second: (kernel, bias) pairs.
-    activation: elementwise function.
-    dropout: elementwise function for training, or None.
+    activation: elementwise function; a global one, or its programs multiply.
+    mask: `dropout.Mask` of the hidden layer in training, or None.
 
   Returns:
     float[..., C'].
   """
-
-  def apply(rows, first, second):
-    hidden = activation(rows @ first[0] + first[1])
-    if dropout is not None:
-      hidden = dropout(hidden)
-    return hidden @ second[0] + second[1]
-
-  def in_chunks(rows, first, second):
-    # The wide hidden rows of a chunk stay in cache. Chunks of equal size save
-    # putting a rest behind the others.
-    sizes = range(_CACHED_ROWS, _CACHED_ROWS // 2, -1)
-    chunk = next((n for n in sizes if rows.shape[0] % n == 0), _CACHED_ROWS)
-    return jax.lax.map(
-      lambda row: apply(row, first, second), rows, batch_size=chunk
-    )
-
   rows = x.reshape(-1, x.shape[-1])
-  if dropout is not None or rows.shape[0] < 2 * _CACHED_ROWS:
-    out = apply(rows, first, second)
+  args = rows, first, second, mask
+  whole = functools.partial(_feed_forward, activation)
+  if rows.shape[0] < 2 * _CACHED_ROWS:
+    out = whole(*args)
   else:
-    out = platforms.dependent(rows, first, second, cpu=in_chunks, default=apply)
+    in_chunks = functools.partial(_feed_forward_in_chunks, activation)
+    out = platforms.dependent(*args, cpu=in_chunks, default=whole)
   return out.reshape(*x.shape[:-1], -1)
+
+
+def _feed_forward(activation, rows, first, second, mask):
+  hidden = activation(rows @ first[0] + first[1])
+  if mask is not None:
+    hidden = mask.apply(hidden)
+  return hidden @ second[0] + second[1]
+
+
+@functools.partial(jax.custom_vjp, nondiff_argnums=(0,))
+def _feed_forward_in_chunks(activation, rows, first, second, mask):
+  """`_feed_forward` of some rows after others, whose hidden layer stays in
+  cache. The gradient computes it again: several arrays of its size, four or
+  eight times as wide as the rows, are most of what a training would keep."""
+  step = lambda chunk: _feed_forward(
+    activation, chunk[0], first, second, _with_rows(mask, chunk[1])
+  )
+  out = jax.lax.map(step, (_chunks(rows), _mask_chunks(mask)))
+  return _rows(out, len(rows))
+
+
+def _in_chunks_forward(activation, *args):
+  return _feed_forward_in_chunks(activation, *args), args
+
+
+def _in_chunks_backward(activation, args, d_out):
+  rows, first, second, mask = args
+
+  def step(sums, chunk):
+    rows, d_out, bits = chunk
+    function = lambda *args: _feed_forward(
+      activation, *args, _with_rows(mask, bits)
+    )
+    _, backward = jax.vjp(function, rows, first, second)
+    d_rows, *grads = backward(d_out)
+    return jax.tree.map(jnp.add, sums, tuple(grads)), d_rows
+
+  zeros = jax.tree.map(
+    lambda x: jnp.zeros(x.shape, jnp.promote_types(x.dtype, jnp.float32)),
+    (first, second),
+  )
+  chunks = _chunks(rows), _chunks(d_out), _mask_chunks(mask)
+  grads, d_rows = jax.lax.scan(step, zeros, chunks)
+  cast = lambda d, x: d.astype(x.dtype)
+  grads = jax.tree.map(cast, grads, (first, second))
+  return _rows(d_rows, len(rows)), *grads, None
+
+
+_feed_forward_in_chunks.defvjp(_in_chunks_forward, _in_chunks_backward)
+
+
+def _chunks(x):
+  """[R, ...] -> [N, R / N, ...], with zeros at the end if need be."""
+  fewest = -(-len(x) // _CACHED_ROWS)
+  counts = (n for n in range(fewest, 2 * fewest) if len(x) % n == 0)
+  count = next(counts, fewest)
+  x = jnp.pad(x, [(0, -len(x) % count), *[(0, 0)] * (x.ndim - 1)])
+  return x.reshape(count, -1, *x.shape[1:])
+
+
+def _rows(chunks, count):
+  return chunks.reshape(-1, *chunks.shape[2:])[:count]
+
+
+def _mask_chunks(mask):
+  return None if mask is None else _chunks(mask.rows)
+
+
+def _with_rows(mask, rows):
+  return None if mask is None else mask.replace(rows=rows)
 
 
 def frame_by_frame(function, *args):

@@ -13,7 +13,7 @@ import jax.numpy as jnp
 from flax import linen as nn
 
 from sgmg_jax import precision
-from sgmg_jax.model import layers
+from sgmg_jax.model import dropout, layers
 
 # For encoders trained from scratch; a pretrained one replaces them. RoBERTa's
 # own 0.02 everywhere would drown the words in what all sentences share.
@@ -43,7 +43,7 @@ class _Part(nn.Module):
     return layers.LayerNorm(name="LayerNorm", **self.types)(x)
 
   def drop(self, x, train):
-    return nn.Dropout(self.dropout)(x, deterministic=not train)
+    return dropout.Dropout(self.dropout)(x, train=train)
 
 
 class Embeddings(_Part):
@@ -222,4 +222,4 @@ class FeatureResizer(nn.Module):
     types = dict(dtype=self.dtype, param_dtype=self.param_dtype)
     x = layers.torch_dense(self.features, x.shape[-1], name="fc", **types)(x)
     x = layers.LayerNorm(epsilon=1e-12, name="layer_norm", **types)(x)
-    return nn.Dropout(self.dropout)(x, deterministic=not train)
+    return dropout.Dropout(self.dropout)(x, train=train)

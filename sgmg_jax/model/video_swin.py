@@ -20,6 +20,7 @@ from sgmg_jax.model import layers, window_attention
 from sgmg_jax.model.window_attention import WINDOW
 
 _PATCH = 4
+_gelu = functools.partial(nn.gelu, approximate=False)
 
 
 def window_and_shift(size: tuple[int, ...]):
@@ -137,9 +138,7 @@ class SwinMlp(nn.Module):
       param_dtype=self.param_dtype,
     )
     fc1, fc2 = affine(c, 4 * c, name="fc1")(), affine(4 * c, c, name="fc2")()
-    return layers.feed_forward(
-      x, fc1, fc2, functools.partial(nn.gelu, approximate=False)
-    )
+    return layers.feed_forward(x, fc1, fc2, _gelu)
 
 
 class PatchMerging(nn.Module):

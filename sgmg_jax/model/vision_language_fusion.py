@@ -9,7 +9,7 @@ import jax.numpy as jnp
 from flax import linen as nn
 
 from sgmg_jax import precision
-from sgmg_jax.model import layers
+from sgmg_jax.model import dropout, layers
 
 
 class PackedAttention(nn.Module):
@@ -58,7 +58,7 @@ class PackedAttention(nn.Module):
     if key_valid is not None:
       scores = jnp.where(key_valid[:, None, None], scores, -1e30)
     weights = nn.softmax(scores).astype(self.dtype)
-    weights = nn.Dropout(self.dropout)(weights, deterministic=not train)
+    weights = dropout.Dropout(self.dropout)(weights, train=train)
     weights = weights.reshape(b, -1, m * length)
     return weights @ projected_values.reshape(b, -1, c) + out_bias
 

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 from sgmg_jax.model import (
+  dropout,
   layers,
   sgmg,
   text_encoder,
@@ -227,7 +228,16 @@ def test_chunked_feed_forward_is_the_whole(monkeypatch):
   make = lambda *shape: jnp.asarray(random.standard_normal(shape), jnp.float32)
   x, first = make(5, 7, 8), (make(8, 16), make(16))
   second = (make(16, 8), make(8))
-  expected = layers.feed_forward(x, first, second, jax.nn.relu)
-  monkeypatch.setattr(layers, "_CACHED_ROWS", 4)
-  chunked = layers.feed_forward(x, first, second, jax.nn.relu)
-  np.testing.assert_allclose(chunked, expected, rtol=1e-5, atol=1e-5)
+  mask = dropout.make_mask(jax.random.key(0), (35, 16), 0.2)
+
+  def loss(x, first, second):
+    y = layers.feed_forward(x, first, second, jax.nn.relu, mask)
+    return jnp.sum(jnp.square(y)), y
+
+  gradient = jax.value_and_grad(loss, (0, 1, 2), has_aux=True)
+  expected = gradient(x, first, second)
+  # 12 chunks of 3 rows, one of them filled up.
+  monkeypatch.setattr(layers, "_CACHED_ROWS", 3)
+  chunked = gradient(x, first, second)
+  for a, b in zip(*map(jax.tree.leaves, (chunked, expected)), strict=True):
+    np.testing.assert_allclose(a, b, rtol=1e-4, atol=1e-4)
