@@ -150,6 +150,8 @@ def paper(*, name, sets, num_frames, batch_size, buckets, model):
   config.log_every = 50
   config.checkpoint_every = 2000
   config.keep_checkpoints = 2
+  # Steps to be profiled, "first:count", such as "20:5"; empty: none.
+  config.profile = ""
 
   # Model. Single sizes may be overridden: --config.model.width=64.
   config.model = ConfigDict(dict(name=model))

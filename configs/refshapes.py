@@ -112,6 +112,8 @@ def get_config(arg=None):
   config.log_every = 50
   config.checkpoint_every = 500
   config.keep_checkpoints = 2
+  # Steps to be profiled, "first:count", such as "20:5"; empty: none.
+  config.profile = ""
 
   # Model. Single sizes may be overridden: --config.model.width=64.
   config.model = ConfigDict(dict(name=arg["model"]))

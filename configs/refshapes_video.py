@@ -60,6 +60,8 @@ def get_config(arg=None):
   config.log_every = 50
   config.checkpoint_every = 500
   config.keep_checkpoints = 2
+  # Steps to be profiled, "first:count", such as "20:5"; empty: none.
+  config.profile = ""
 
   # Model; of its sizes only the backbone's and `width` matter.
   config.model = ConfigDict(dict(name=arg["model"]))

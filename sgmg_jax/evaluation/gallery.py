@@ -1,4 +1,4 @@
-"""Pictures of predictions beside the ground truth, as small JPEGs."""
+"""Small pictures of predictions beside the ground truth."""
 
 from __future__ import annotations
 
@@ -59,6 +59,16 @@ class Gallery:
 
   def draw(self, row: Row) -> list[bytes]:
     """JPEGs of a few frames, the prediction tinted, the truth outlined."""
+    return [_jpeg(picture) for picture in self._pictures(row)]
+
+  def strips(self, rows: Sequence[Row], count: int) -> list[PIL.Image.Image]:
+    """So many of the rows at even distances, the same whatever their scores:
+    the same frames side by side, under the sentence."""
+    rows = sorted(rows, key=lambda row: (row.video, row.expression))
+    chosen = rows[:: -(-len(rows) // count)] if rows else []
+    return [overlay.strip(self._pictures(r), r.sentence) for r in chosen]
+
+  def _pictures(self, row: Row) -> list[PIL.Image.Image]:
     e = self._expressions.get((row.video, row.expression))
     length = len(self._source.video(row.video).frames)
     number = min(FRAMES, length)
@@ -70,7 +80,9 @@ class Gallery:
     return [_picture(*each) for each in zip(frames, found, true)]
 
 
-def _picture(frame: np.ndarray, found: np.ndarray, true: np.ndarray) -> bytes:
+def _picture(
+  frame: np.ndarray, found: np.ndarray, true: np.ndarray
+) -> PIL.Image.Image:
   height, width = frame.shape[:2]
   size = _WIDTH, max(1, round(height * _WIDTH / width))
   picture = PIL.Image.fromarray(frame).resize(size)
@@ -82,6 +94,10 @@ def _picture(frame: np.ndarray, found: np.ndarray, true: np.ndarray) -> bytes:
   ]
   overlay.draw_mask(picture, small[0], _PREDICTED)
   overlay.draw_outline(picture, small[1], _TRUE)
+  return picture
+
+
+def _jpeg(picture: PIL.Image.Image) -> bytes:
   file = io.BytesIO()
   picture.save(file, "JPEG", quality=_QUALITY)
   return file.getvalue()

@@ -299,6 +299,20 @@ def _draw_label(draw, position, text, font) -> None:
   draw.text(position, text, _TEXT, font)
 
 
+def strip(pictures: Sequence[PIL.Image.Image], caption: str) -> PIL.Image.Image:
+  """Pictures of one size side by side, under a caption."""
+  font = _font(15)
+  line = sum(font.getmetrics()) + 6
+  width, height = pictures[0].size
+  size = (len(pictures) * (width + _GAP) - _GAP, line + height)
+  image = PIL.Image.new("RGB", size, _BACKGROUND)
+  text = shorten(_legible(caption), font, size[0] - 2 * _GAP)
+  PIL.ImageDraw.Draw(image).text((_GAP, 3), text, _TEXT, font)
+  for index, picture in enumerate(pictures):
+    image.paste(picture, (index * (width + _GAP), line))
+  return image
+
+
 def stack_sheets(sheets: Sequence[PIL.Image.Image]) -> PIL.Image.Image:
   """One picture with all sheets below each other."""
   width = max(sheet.width for sheet in sheets)

@@ -17,16 +17,12 @@ class CompiledStep:
   Args:
     jitted: the step, see `setup.Assembly`.
     num_shapes: of batches that may come, for the log.
-
-  Attributes:
-    seconds: spent compiling; the caller may set it back.
   """
 
   def __init__(self, jitted: Any, num_shapes: int):
     self._jitted = jitted
     self._programs: dict[tuple[tuple[int, ...], ...], Any] = {}
     self._num_shapes = num_shapes
-    self.seconds = 0.0
 
   def prepare(self, state: Any, batch: Any) -> None:
     """Compiles for such a batch, unless that is done; runs nothing."""
@@ -37,13 +33,11 @@ class CompiledStep:
     _logger.info("compiling the step for batches of %s ...", largest)
     started = time.time()
     self._programs[shapes] = self._jitted.lower(state, batch).compile()
-    took = time.time() - started
-    self.seconds += took
     _logger.info(
       "compiled the step (%d of at most %d) in %.1f s",
       len(self._programs),
       self._num_shapes,
-      took,
+      time.time() - started,
     )
 
   def __call__(self, state: Any, batch: Any) -> Any:

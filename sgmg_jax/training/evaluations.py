@@ -9,13 +9,14 @@ import shutil
 from collections.abc import Collection, Mapping
 from typing import Any, Final
 
+import PIL.Image
 from ml_collections import ConfigDict
 
 from sgmg_jax import types
 from sgmg_jax.checkpoints import card as card_lib
 from sgmg_jax.checkpoints import native
 from sgmg_jax.errors import UserError
-from sgmg_jax.evaluation import evaluator, prediction_folder
+from sgmg_jax.evaluation import evaluator, gallery, prediction_folder
 from sgmg_jax.files import json_object
 from sgmg_jax.inference import predictor
 from sgmg_jax.model import variants
@@ -24,6 +25,7 @@ from sgmg_jax.training import run_tokenizer, workdir
 _logger = logging.getLogger(__name__)
 
 BEST_FILE: Final = "best.json"
+_NUM_PICTURES: Final = 4
 
 
 class Evaluations:
@@ -32,6 +34,10 @@ class Evaluations:
   What an interrupted evaluation predicted is used when the run goes on. Of a
   finished one the scores stay, in `evals/<name>/<step>/`; the masks of all
   steps would fill a disk.
+
+  Attributes:
+    pictures: of a few sentences, the same in every call, after each call; by
+      "val/<name of the evaluation>/<number>".
   """
 
   def __init__(
@@ -60,6 +66,7 @@ class Evaluations:
       for name in config.evals.keys()
     }
     self._truths = {}
+    self.pictures: dict[str, PIL.Image.Image] = {}
     for name, settings in self._settings.items():
       self._truths[name] = truth = settings.truth()
       if not truth.is_public:
@@ -83,6 +90,7 @@ class Evaluations:
       data set has no objects for are left out.
     """
     found = {}
+    self.pictures = {}
     for name, settings in self._settings.items():
       out = self._folder / "evals" / name / f"{step:08d}"
       result = evaluator.evaluate(
@@ -94,6 +102,10 @@ class Evaluations:
       )
       numbers = result.scores.numbers
       found |= {f"{name}/{k}": v for k, v in numbers.items() if v == v}
+      strips = gallery.Gallery(self._truths[name], out).strips(
+        result.scores.rows, _NUM_PICTURES
+      )
+      self.pictures |= {f"val/{name}/{k}": s for k, s in enumerate(strips)}
       shutil.rmtree(out / prediction_folder.PREDICTIONS)
       shutil.rmtree(out / prediction_folder.PROGRESS)
       main = result.scores.main

@@ -13,7 +13,6 @@ import logging
 import math
 import os
 import pathlib
-import time
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
@@ -38,6 +37,9 @@ from sgmg_jax.training import (
   interrupt,
   optimizer,
   parameter_summary,
+  parts,
+  performance,
+  profile,
   publish,
   run_tokenizer,
   setup,
@@ -199,6 +201,7 @@ def _train(
     assembly=assembly,
     params=params,
     schedule=schedule,
+    rate_multipliers=parts.rate_multipliers(params, groups),
     ends=[total_steps],
     files={
       "config.json": config_json + "\n",
@@ -228,6 +231,7 @@ def run(
   files: Mapping[str, str],
   select: Callable[[types.Params], types.Params],
   export: Callable[..., None],
+  rate_multipliers: Mapping[str, float] | None = None,
   export_every: int | None = None,
   evaluate: evaluations.Evaluations | None = None,
   best: evaluations.Best | None = None,
@@ -237,7 +241,8 @@ def run(
   """Runs the steps that are left, from the last checkpoint if there is one.
 
   Args:
-    config: `log_every`, `checkpoint_every` and `keep_checkpoints` in steps.
+    config: `log_every`, `checkpoint_every` and `keep_checkpoints` in steps;
+      `profile`, see there.
     folder: of the run, locked.
     stop: see `train`.
     data: where batches come from.
@@ -245,6 +250,7 @@ def run(
     assembly: what trains.
     params: at the start of a fresh run.
     schedule: learning rate by step, for the log.
+    rate_multipliers: what it is multiplied by, of parts of the model.
     ends: the last step of each phase; the last of them ends the run. Batches of
       another phase have other shapes or metrics, so that a phase ends with a
       checkpoint.
@@ -266,6 +272,8 @@ def run(
     FloatingPointError, interrupt.Interrupted: see `train`.
   """
   with contextlib.ExitStack() as stack:
+    tracer = profile.Profile(config.profile, folder)
+    stack.callback(tracer.close)
     checkpointer = checkpoint.Checkpointer(folder, keep=config.keep_checkpoints)
     stack.callback(checkpointer.close)
     if checkpointer.latest_step is None:
@@ -287,27 +295,33 @@ def run(
     stack.callback(writer.close)
     results = {}
     pending = []
-    clock = time.time()
+    clock = performance.Clock()
 
     def record(step):
       """Writes the means of the steps since it was last called."""
-      nonlocal pending, clock
+      nonlocal pending
       fetched, pending = jax.device_get(pending), []
       means = {k: np.mean([m[k] for m in fetched]) for k in fetched[0]}
       metrics_lib.raise_on_nan(step - len(fetched) + 1, fetched)
-      rate = len(fetched) / (time.time() - clock - train_step.seconds)
-      means |= {"learning_rate": schedule(step - 1), "steps_per_second": rate}
+      speed, rate = clock.read(), schedule(step - 1)
+      means |= speed | performance.device_memory() | {"learning_rate": rate}
+      means |= {
+        f"learning_rate/{part}": factor * rate
+        for part, factor in (rate_multipliers or {}).items()
+      }
       means |= scalars()
       writer.write_scalars(step, means)
       _logger.info(
-        "step %d/%d: loss %.3f, %.2f steps/s%s",
+        "step %d/%d: loss %.3f, %.2f steps/s (%.0f %% of the time waiting for "
+        "data), %s left%s",
         step,
         last,
         means["total"],
-        rate,
+        speed["speed/steps_per_second"],
+        100 * speed["speed/data_wait"],
+        performance.remaining(last - step, speed),
         describe(means),
       )
-      clock, train_step.seconds = time.time(), 0.0
 
     def save(step, position):
       # A broken state must not be saved.
@@ -329,6 +343,7 @@ def run(
       if evaluate:
         scores = evaluate(params, step)
         writer.write_scalars(step, {f"val/{k}": v for k, v in scores.items()})
+        writer.write_images(step, evaluate.pictures)
       export(params)
       if best and best.is_beaten(scores):
         export(params, "best")
@@ -339,7 +354,8 @@ def run(
       return step == last or (export_every and step % export_every == 0)
 
     def evaluate_at_rest(step, position):
-      with stop.at_rest(functools.partial(save_to_stop, step, position)):
+      saving = functools.partial(save_to_stop, step, position)
+      with stop.at_rest(saving), clock.paused():
         return evaluate_and_export(step)
 
     # A run that was stopped while it evaluated goes on with that.
@@ -348,22 +364,24 @@ def run(
       names = {k for m in entries if m["step"] == first for k in m}
       if not any(name.startswith("val/") for name in names):
         evaluate_at_rest(first, data.position)
-        clock = time.time()
     for step in range(first + 1, last + 1):
       resting = functools.partial(save_to_stop, step - 1, data.position)
       with stop.at_rest(resting):
-        batch = next(batches)
-        train_step.prepare(state, batch)
-      state, metrics = train_step(state, batch)
+        with clock.waiting(pending[-1:]):
+          batch = next(batches)
+        with clock.paused():
+          train_step.prepare(state, batch)
+      with tracer.step(step) as outputs:
+        state, metrics = train_step(state, batch)
+        outputs.append(metrics)
       pending.append(metrics)
+      clock.count(batch)
       if step in ends or step % config.checkpoint_every == 0:
         save(step, data.position)
       elif step % config.log_every == 0:
         record(step)
       if is_due(step):
         results = evaluate_at_rest(step, data.position)
-        if not pending:
-          clock = time.time()
     if first >= last:
       _logger.info("nothing left to do: %d steps are done", first)
       results = evaluate_and_export(first)

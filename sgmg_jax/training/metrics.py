@@ -1,12 +1,14 @@
 """Metrics on their way to disk, and the guard that stops a broken run.
 
-`clu.metric_writers` cannot be imported without TensorFlow, so the two files
-every run gets are written here: `metrics.jsonl`, one object per line, and
-TensorBoard events through TensorBoard's own writer.
+`clu.metric_writers` (0.0.12) cannot be imported without TensorFlow, which
+training needs for real data alone, and has no JSONL. So the two files every run
+gets are written here: `metrics.jsonl`, one object per line, and TensorBoard
+events through TensorBoard's own writer.
 """
 
 from __future__ import annotations
 
+import io
 import json
 import logging
 import math
@@ -16,6 +18,9 @@ import sys
 import time
 import types
 from collections.abc import Mapping, Sequence
+from typing import Any, Final
+
+import PIL.Image
 
 # TensorBoard would load TensorFlow where it is installed, for half a minute
 # and to look for accelerators; the name tells it to do without.
@@ -30,9 +35,12 @@ from sgmg_jax.training import workdir as workdir_lib  # noqa: E402
 
 _logger = logging.getLogger(__name__)
 
+_QUALITY: Final = 85
+
 
 class MetricWriter:
-  """Writes scalars to `metrics.jsonl` and TensorBoard events in a folder.
+  """Writes scalars to `metrics.jsonl` and TensorBoard events in a folder, and
+  pictures to the latter.
 
   Lines of steps after `resume_step` are dropped at the start: a run that
   stopped after its last checkpoint writes those steps again. Lines that cannot
@@ -69,14 +77,38 @@ class MetricWriter:
       json.dumps({"step": step, **values}, allow_nan=False) + "\n"
     )
     self._lines.flush()
-    summary = summary_pb2.Summary(
-      value=[
+    self._add(
+      step,
+      [
         summary_pb2.Summary.Value(tag=name, simple_value=value)
         for name, value in values.items()
-      ]
+      ],
     )
+
+  def write_images(
+    self, step: int, images: Mapping[str, PIL.Image.Image]
+  ) -> None:
+    """Write pictures by name, to TensorBoard alone."""
+    values = []
+    for name, image in images.items():
+      file = io.BytesIO()
+      image.save(file, "JPEG", quality=_QUALITY)
+      encoded = summary_pb2.Summary.Image(
+        height=image.height,
+        width=image.width,
+        colorspace=3,
+        encoded_image_string=file.getvalue(),
+      )
+      values.append(summary_pb2.Summary.Value(tag=name, image=encoded))
+    self._add(step, values)
+
+  def _add(self, step: int, values: Sequence[Any]) -> None:
     self._events.add_event(
-      event_pb2.Event(wall_time=time.time(), step=step, summary=summary)
+      event_pb2.Event(
+        wall_time=time.time(),
+        step=step,
+        summary=summary_pb2.Summary(value=values),
+      )
     )
 
   def close(self) -> None:

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import collections
-import re
 
 import jax
 
 from sgmg_jax import types
+from sgmg_jax.training import parts
 
 # Lines of the largest parts; what remains is summed up.
 _NUM_PARTS = 8
@@ -17,13 +17,12 @@ def summarise(params: types.Params, trainable: types.Params) -> str:
   """A table of the largest parts, the rest and the total: ten lines at most.
 
   Args:
-    params: of the model, by module; modules that differ in their numbers
-      alone (`input_fft_0`, `input_fft_1`) are one part.
+    params: of the model, by top-level module, see `parts.part_of`.
     trainable: tree of bool, see `optimizer.trainable_mask`.
   """
   counts = collections.defaultdict(lambda: [0, 0])
   for name, module in params.items():
-    part = re.sub(r"(_\d+)+$", "", name)
+    part = parts.part_of(name)
     for leaf, trains in zip(
       jax.tree.leaves(module), jax.tree.leaves(trainable[name]), strict=True
     ):

@@ -10,6 +10,7 @@ import jax.numpy as jnp
 import optax
 
 from sgmg_jax import precision, types
+from sgmg_jax.training import parts
 from sgmg_jax.training import state as state_lib
 
 TrainState = state_lib.TrainState
@@ -58,8 +59,8 @@ def make_step(
       `data_parallel.shard_step`; None if it is not.
 
   Returns:
-    The step. Its metrics are the objective's, `total` (the loss) and
-    `grad_norm` (before clipping), all float[].
+    The step. Its metrics are the objective's, `total` (the loss), `grad_norm`
+    (before clipping) and those of `parts.gradient_norms`, all float[].
   """
 
   def train_step(state, batch):
@@ -86,6 +87,7 @@ def make_step(
       decay = jnp.minimum(ema_decay, (1.0 + step) / (10.0 + step))
       ema = optax.incremental_update(params, ema, 1.0 - decay)
     metrics |= {"total": total, "grad_norm": optax.global_norm(grads)}
+    metrics |= parts.gradient_norms(grads, trainable)
     return TrainState(
       step=state.step + 1, params=params, opt_state=opt_state, ema=ema
     ), metrics

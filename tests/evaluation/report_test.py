@@ -119,7 +119,11 @@ def test_objects_are_drawn_as_they_were_assigned(
   scores = protocols.score(truth, tmp_path / "pred", processes=1)
   assert {row.values["own object"] for row in scores.rows} >= {0, 1}
   drawn = []
-  monkeypatch.setattr(gallery, "_picture", lambda *args: drawn.append(args))
+  monkeypatch.setattr(
+    gallery,
+    "_picture",
+    lambda *args: drawn.append(args) or PIL.Image.new("RGB", (8, 8)),
+  )
   pictures_of = gallery.Gallery(truth, tmp_path / "pred")
   for row in scores.rows:
     assert row.values["J"] == 1
@@ -127,6 +131,27 @@ def test_objects_are_drawn_as_they_were_assigned(
   assert len(drawn) == 3 * len(scores.rows)
   for _, found, true in drawn:
     np.testing.assert_array_equal(found, true)
+
+
+def test_a_few_sentences_are_shown_whatever_their_scores(truth, tmp_path):
+  strips = []
+  for shift in (1, 4):
+    masks = predict(truth, tmp_path / f"{shift}", shift)
+    rows = protocols.score(truth, masks, processes=1).rows
+    drawn = gallery.Gallery(truth, masks)
+    assert not drawn.strips([], 4)
+    assert len(drawn.strips(rows, 100)) == len(rows)
+    # In any order.
+    strips.append([drawn.strips(r, 4) for r in (rows, rows[::-1])])
+  assert len(rows) > 4
+  for first, second in zip(*strips[0]):
+    assert first.tobytes() == second.tobytes()
+  for one, other in zip(strips[0][0], strips[1][0]):
+    one, other = (np.asarray(s, int) for s in (one, other))
+    # The same sentence above the same frames, which the masks alone change.
+    assert one.shape == other.shape and one.shape[1] > 3 * 240
+    np.testing.assert_array_equal(one[:20], other[:20])
+    assert one[:20].std() > 5
 
 
 class NoPictures:

@@ -1,5 +1,9 @@
 """Metric files and the guard against NaN."""
 
+import io
+
+import numpy as np
+import PIL.Image
 import pytest
 from tensorboard.backend.event_processing import event_file_loader
 
@@ -22,6 +26,27 @@ def test_both_files_hold_the_scalars(tmp_path):
     for value in event.summary.value
   ]
   assert found == [(10, "loss"), (10, "rate"), (20, "loss")]
+
+
+def test_pictures_go_to_tensorboard(tmp_path):
+  picture = PIL.Image.new("RGB", (60, 40), (200, 10, 10))
+  writer = metrics.MetricWriter(tmp_path)
+  writer.write_images(5, {"val/own/0": picture})
+  writer.close()
+  assert metrics.read_metrics(tmp_path / "metrics.jsonl") == []
+  (events,) = tmp_path.glob("events.out.tfevents.*")
+  (event,) = (
+    event
+    for event in event_file_loader.EventFileLoader(str(events)).Load()
+    if event.summary.value
+  )
+  (value,) = event.summary.value
+  assert (event.step, value.tag) == (5, "val/own/0")
+  # The loader turns images of the first format into those of the second.
+  width, height, encoded = value.tensor.string_val
+  assert (width, height) == (b"60", b"40")
+  shown = PIL.Image.open(io.BytesIO(encoded))
+  np.testing.assert_allclose(np.asarray(shown)[20, 30], (200, 10, 10), atol=3)
 
 
 def test_resumed_run_writes_its_steps_once(tmp_path):

@@ -29,6 +29,8 @@ def test_it_goes_on_with_the_evaluation(monkeypatch, tmp_path):
       raise Stopped
     return {"refshapes/J&F": 0.1 * step}
 
+  evaluate.pictures = {}
+
   monkeypatch.setattr(
     loop, "run", functools.partial(loop.run, evaluate=evaluate, export_every=1)
   )
