@@ -166,13 +166,7 @@ def _segment(model: sgmg.SgMg, video, text):
 def _segment_all(model: sgmg.SgMg, video, text):
   """Mask logits, scores and boxes of all queries of the only frame."""
   video, decoded = _transform(model, video, text)
-  patches = model.patch_masks(decoded, video)[:, 0]
-  sentences, queries = patches.shape[:2]
-  masks = model.refine(
-    patches.reshape(sentences * queries, 1, *patches.shape[2:]),
-    types.repeat_video(video, queries),
-  )
-  masks = masks.reshape(sentences, queries, *masks.shape[2:])
+  masks = model.refine(model.patch_masks(decoded, video), video)[:, 0]
   return masks, _scores(decoded.logits[-1][:, 0]), decoded.boxes[-1][:, 0]
 
 

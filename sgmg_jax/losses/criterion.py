@@ -90,12 +90,13 @@ def layer_losses(
   return {name: value / num_valid for name, value in sums.items()}
 
 
-def name_layers(layers: list[dict[str, Array]]) -> dict[str, Array]:
-  """Join the layers' losses, first layer first, under their final names."""
+def name_layers(losses: dict[str, Array]) -> dict[str, Array]:
+  """Scalars under their final names of losses float[N], first layer first."""
   named = {}
-  for i, losses in enumerate(layers):
-    suffix = "" if i == len(layers) - 1 else f"_{i}"
-    named.update({name + suffix: value for name, value in losses.items()})
+  for name, values in losses.items():
+    for i, value in enumerate(values):
+      suffix = "" if i == len(values) - 1 else f"_{i}"
+      named[name + suffix] = value
   return named
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+import jax
 import jax.numpy as jnp
 from flax import linen as nn
 
@@ -21,11 +22,11 @@ class SegmentationOptimiser(nn.Module):
     """Refined patch logits.
 
     Args:
-      patches: float[F, h, w, 16], stride 8.
+      patches: float[F N, h, w, 16], stride 8, N of each frame.
       low_levels: float[F, h4, w4, C4] and float[F, h, w, C8].
 
     Returns:
-      float[F, h4, w4, 16].
+      float[F N, h4, w4, 16].
     """
     f4, f8 = low_levels
     patches = patches + self._correction(patches, f8, "1div8")
@@ -33,16 +34,33 @@ class SegmentationOptimiser(nn.Module):
     return patches + self._correction(patches, f4, "1div4")
 
   def _correction(self, patches, features, name):
-    x = jnp.concatenate([patches.astype(features.dtype), features], -1)
-    for i in (1, 2):
-      x = nn.Conv(
-        patch_kernels.PATCH,
+    weights = [
+      layers.ConvWeights(
         (3, 3),
-        padding=1,
-        kernel_init=layers.torch_kernel_init,
-        bias_init=layers.torch_bias_init(9 * x.shape[-1]),
+        patch_kernels.PATCH,
         dtype=self.dtype,
         param_dtype=self.param_dtype,
         name=f"conv{i}_{name}",
-      )(nn.relu(x))
-    return x
+      )
+      for i in (1, 2)
+    ]
+    kernel, bias = weights[0](patch_kernels.PATCH + features.shape[-1])
+    of_patches, of_features = jnp.split(kernel, [patch_kernels.PATCH], 2)
+    # The convolution of both is the sum of two, and that of the features is
+    # the same for all patches of a frame.
+    x = _convolve(patches.astype(self.dtype), of_patches)
+    shared = _convolve(features, of_features) + bias
+    x = x.reshape(len(shared), -1, *shared.shape[1:]) + shared[:, None]
+    kernel, bias = weights[1](patch_kernels.PATCH)
+    return _convolve(x.reshape(patches.shape), kernel) + bias
+
+
+def _convolve(x, kernel):
+  """3x3 convolution of the positive part of x."""
+  return jax.lax.conv_general_dilated(
+    nn.relu(x),
+    kernel,
+    (1, 1),
+    [(1, 1), (1, 1)],
+    dimension_numbers=("NHWC", "HWIO", "NHWC"),
+  )

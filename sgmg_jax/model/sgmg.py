@@ -320,6 +320,19 @@ class SgMg(nn.Module):
         types.take_query(x, query, axis=2)[:, :, None]
         for x in (hidden, references)
       )
+    return self._patch_masks(hidden, references, decoded, video)
+
+  def patch_masks_of_layers(self, decoded, video):
+    """Patch logits float[B, T, N, Q, h/8, w/8, 16] of all decoder layers."""
+    n, b, t, q, _ = decoded.hidden.shape
+    # As queries of one layer: the maps are then read once.
+    join = lambda x: jnp.moveaxis(x, 0, 2).reshape(b, t, n * q, -1)
+    patches = self._patch_masks(
+      join(decoded.hidden), join(decoded.references), decoded, video
+    )
+    return patches.reshape(b, t, n, q, *patches.shape[3:])
+
+  def _patch_masks(self, hidden, references, decoded, video):
     return patch_kernels.apply_patch_kernels(
       decoded.memory,
       self.controller(hidden),
@@ -328,15 +341,14 @@ class SgMg(nn.Module):
     )
 
   def refine(self, patches, video: types.VideoFeatures):
-    """Full-resolution mask logits [B, T, H, W], float32 or float64, of one
-    query's patch logits float[B, T, h/8, w/8, 16]."""
-    b, t = patches.shape[:2]
+    """Full-resolution mask logits [B, T, ..., H, W], float32 or float64, of
+    patch logits float[B, T, ..., h/8, w/8, 16], one or several a frame."""
     refined = self.mask_refine(
-      patches.reshape(b * t, *patches.shape[2:]),
+      patches.reshape(-1, *patches.shape[-3:]),
       [x.reshape(-1, *x.shape[2:]) for x in video.low_levels],
     )
     masks = patch_kernels.pixel_shuffle(precision_lib.at_least_float32(refined))
-    return masks.reshape(b, t, *masks.shape[1:])
+    return masks.reshape(*patches.shape[:-3], *masks.shape[1:])
 
   def segment(self, decoded: types.DecoderOutput, video: types.VideoFeatures):
     """Mask logits of the best query, and which one that is.

@@ -6,9 +6,10 @@ changes nothing but the cost.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from typing import Any, NamedTuple
+from collections.abc import Callable, Mapping, Sequence
+from typing import NamedTuple
 
+import jax
 import jax.numpy as jnp
 
 from sgmg_jax import types
@@ -45,13 +46,13 @@ def encode_frames(
 
 
 class Matched(NamedTuple):
-  """The predictions of one decoder layer and the query that is matched.
+  """The predictions of all N decoder layers and the queries matched.
 
   Attributes:
-    preds: predictions of all queries.
-    query: int[B], the matched query.
-    cost: float[B, Q], the matching costs.
-    masks: float[B, T, H, W], the matched query's refined logits.
+    preds: predictions of all queries, N before the axes of the struct.
+    query: int[N, B], the matched query.
+    cost: float[N, B, Q], the matching costs.
+    masks: float[N, B, T, H, W], the matched query's refined logits.
   """
 
   preds: types.LayerPredictions
@@ -60,30 +61,42 @@ class Matched(NamedTuple):
   masks: Array
 
 
-def _match_layers(
-  apply: Callable[..., Any],
+def match_layers(
   decoded: types.DecoderOutput,
-  video: types.VideoFeatures,
+  patches: Array,
   targets: types.Targets,
-) -> Iterator[Matched]:
-  """Matches each decoder layer on its own and refines the matched query.
+  refine: Callable[[Array], Array],
+) -> Matched:
+  """Matches each decoder layer on its own and refines the matched queries.
 
   Args:
-    apply: calls the model's method of a name with the arguments that follow.
     decoded: output of `SgMg.transform`.
-    video: the features that were decoded.
+    patches: output of `SgMg.patch_masks_of_layers`.
     targets: ground truth.
+    refine: `SgMg.refine` of patch logits float[B, T, N, h, w, 16].
   """
-  for layer in range(decoded.logits.shape[0]):
-    patch = apply("patch_masks", decoded, video, layer=layer)
-    preds = types.LayerPredictions(
-      logits=decoded.logits[layer],
-      boxes=decoded.boxes[layer],
-      masks_low=patch_kernels.pixel_shuffle(patch),
+  preds = types.LayerPredictions(
+    logits=decoded.logits,
+    boxes=decoded.boxes,
+    masks_low=patch_kernels.pixel_shuffle(jnp.moveaxis(patches, 2, 0)),
+  )
+  query, cost = jax.vmap(matching.match, (0, None))(preds, targets)
+  chosen = jax.vmap(types.take_query, (2, 0), 2)(patches, query)
+  return Matched(preds, query, cost, jnp.moveaxis(refine(chosen), 2, 0))
+
+
+def layer_losses(
+  layers: Matched,
+  targets: types.Targets,
+  num_valid: Array,
+  row_valid: Array | None = None,
+) -> dict[str, Array]:
+  """Losses of all layers under their final names, see `criterion`."""
+  return criterion.name_layers(
+    jax.vmap(criterion.layer_losses, (0, 0, 0, None, None, None))(
+      layers.preds, layers.masks, layers.query, targets, num_valid, row_valid
     )
-    query, cost = matching.match(preds, targets)
-    masks = apply("refine", types.take_query(patch, query), video)
-    yield Matched(preds, query, cost, masks)
+  )
 
 
 def losses(
@@ -95,10 +108,8 @@ def losses(
   tasks: Sequence[auxiliary.Task] = (),
   text_dropout: bool = True,
   axis: str | None = None,
-) -> tuple[
-  dict[str, Array], list[tuple[Array, dict[str, Array]]], list[Matched]
-]:
-  """Computes all losses of a batch, dropout on, see `_match_layers`.
+) -> tuple[dict[str, Array], list[tuple[Array, dict[str, Array]]], Matched]:
+  """Computes all losses of a batch, dropout on, see `match_layers`.
 
   Args:
     model: the network.
@@ -165,20 +176,13 @@ def losses(
   row_valid = batch.expression_valid
   if row_valid is not None:
     row_valid = row_valid.reshape(-1)
-  layers = list(_match_layers(apply, decoded, video, batch.targets))
-  named = criterion.name_layers(
-    [
-      criterion.layer_losses(
-        layer.preds,
-        layer.masks,
-        layer.query,
-        batch.targets,
-        num_valid,
-        row_valid,
-      )
-      for layer in layers
-    ]
+  layers = match_layers(
+    decoded,
+    apply("patch_masks_of_layers", decoded, video),
+    batch.targets,
+    lambda chosen: apply("refine", chosen, video),
   )
+  named = layer_losses(layers, batch.targets, num_valid, row_valid)
   return named, extra, layers
 
 

@@ -82,10 +82,12 @@ def test_rows_that_only_fill_up_change_nothing(golden, targets):
 
 
 def test_names_weights_and_total_are_the_released_ones(golden):
-  layers = []
-  for suffix in ("_0", "_1", ""):
-    layers.append({n: golden[f"loss/{n}{suffix}"] for n in criterion.WEIGHTS})
-  losses = criterion.name_layers(layers)
+  losses = criterion.name_layers(
+    {
+      name: np.stack([golden[f"loss/{name}{s}"] for s in ("_0", "_1", "")])
+      for name in criterion.WEIGHTS
+    }
+  )
   expected = {k[5:] for k in golden.files if k.startswith("loss/")}
   assert losses.keys() == expected
   for name in expected:
