@@ -1,10 +1,10 @@
 """Dropout whose random bits cost next to nothing.
 
 JAX draws 64 bits from 20 rounds of Threefry for every number, which takes a
-CPU longer than the matrix product whose result is dropped out. Here each row
-and each column of a matrix gets such bits, and an entry's are a hash of its
-row's and its column's. They depend on nothing but key and shape, whatever is
-sharded, and any rows of a mask can be made again without the others.
+CPU longer than the matrix product whose result is dropped out. Here the bits
+of an entry are a hash of its row's and its column's, which are hashes of their
+numbers and two random words. They depend on nothing but key and shape, whatever
+is sharded, and any rows of a mask can be made again without the others.
 """
 
 from __future__ import annotations
@@ -25,8 +25,8 @@ class Mask:
   """Entries of a matrix that are dropped; `rows` may be cut into pieces.
 
   Attributes:
-    rows: uint32[R], random bits.
-    columns: uint32[C], random bits.
+    rows: uint32[R], bits of each row.
+    columns: uint32[C], bits of each column.
     rate: probability of an entry to be dropped.
   """
 
@@ -43,9 +43,10 @@ class Mask:
 
 def make_mask(key: Array, shape: tuple[int, int], rate: float) -> Mask:
   """A mask for a matrix of `shape`."""
+  salts = jax.random.bits(key, (2,), jnp.uint32)
   rows, columns = (
-    jax.random.bits(k, (n,), jnp.uint32)
-    for k, n in zip(jax.random.split(key), shape, strict=True)
+    _mix(jnp.arange(n, dtype=jnp.uint32) + salt)
+    for n, salt in zip(shape, salts, strict=True)
   )
   return Mask(rows, columns, rate)
 
