@@ -19,7 +19,7 @@ from sgmg_jax.kernels.deform_attn import problem as problem_lib
 from sgmg_jax.kernels.deform_attn.xla import forms
 
 # Gathered rows of one chunk of queries: they should stay in cache.
-_CHUNK_BYTES = 4 * 2**20
+_CHUNK_BYTES = 2**20
 
 
 def run(
