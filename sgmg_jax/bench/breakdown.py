@@ -7,16 +7,20 @@ The whole model takes less than their sum where XLA fuses across parts.
 from __future__ import annotations
 
 import math
+import re
 import time
 from collections.abc import Callable, Iterator
 from typing import Any
 
 import jax
 import jax.numpy as jnp
+import optax
 
-from sgmg_jax import precision
+from sgmg_jax import precision, types
 from sgmg_jax.bench import model, report
-from sgmg_jax.model import video_swin
+from sgmg_jax.losses import criterion
+from sgmg_jax.model import sgmg, video_swin
+from sgmg_jax.training import forward
 
 
 def measure(setup: model.Setup) -> dict[str, Any]:
@@ -29,31 +33,72 @@ def measure(setup: model.Setup) -> dict[str, Any]:
     at the machine's rate, over "ms"), "lost_ms" (the rest of "ms"), "temp_mib"
     (temporary memory), "compile_seconds"}}.
   """
+  net, params, inputs, tokens = model.random_inputs(setup)
   parts = _Parts(setup)
-  _run_all(setup, parts)
-  total = sum(row["ms"] for row in parts.rows.values())
-  for row in parts.rows.values():
-    row["share"] = row["ms"] / total
-  return {
-    "matmul_gflops": parts.flops_per_second / 1e9,
-    "seconds": total / 1e3,
-    "gflop": sum(row["gflop"] for row in parts.rows.values()),
-    "parts": parts.rows,
-  }
+  _run_model(net, params, inputs, tokens, parts)
+  return parts.table()
+
+
+def measure_training(
+  setup: Any,
+  net: sgmg.SgMg,
+  tx: optax.GradientTransformation,
+  params: types.Params,
+  batch: types.Batch,
+) -> dict[str, Any]:
+  """The table of all parts of a training step with a frozen text encoder.
+
+  Args:
+    setup: `training.Setup`.
+    net: the model.
+    tx: the optimizer.
+    params: the model's parameters.
+    batch: one clip with one sentence.
+
+  Returns:
+    As `measure`, with "forward_ms" and "backward_ms" of each part beside
+    "ms", their sum; "temp_mib" includes what the backward pass needs of the
+    forward pass. What changes parameters has no backward pass.
+  """
+  parts = _Parts(setup, backward=True)
+  inputs = (batch.frames, batch.pixel_valid, batch.size)
+  _run_model(net, params, inputs, batch.tokens, parts, batch.targets)
+  _run_optimizer(tx, params, parts)
+  return parts.table()
 
 
 class _Parts:
   """Runs parts and keeps a row of figures for each."""
 
-  def __init__(self, setup: model.Setup):
+  def __init__(self, setup: Any, backward: bool = False):
     self.repeats = setup.repeats
     self.policy = precision.check(setup.precision)
+    self.backward = backward
     self.rows: dict[str, dict[str, float]] = {}
     self.flops_per_second = 1e9 * model.matmul_gflops(setup.dtype)
 
-  def run(self, name: str, function: Callable[..., Any], *args):
-    """Measure function(*args) and return its result."""
+  def run(self, name: str, function: Callable[..., Any], *args, frozen=False):
+    """Measure function(*args) and return its result.
+
+    Args:
+      name: of the part.
+      function: of `args`.
+      *args: trees of arrays; gradients are of those that are floating point.
+      frozen: whether training has no backward pass of it.
+    """
     function = precision.follow(self.policy, function)
+    result, row = self._measure(function, *args)
+    if self.backward:
+      forward = row["ms"]
+      if not frozen:
+        both, cotangents = _with_backward(function, args, result)
+        _, row = self._measure(both, args, cotangents)
+      backward = row["ms"] - forward
+      row = {"forward_ms": forward, "backward_ms": backward, **row}
+    self.rows[name] = row
+    return result
+
+  def _measure(self, function, *args):
     lowered = jax.jit(function).lower(*args)
     start = time.perf_counter()
     compiled = lowered.compile()
@@ -64,7 +109,7 @@ class _Parts:
     )
     flops = count_flops(jax.make_jaxpr(function)(*args).jaxpr)
     ideal = flops / self.flops_per_second
-    self.rows[name] = {
+    return result, {
       "ms": 1e3 * seconds,
       "share": 0.0,
       "gflop": flops / 1e9,
@@ -73,22 +118,72 @@ class _Parts:
       "temp_mib": compiled.memory_analysis().temp_size_in_bytes / 2**20,
       "compile_seconds": compile_seconds,
     }
-    return result
+
+  def table(self) -> dict[str, Any]:
+    """See `measure`."""
+    total = sum(row["ms"] for row in self.rows.values())
+    for row in self.rows.values():
+      row["share"] = row["ms"] / total
+    return {
+      "matmul_gflops": self.flops_per_second / 1e9,
+      "seconds": total / 1e3,
+      "gflop": sum(row["gflop"] for row in self.rows.values()),
+      "parts": self.rows,
+    }
 
 
-def _run_all(setup: model.Setup, parts: _Parts) -> None:
-  net, params, (frames, valid, size), tokens = model.random_inputs(setup)
+def _with_backward(function, args, result):
+  """The forward and the backward pass of a function as one, and cotangents.
+
+  Returns:
+    (args, cotangents) -> gradients of the floating-point leaves of `args`.
+  """
+  leaves, tree = jax.tree.flatten(args)
+  trained = [i for i, x in enumerate(leaves) if _floating(x)]
+
+  def of_trained(values, leaves):
+    leaves = list(leaves)
+    for i, value in zip(trained, values, strict=True):
+      leaves[i] = value
+    outputs = jax.tree.leaves(function(*tree.unflatten(leaves)))
+    return [y for y in outputs if _floating(y)]
+
+  def both(args, cotangents):
+    leaves = jax.tree.leaves(args)
+    values = [leaves[i] for i in trained]
+    outputs, backward = jax.vjp(lambda v: of_trained(v, leaves), values)
+    # What a step does with the outputs keeps them from being left out.
+    return outputs, backward(cotangents)
+
+  return both, [y for y in jax.tree.leaves(result) if _floating(y)]
+
+
+def _floating(x) -> bool:
+  return jnp.issubdtype(x.dtype, jnp.floating)
+
+
+def _run_model(net, params, inputs, tokens, parts: _Parts, targets=None):
+  """Run all parts up to a query's masks or, with targets, the losses."""
+  frames, valid, size = inputs
   dtypes = dict(dtype=net.dtype, param_dtype=net.param_dtype)
+  train = targets is not None
+  rngs = None
+  if train:
+    rngs = {name: jax.random.key(0) for name in ("dropout", "drop_path")}
 
-  def alone(name, module, params, *args):
-    apply = lambda params, *args: module.apply({"params": params}, *args)
-    return parts.run(name, apply, params, *args)
-
-  def method(name, function, *args):
-    apply = lambda params, *args: net.apply(
-      {"params": params}, *args, method=function
+  def alone(name, module, params, *args, **kwargs):
+    apply = lambda params, *args: module.apply(
+      {"params": params}, *args, rngs=rngs, **kwargs
     )
     return parts.run(name, apply, params, *args)
+
+  def method(name, modules, function, *args, frozen=False, **kwargs):
+    # The gradients of other modules' parameters are zero, but not for free.
+    used = {k: v for k, v in params.items() if re.match(modules, k)}
+    apply = lambda params, *args: net.apply(
+      {"params": params}, *args, method=function, rngs=rngs, **kwargs
+    )
+    return parts.run(name, apply, used, *args, frozen=frozen)
 
   body = params["backbone_0"]["body"]
   x = alone(
@@ -103,29 +198,69 @@ def _run_all(setup: model.Setup, parts: _Parts) -> None:
     if i:
       merging = video_swin.PatchMerging(**dtypes)
       x = alone(f"merging {i}", merging, body[f"downsamples_{i - 1}"], x)
-    blocks = video_swin.BlockStack(heads, (0.0,) * depth, **dtypes)
-    x = alone(f"stage {i + 1}", blocks, body[f"layers_{i}"], x, None)
+    rate = net.variant.drop_path if train else 0.0
+    blocks = video_swin.BlockStack(
+      heads, (rate,) * depth, remat=net.remat, **dtypes
+    )
+    name = f"stage {i + 1}"
+    x = alone(name, blocks, body[f"layers_{i}"], x, None, train=train)
     stages.append(x)
   video = method(
     "projection, spectrum",
-    lambda net, *args: net.project(*args, setup.frames),
+    "input_proj|input_fft_[0-9]",
+    lambda net, *args: net.project(*args, frames.shape[1]),
     tuple(stages),
     valid,
     size,
   )
-  text = method("text", "encode_text", tokens, jnp.ones_like(tokens, bool))
-  fused = method("fusion, spectrum", "fuse", video, text)
-  memory = method("encoder", "encode_maps", fused, video)
-  decoded = method("decoder", "decode", memory, video, text)
-  query = jnp.zeros(len(tokens), jnp.int32)
-  patches = method(
-    "patch kernels",
-    lambda net, *args: net.patch_masks(*args[:2], query=args[2])[:, :, 0],
-    decoded,
-    video,
-    query,
+  words = jnp.ones_like(tokens, bool)
+  text = method(
+    "text",
+    "text_encoder|text_proj|sentence_proj",
+    "encode_text",
+    *(tokens, words),
+    frozen=True,
   )
-  method("optimiser", "refine", patches, video)
+  fused = method(
+    "fusion, spectrum", "fusion_module|input_fft_post", "fuse", video, text
+  )
+  memory = method(
+    "encoder", "transformer", "encode_maps", fused, video, train=train
+  )
+  heads = "transformer|query_embed|bbox_embed|class_embed"
+  decoded = method("decoder", heads, "decode", memory, video, text, train=train)
+  if train:
+    patches = method(
+      "patch kernels", "controller", "patch_masks_of_layers", decoded, video
+    )
+    chosen = patches[:, :, :, 0]
+  else:
+    query = jnp.zeros(len(tokens), jnp.int32)
+    chosen = method(
+      "patch kernels",
+      "controller",
+      lambda net, *args: net.patch_masks(*args[:2], query=args[2])[:, :, 0],
+      *(decoded, video, query),
+    )
+  masks = method("optimiser", "mask_refine", "refine", chosen, video)
+  if train:
+
+    def losses(decoded, patches, masks):
+      layers = forward.match_layers(decoded, patches, targets, lambda _: masks)
+      count = criterion.count_valid(targets)
+      return criterion.total(forward.layer_losses(layers, targets, count))
+
+    parts.run("matching, losses", losses, decoded, patches, masks)
+
+
+def _run_optimizer(tx, params, parts: _Parts):
+  def update(params, grads, state):
+    updates, state = tx.update(grads, state, params)
+    return optax.apply_updates(params, updates), state
+
+  parts.run(
+    "optimizer", update, params, params, jax.jit(tx.init)(params), frozen=True
+  )
 
 
 def count_flops(jaxpr) -> int:

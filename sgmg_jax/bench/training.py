@@ -18,14 +18,21 @@ import numpy as np
 
 from sgmg_jax import types
 from sgmg_jax.bench import fixtures, report
-from sgmg_jax.checkpoints import expected_shapes
+from sgmg_jax.checkpoints import expected_shapes, random_weights
 from sgmg_jax.model import variants
 from sgmg_jax.training import data_parallel, forward, optimizer
 from sgmg_jax.training import setup as training_setup
 from sgmg_jax.training import state as state_lib
 
 _NUM_TOKENS = 64
-_GROUPS = (("backbone_0/.*", 0.5), ("text_encoder/.*", None), (".*", 1.0))
+_OPTIMIZER = dict(
+  schedule=optimizer.step_decay(
+    5e-5, warmup_steps=0, drop_steps=(), drop_factor=0.1
+  ),
+  groups=(("backbone_0/.*", 0.5), ("text_encoder/.*", None), (".*", 1.0)),
+  weight_decay=5e-4,
+  grad_clip=0.1,
+)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -58,6 +65,33 @@ def measure(setup: Setup) -> dict[str, Any]:
   return report.in_process(__name__, dataclasses.asdict(setup))
 
 
+def breakdown(setup: Setup) -> dict[str, Any]:
+  """Time and work of every part, see `breakdown.measure_training`."""
+  from sgmg_jax.bench import breakdown as parts
+
+  fixtures.check(setup.variant, setup.height, setup.width)
+  model = _model(setup)
+  shapes = _batch(setup, model.variant, clips=1)
+  device = jax.sharding.SingleDeviceSharding(jax.devices()[0])
+  params = random_weights.make(model.variant)
+  return parts.measure_training(
+    setup,
+    model,
+    optimizer.make_optimizer(params, **_OPTIMIZER),
+    jax.device_put(params),
+    _draw(training_setup.with_sharding(shapes, device)),
+  )
+
+
+def _model(setup: Setup):
+  return training_setup.build_model(
+    variants.get_variant(setup.variant),
+    dtype=setup.dtype,
+    remat=setup.remat,
+    precision=setup.precision,
+  )
+
+
 def program(
   setup: Setup, mesh: jax.sharding.Mesh
 ) -> tuple[Callable[..., Any], state_lib.TrainState, types.Batch]:
@@ -67,24 +101,14 @@ def program(
     The jitted step, and the shapes of its state and its batch, which have
     their shardings: enough to compile it for devices that are not here.
   """
-  model = training_setup.build_model(
-    variants.get_variant(setup.variant),
-    dtype=setup.dtype,
-    remat=setup.remat,
-    precision=setup.precision,
-  )
+  model = _model(setup)
   assembly = training_setup.assemble(
     forward.make_objective(model, text_dropout=False),
     expected_shapes.model(model.variant),
     mesh=mesh,
-    schedule=optimizer.step_decay(
-      5e-5, warmup_steps=0, drop_steps=(), drop_factor=0.1
-    ),
-    groups=_GROUPS,
-    weight_decay=5e-4,
-    grad_clip=0.1,
     seed=0,
     policy=model.precision,
+    **_OPTIMIZER,
   )
   batch = _batch(setup, model.variant, mesh.size)
   return (

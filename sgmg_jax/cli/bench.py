@@ -26,6 +26,7 @@ examples:
   sgmg bench startup
   sgmg bench segment --dtype bfloat16
   sgmg bench training --remat
+  sgmg bench training --breakdown
   sgmg bench data --repeats 100
   sgmg bench metrics --videos 30
 
@@ -110,7 +111,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
   parser.add_argument(
     "--breakdown",
     action="store_true",
-    help="of the model: time and work of each part",
+    help="of the model or training: time and work of each part",
   )
   parser.add_argument(
     "--explain",

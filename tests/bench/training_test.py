@@ -4,9 +4,10 @@ sense."""
 import json
 
 import jax
+import jax.numpy as jnp
 import pytest
 
-from sgmg_jax.bench import segment, training
+from sgmg_jax.bench import breakdown, segment, training
 from sgmg_jax.cli import main
 from sgmg_jax.errors import UserError
 from sgmg_jax.training import data_parallel
@@ -57,3 +58,22 @@ def test_sizes_that_cannot_run(bench):
     bench.measure(bench.Setup(variant="mu", height=100))
   with pytest.raises(UserError, match="unknown model variant"):
     bench.measure(bench.Setup(variant="huge"))
+
+
+def test_a_part_with_its_backward_pass():
+  setup = training.Setup("mu", repeats=1)
+  parts = breakdown._Parts(setup, backward=True)
+  product = lambda x, y, count: (x @ y, count + 1)
+  inputs = jnp.ones((16, 32)), jnp.ones((32, 8)), jnp.int32(0)
+  _, count = parts.run("trained", product, *inputs)
+  parts.run("frozen", product, *inputs, frozen=True)
+  assert count == 1
+  rows = parts.table()["parts"]
+  flops = 2e-9 * 16 * 32 * 8
+  # The product, and the gradients of both factors.
+  assert rows["trained"]["gflop"] == pytest.approx(3 * flops)
+  assert rows["frozen"]["gflop"] == pytest.approx(flops)
+  assert rows["frozen"]["backward_ms"] == 0
+  for row in rows.values():
+    both = row["forward_ms"] + row["backward_ms"]
+    assert row["ms"] == pytest.approx(both)
