@@ -34,7 +34,7 @@ def get_config(arg=None):
   config.init_required = common.WHOLE
   # Pre-trained scores are about other categories.
   config.reinitialise = ("class_embed_.*",)
-  config.optimizer.groups = common.groups(text=None)
+  config.optimizer.groups = common.groups(None, config.model.name)
   config.schedule.learning_rate = 5e-5
   config.schedule.drop_epochs = (3, 5)
   config.export.preprocess.window = 5

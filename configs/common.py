@@ -255,10 +255,19 @@ def add_evaluation(config, **arguments):
   config.evals[arguments["name"]] = added
 
 
-def groups(text):
-  """Multipliers of the learning rate; `text` of the text encoder, None
-  freezes it."""
-  return (("backbone_0/.*", 0.5), ("text_encoder/.*", text), (".*", 1.0))
+def groups(text, model):
+  """Multipliers of the learning rate; None freezes.
+
+  Args:
+    text: of the text encoder.
+    model: variant; of a ResNet the first convolution and stage are frozen, as
+      in DETR and ReferFormer (its batch norm always is).
+  """
+  frozen = ()
+  if model.startswith("resnet"):
+    frozen = ((r"backbone_0/body/(conv1|layer1_\d+)/.*", None),)
+  rest = (("backbone_0/.*", 0.5), ("text_encoder/.*", text), (".*", 1.0))
+  return frozen + rest
 
 
 def shorten(config):

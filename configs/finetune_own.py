@@ -45,7 +45,7 @@ def get_config(arg=None):
   config.tokenizer.source = "init_from"
   config.checkpoint_every = 200
   config.total_epochs = 6
-  config.optimizer.groups = common.groups(text=None)
+  config.optimizer.groups = common.groups(None, config.model.name)
   config.schedule.learning_rate = 5e-5
   config.schedule.drop_epochs = (3, 5)
   config.eval.every = 1000

@@ -34,7 +34,7 @@ def get_config(arg=None):
     model=arg["model"] or ("mu" if arg["runlocal"] else "video_swin_t"),
   )
   config.total_epochs = 12
-  config.optimizer.groups = common.groups(text=0.1)
+  config.optimizer.groups = common.groups(0.1, config.model.name)
   config.schedule.learning_rate = 2.5e-5
   config.schedule.drop_epochs = (8, 10)
   if arg["runlocal"]:

@@ -63,7 +63,7 @@ def get_config(arg=None):
   config.total_epochs = 9 if arg["scratch"] else 6
   # Pre-trained scores are about single images.
   config.reinitialise = () if arg["scratch"] else ("class_embed_.*",)
-  config.optimizer.groups = common.groups(text=None)
+  config.optimizer.groups = common.groups(None, config.model.name)
   config.schedule.learning_rate = 5e-5
   config.schedule.drop_epochs = (6, 8) if arg["scratch"] else (3, 5)
   if arg["evals"]:

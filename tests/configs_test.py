@@ -4,13 +4,16 @@ import ast
 import pathlib
 import sys
 
+import jax
 import pytest
 from ml_collections import ConfigDict
 
+from sgmg_jax.checkpoints import expected_shapes
 from sgmg_jax.cli import config_files, train
 from sgmg_jax.errors import UserError
 from sgmg_jax.evaluation import protocols
-from sgmg_jax.training import config_forms
+from sgmg_jax.model import backbone, variants
+from sgmg_jax.training import config_forms, optimizer
 
 CONFIGS = pathlib.Path(__file__).parents[1] / "configs"
 FILES = sorted(p.name for p in CONFIGS.glob("*.py") if p.name != "common.py")
@@ -125,3 +128,17 @@ def test_counts_are_positive(name):
   with pytest.raises(UserError, match=f"^{name}: expected at least 1, got 0$"):
     train.load_config(str(CONFIGS / "refshapes.py"), [f"{flag}=0"])
   train.load_config(str(CONFIGS / "refshapes.py"), [f"{flag}=1"])
+
+
+def test_recipes_freeze_the_first_stage_of_a_resnet(common):
+  variant = variants.get_variant("mu", backbone="resnet")
+  groups = [(name, None) for name in backbone.constants(variant)]
+  groups += common.groups(None, "resnet50")
+  shapes = {"body": expected_shapes.part("backbone", variant)}
+  # One parameter of each of the other groups.
+  others = dict.fromkeys(("text_encoder", "query_embed"), {"x": 0})
+  trained = optimizer.trainable_mask({"backbone_0": shapes} | others, groups)
+  body = trained["backbone_0"]["body"]
+  assert not any(jax.tree.leaves([body["conv1"], body["layer1_0"]]))
+  assert body["layer2_0"]["conv2"]["kernel"]
+  assert not any(body["layer2_0"]["bn2"].values())

@@ -165,7 +165,6 @@ def _floating(x) -> bool:
 def _run_model(net, params, inputs, tokens, parts: _Parts, targets=None):
   """Run all parts up to a query's masks or, with targets, the losses."""
   frames, valid, size = inputs
-  dtypes = dict(dtype=net.dtype, param_dtype=net.param_dtype)
   train = targets is not None
   rngs = None
   if train:
@@ -185,26 +184,15 @@ def _run_model(net, params, inputs, tokens, parts: _Parts, targets=None):
     )
     return parts.run(name, apply, used, *args, frozen=frozen)
 
-  body = params["backbone_0"]["body"]
-  x = alone(
-    "patch embedding",
-    video_swin.PatchEmbed(net.variant.embed_dim, **dtypes),
-    body["patch_embed"],
-    frames.astype(net.dtype),
-  )
-  stages = []
-  sizes = zip(net.variant.depths, net.variant.swin_heads, strict=True)
-  for i, (depth, heads) in enumerate(sizes):
-    if i:
-      merging = video_swin.PatchMerging(**dtypes)
-      x = alone(f"merging {i}", merging, body[f"downsamples_{i - 1}"], x)
-    rate = net.variant.drop_path if train else 0.0
-    blocks = video_swin.BlockStack(
-      heads, (rate,) * depth, remat=net.remat, **dtypes
+  if net.variant.backbone == "video_swin":
+    stages = _video_swin(net, params, frames, alone, train)
+  else:
+    stages = method(
+      "backbone",
+      "backbone_0",
+      lambda net, frames: net.backbone_0(frames, train=train),
+      frames.astype(net.dtype),
     )
-    name = f"stage {i + 1}"
-    x = alone(name, blocks, body[f"layers_{i}"], x, None, train=train)
-    stages.append(x)
   video = method(
     "projection, spectrum",
     "input_proj|input_fft_[0-9]",
@@ -261,6 +249,32 @@ def _run_optimizer(tx, params, parts: _Parts):
   parts.run(
     "optimizer", update, params, params, jax.jit(tx.init)(params), frozen=True
   )
+
+
+def _video_swin(net, params, frames, alone, train):
+  """The maps of all stages, each measured by `alone`."""
+  dtypes = dict(dtype=net.dtype, param_dtype=net.param_dtype)
+  body = params["backbone_0"]["body"]
+  x = alone(
+    "patch embedding",
+    video_swin.PatchEmbed(net.variant.embed_dim, **dtypes),
+    body["patch_embed"],
+    frames.astype(net.dtype),
+  )
+  stages = []
+  sizes = zip(net.variant.depths, net.variant.swin_heads, strict=True)
+  for i, (depth, heads) in enumerate(sizes):
+    if i:
+      merging = video_swin.PatchMerging(**dtypes)
+      x = alone(f"merging {i}", merging, body[f"downsamples_{i - 1}"], x)
+    rate = net.variant.drop_path if train else 0.0
+    blocks = video_swin.BlockStack(
+      heads, (rate,) * depth, remat=net.remat, **dtypes
+    )
+    name = f"stage {i + 1}"
+    x = alone(name, blocks, body[f"layers_{i}"], x, None, train=train)
+    stages.append(x)
+  return stages
 
 
 def count_flops(jaxpr) -> int:

@@ -19,20 +19,12 @@ import numpy as np
 from sgmg_jax import types
 from sgmg_jax.bench import fixtures, report
 from sgmg_jax.checkpoints import expected_shapes, random_weights
-from sgmg_jax.model import variants
+from sgmg_jax.model import backbone, variants
 from sgmg_jax.training import data_parallel, forward, optimizer
 from sgmg_jax.training import setup as training_setup
 from sgmg_jax.training import state as state_lib
 
 _NUM_TOKENS = 64
-_OPTIMIZER = dict(
-  schedule=optimizer.step_decay(
-    5e-5, warmup_steps=0, drop_steps=(), drop_factor=0.1
-  ),
-  groups=(("backbone_0/.*", 0.5), ("text_encoder/.*", None), (".*", 1.0)),
-  weight_decay=5e-4,
-  grad_clip=0.1,
-)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -77,7 +69,7 @@ def breakdown(setup: Setup) -> dict[str, Any]:
   return parts.measure_training(
     setup,
     model,
-    optimizer.make_optimizer(params, **_OPTIMIZER),
+    optimizer.make_optimizer(params, **_optimizer(model.variant)),
     jax.device_put(params),
     _draw(training_setup.with_sharding(shapes, device)),
   )
@@ -108,7 +100,7 @@ def program(
     mesh=mesh,
     seed=0,
     policy=model.precision,
-    **_OPTIMIZER,
+    **_optimizer(model.variant),
   )
   batch = _batch(setup, model.variant, mesh.size)
   return (
@@ -134,6 +126,20 @@ def _batch(setup: Setup, variant: variants.Variant, clips: int) -> types.Batch:
       masks=shape(bool, setup.frames, height, width),
       valid=shape(bool, setup.frames),
     ),
+  )
+
+
+def _optimizer(variant: variants.Variant) -> dict[str, Any]:
+  """Arguments of `optimizer.make_optimizer` beside the parameters."""
+  constants = [(names, None) for names in backbone.constants(variant)]
+  rest = (("backbone_0/.*", 0.5), ("text_encoder/.*", None), (".*", 1.0))
+  return dict(
+    schedule=optimizer.step_decay(
+      5e-5, warmup_steps=0, drop_steps=(), drop_factor=0.1
+    ),
+    groups=(*constants, *rest),
+    weight_decay=5e-4,
+    grad_clip=0.1,
   )
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import json
 import pathlib
 from typing import Any
@@ -34,14 +33,18 @@ LICENCES = {
   "non-commercial use only, with credit to the authors of SgMg",
   "kinetics": "as the source file; the public Video Swin weights are "
   "Apache-2.0",
-  "swin2d": "as the source file; the public Swin weights are MIT",
+  "swin": "as the source file; the public Swin weights are MIT",
+  "inflated_swin": "as the source file; the public Swin weights are MIT",
+  "resnet": "as the source file; the public torchvision weights are "
+  "BSD-3-Clause",
   "roberta": "as the source folder; the public RoBERTa weights are MIT",
 }
 
 # Which sizes of the variant a checkpoint that holds only one part knows.
+_BACKBONE = ("backbone", "embed_dim", "depths", "swin_heads", "swin_window")
 PARTS = {
-  "backbone": ("embed_dim", "depths", "swin_heads"),
-  "video": ("embed_dim", "depths", "swin_heads", "width"),
+  "backbone": _BACKBONE,
+  "video": (*_BACKBONE, "width"),
   "text_encoder": (
     "vocab_size",
     "text_width",
@@ -76,10 +79,11 @@ def make(
       and `long_side` for all tasks alike.
     **extra: further JSON values, such as `results`.
   """
-  sizes = dataclasses.asdict(variant)
+  sizes = variants.sizes(variant)
   card = {"format": FORMAT, "name": name}
   if part:
-    card |= {"part": part, "variant": {k: sizes[k] for k in PARTS[part]}}
+    held = {name: sizes[name] for name in PARTS[part] if name in sizes}
+    card |= {"part": part, "variant": held}
   else:
     card |= {"variant": sizes, "preprocess": preprocess or PREPROCESS}
   return {**card, "source": source, "licence": licence, **extra}

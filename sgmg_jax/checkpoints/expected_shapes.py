@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import functools
 import hashlib
 import json
@@ -15,7 +14,7 @@ from flax import traverse_util
 
 from sgmg_jax import types
 from sgmg_jax.checkpoints.torch import names
-from sgmg_jax.model import sgmg, text_encoder, variants, video_swin
+from sgmg_jax.model import backbone, sgmg, text_encoder, variants
 
 # Where the part lives in the model's tree; `card.PARTS` has its sizes.
 PATHS = {
@@ -39,9 +38,7 @@ def part(name: str, variant: variants.Variant) -> dict[str, Any]:
   """Parameter tree of one part, a key of `PATHS`, without the path to it."""
   struct = jax.ShapeDtypeStruct
   if name == "backbone":
-    module = video_swin.VideoSwin(
-      variant.embed_dim, variant.depths, variant.swin_heads
-    )
+    module = backbone.make(variant)
     return _init_shapes(module, struct((1, 1, 32, 32, 3), jnp.float32))
   if name == "video":
     module = sgmg.SgMg(variant=variant)
@@ -67,7 +64,7 @@ def digest(params: Mapping, variant: variants.Variant, part: str | None) -> str:
   tracing a large model to check them again takes seconds.
   """
   shapes = {k: list(x.shape) for k, x in sorted(_flat(params).items())}
-  content = [dataclasses.asdict(variant), part, shapes]
+  content = [variants.sizes(variant), part, shapes]
   return hashlib.sha256(
     json.dumps(content, allow_nan=False).encode()
   ).hexdigest()

@@ -19,9 +19,12 @@ def make(variant: variants.Variant, dtype: Any = np.float32) -> types.Params:
   """The same NumPy arrays every time, of a scale that keeps activations."""
   random = np.random.RandomState(0)
 
-  def draw(leaf):
+  def draw(path, leaf):
     x = random.standard_normal(leaf.shape).astype(np.float32)
     fan_in = leaf.size // leaf.shape[-1] if leaf.ndim > 1 else 25
+    if path[-1].key == "running_var":
+      x = np.abs(x)
     return (x / np.sqrt(fan_in)).astype(dtype)
 
-  return jax.tree.map(draw, expected_shapes.model(variant))
+  shapes = expected_shapes.model(variant)
+  return jax.tree_util.tree_map_with_path(draw, shapes)

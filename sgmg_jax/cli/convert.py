@@ -18,10 +18,15 @@ examples:
   the same without network: roberta-base's tokenizer.json (or vocab.json and
   merges.txt) and tokenizer_config.json in a folder
     sgmg convert video_swin_t.pth checkpoints/tiny --tokenizer roberta-base/
-  weights to start a training from: Video Swin (Kinetics), Swin (images), or
-  a folder with RoBERTa
+  weights to start a training from: Video Swin (Kinetics), a folder with
+  RoBERTa, Swin or ResNet (images) for models that see each frame alone, or Swin
+  inflated over time for Video Swin
     sgmg convert swin_tiny_patch244_window877_kinetics400_1k.pth init/swin
     sgmg convert roberta-base/ init/roberta
+    sgmg convert swin_tiny_patch4_window7_224.pth init/swin_t
+    sgmg convert resnet50-11ad3fa6.pth init/resnet50
+    sgmg convert swin_tiny_patch4_window7_224.pth init/inflated \\
+        --kind inflated_swin
   and back, for the released PyTorch code:
     sgmg convert checkpoints/tiny tiny.pth
     sgmg convert refshapes-mini mini.safetensors
@@ -160,7 +165,8 @@ def _report(out, kind, params, card, notes) -> None:
   sizes = ", ".join(
     f"{key} {'-'.join(map(str, value)) if np.ndim(value) else value}"
     for key, value in card["variant"].items()
-    if key in ("embed_dim", "depths", "width", "text_width", "text_layers")
+    if key
+    in ("backbone", "embed_dim", "depths", "width", "text_width", "text_layers")
   )
   print(f"wrote       {out} ({kind})")
   print(f"holds       {card.get('part', 'whole model')}: {sizes}")

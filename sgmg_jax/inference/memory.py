@@ -66,7 +66,11 @@ def pass_bytes(
   # Maps of stride 4 · 2**stage and embed_dim · 2**stage channels: so many for
   # each block of the backbone, and as many as a block and a half of stride 4.
   blocks = sum(depth / 2**i for i, depth in enumerate(variant.depths))
-  encode = variant.embed_dim * (0.55 + 0.57 * blocks) * (0.75 if half else 1)
+  maps = 0.55 + 0.57 * blocks
+  if variant.backbone == "resnet":
+    # Wide maps of stride 4, and those of stride 2 before; one block at a time.
+    maps = 5.1
+  encode = variant.embed_dim * maps * (0.75 if half else 1)
   # Each further sentence takes more than the first, which shares buffers with
   # the clip's; and some groups' logits wait for the host.
   query = 0.55 * variant.width
@@ -75,7 +79,8 @@ def pass_bytes(
   # What `encode_video` returns: four levels, and the maps of strides 4 and 8.
   features = (2 if half else 4) * (
     variant.width * (1 / 64 + 1 / 256 + 1 / 1024 + 1 / 4096)
-    + variant.embed_dim * (1 / 16 + 2 / 64)
+    + variant.channels[0] / 16
+    + variant.channels[1] / 64
   )
   return _FIXED + int(pixels * (features + max(encode, query)))
 

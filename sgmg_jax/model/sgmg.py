@@ -26,6 +26,7 @@ from flax import linen as nn
 from sgmg_jax import precision as precision_lib
 from sgmg_jax import types
 from sgmg_jax.model import (
+  backbone,
   deformable_transformer,
   layers,
   patch_kernels,
@@ -33,7 +34,6 @@ from sgmg_jax.model import (
   spectrum_augmentation,
   text_encoder,
   variants,
-  video_swin,
   vision_language_fusion,
 )
 
@@ -64,16 +64,7 @@ class SgMg(nn.Module):
     dtypes = dict(dtype=self.dtype, param_dtype=self.param_dtype)
     # Of what is float32 also under mixed precision.
     wide = dtypes | dict(dtype=precision_lib.wide(self.dtype))
-    self.backbone_0 = video_swin.Backbone(
-      dict(
-        embed_dim=v.embed_dim,
-        depths=v.depths,
-        num_heads=v.swin_heads,
-        drop_path=v.drop_path,
-        remat=self.remat,
-        **dtypes,
-      )
-    )
+    self.backbone_0 = backbone.Backbone(v, remat=self.remat, **dtypes)
     self.text_encoder = text_encoder.TextEncoder(
       dict(
         vocab_size=v.vocab_size,

@@ -1,7 +1,9 @@
 """Sizes of every model, in one table.
 
-`video_swin_t`, `_s` and `_b` are the released models' sizes; `mini` is the
-bundled RefShapes model; `mu` is for tests.
+`video_swin_t`, `_s` and `_b` are the released models' sizes. The backbones of
+`swin_…` and `resnet…` see each frame alone, as in ReferFormer; `_w12` are the
+published Swins with windows of 12 x 12. `mini` is the bundled RefShapes model;
+`mu` is for tests.
 """
 
 from __future__ import annotations
@@ -18,8 +20,11 @@ class Variant:
   """Sizes of a model; the defaults are those all released models share.
 
   Attributes:
-    embed_dim, depths, swin_heads, drop_path: Video Swin's channels after the
-      patch embedding, blocks and heads per stage, highest drop-path rate.
+    backbone: one of `BACKBONES`.
+    embed_dim: its channels behind the first convolution.
+    depths: its blocks per stage.
+    swin_heads, swin_window, drop_path: heads per stage, side of the windows
+      and highest drop-path rate of a Swin; the windows of Video Swin are 7.
     width: channels C of everything behind the input projections.
     num_heads, ffn_dim, encoder_layers, decoder_layers, num_points,
       num_queries, dropout: the deformable transformer.
@@ -27,9 +32,11 @@ class Variant:
       text_positions, pad_token_id: RoBERTa.
   """
 
+  backbone: str = "video_swin"
   embed_dim: int = 96
   depths: tuple[int, ...] = (2, 2, 6, 2)
   swin_heads: tuple[int, ...] = (3, 6, 12, 24)
+  swin_window: int = 7
   drop_path: float = 0.2
   width: int = 256
   num_heads: int = 8
@@ -53,17 +60,26 @@ class Variant:
     object.__setattr__(self, "swin_heads", tuple(self.swin_heads))
 
   @property
+  def channels(self) -> tuple[int, ...]:
+    """Of the backbone's maps, strides 4, 8, 16 and 32."""
+    # A ResNet's blocks widen their output by four.
+    first = self.embed_dim * (4 if self.backbone == "resnet" else 1)
+    return tuple(first << stage for stage in range(_STAGES))
+
+  @property
   def max_tokens(self) -> int:
     """Tokens of the longest sentence; positions start behind the padding's."""
     return self.text_positions - self.pad_token_id - 1
 
 
+BACKBONES = ("video_swin", "swin", "resnet")
 # No model is larger in any size; bounds what a damaged card can ask for. Sizes
 # are at least 1, those of `_FROM_ZERO` 0.
 _MOST = {
   "embed_dim": 1024,
   "depths": 100,
   "swin_heads": 256,
+  "swin_window": 64,
   "drop_path": 1,
   "width": 4096,
   "num_heads": 256,
@@ -82,9 +98,24 @@ _MOST = {
   "pad_token_id": 4_000_000,
 }
 _FROM_ZERO = {"drop_path", "dropout", "pad_token_id"}
+# What checkpoints did not know once: `sizes` has them where they say something.
+_LATER = {"backbone", "swin_window"}
 _STAGES = 4
 # Feature maps that words are fused into, of strides 8, 16, 32 and 64.
 NUM_LEVELS = 4
+
+_SWIN_T = Variant(backbone="swin")
+_SWIN_B = Variant(
+  backbone="swin",
+  embed_dim=128,
+  depths=(2, 2, 18, 2),
+  swin_heads=(4, 8, 16, 32),
+  drop_path=0.3,
+)
+_SWIN_L = dataclasses.replace(
+  _SWIN_B, embed_dim=192, swin_heads=(6, 12, 24, 48)
+)
+_RESNET = Variant(backbone="resnet", embed_dim=64, depths=(3, 4, 6, 3))
 
 VARIANTS = {
   "video_swin_t": Variant(),
@@ -92,6 +123,14 @@ VARIANTS = {
   "video_swin_b": Variant(
     embed_dim=128, depths=(2, 2, 18, 2), swin_heads=(4, 8, 16, 32)
   ),
+  "swin_t": _SWIN_T,
+  "swin_s": dataclasses.replace(_SWIN_T, depths=(2, 2, 18, 2)),
+  "swin_b": _SWIN_B,
+  "swin_b_w12": dataclasses.replace(_SWIN_B, swin_window=12),
+  "swin_l": _SWIN_L,
+  "swin_l_w12": dataclasses.replace(_SWIN_L, swin_window=12),
+  "resnet50": _RESNET,
+  "resnet101": dataclasses.replace(_RESNET, depths=(3, 4, 23, 3)),
   "mini": Variant(
     embed_dim=32,
     depths=(2, 2, 4, 1),
@@ -142,6 +181,16 @@ def get_variant(name: str, **overrides) -> Variant:
   return replace(VARIANTS[name], overrides, "model")
 
 
+def sizes(variant: Variant) -> dict[str, Any]:
+  """All sizes by name, without those at their default that came later."""
+  defaults = dataclasses.asdict(Variant())
+  return {
+    name: value
+    for name, value in dataclasses.asdict(variant).items()
+    if name not in _LATER or value != defaults[name]
+  }
+
+
 def describe(variant: Variant) -> dict[str, Any]:
   """Arguments of `get_variant` that give it: a name, and what differs."""
   known = [name for name, other in VARIANTS.items() if other == variant]
@@ -171,18 +220,26 @@ def replace(
       )
     _check_range(name, value, where)
   new = dataclasses.replace(variant, **sizes)
-  _check_heads(new, where)
+  _check_together(new, where)
   return new
 
 
-def _check_heads(variant: Variant, where: object) -> None:
-  """Raise a UserError unless channels can be split into heads and groups."""
+def _check_together(variant: Variant, where: object) -> None:
+  """Raise a UserError unless channels can be split into heads and groups, and
+  the backbone has such windows."""
   pairs = [
     ("width", variant.width, "num_heads", variant.num_heads),
     ("width", variant.width, "the groups of its norm", 32),
     ("text_width", variant.text_width, "text_heads", variant.text_heads),
   ]
+  if variant.backbone == "video_swin" and variant.swin_window != 7:
+    raise UserError(
+      f"{where}: size swin_window is {variant.swin_window}, expected 7 of "
+      "backbone video_swin"
+    )
   for stage, heads in enumerate(variant.swin_heads):
+    if variant.backbone == "resnet":
+      break
     channels = variant.embed_dim << stage
     pairs.append((f"embed_dim * {1 << stage}", channels, "swin_heads", heads))
   for name, channels, heads_name, heads in pairs:
@@ -194,6 +251,12 @@ def _check_heads(variant: Variant, where: object) -> None:
 
 
 def _check_range(name: str, value: Any, where: object) -> None:
+  if name == "backbone":
+    if value not in BACKBONES:
+      raise UserError(
+        f"{where}: backbone is {value!r}, expected {', '.join(BACKBONES)}"
+      )
+    return
   least, most = int(name not in _FROM_ZERO), _MOST[name]
   each = value if isinstance(value, list | tuple) else [value]
   if each is value and len(each) != _STAGES:
@@ -207,6 +270,8 @@ def _check_range(name: str, value: Any, where: object) -> None:
 
 
 def _is_like(value: Any, default: Any) -> bool:
+  if isinstance(default, str):
+    return isinstance(value, str)
   if isinstance(default, tuple):
     return isinstance(value, list | tuple) and all(
       _is_like(x, default[0]) for x in value

@@ -8,7 +8,6 @@ G windows of a clip.
 from __future__ import annotations
 
 import functools
-from collections.abc import Mapping
 from typing import Any
 
 import jax
@@ -17,17 +16,17 @@ import numpy as np
 from flax import linen as nn
 
 from sgmg_jax.model import layers, window_attention
-from sgmg_jax.model.window_attention import WINDOW
+from sgmg_jax.model.window_attention import WINDOW, Window
 
 _PATCH = 4
 _gelu = functools.partial(nn.gelu, approximate=False)
 
 
-def window_and_shift(size: tuple[int, ...]):
+def window_and_shift(size: tuple[int, ...], full: Window = WINDOW):
   """Window and shift per dimension for a map of `size` (D, H, W): where the
-  map fits into the window, the window shrinks and does not shift."""
-  window = tuple(min(n, w) for n, w in zip(size, WINDOW))
-  shift = tuple(0 if n <= w else w // 2 for n, w in zip(size, WINDOW))
+  map fits into the full window, the window shrinks and does not shift."""
+  window = tuple(min(n, w) for n, w in zip(size, full))
+  shift = tuple(0 if n <= w else w // 2 for n, w in zip(size, full))
   return window, shift
 
 
@@ -60,11 +59,19 @@ def _from_windows(x, window, padded):
 
 
 class Block(nn.Module):
-  """Window attention and MLP, both residual with stochastic depth."""
+  """Window attention and MLP, both residual with stochastic depth.
+
+  Attributes:
+    window: the full one.
+    shrinks: whether `window_and_shift` fits it to small maps, as Video Swin
+      does; else these are padded to it and windows shift all the same.
+  """
 
   num_heads: int
   shifted: bool
   drop_path: float = 0.0
+  window: Window = WINDOW
+  shrinks: bool = True
   dtype: Any = jnp.float32
   param_dtype: Any = jnp.float32
 
@@ -85,13 +92,15 @@ class Block(nn.Module):
 
   def _attention(self, x, num_frames, types):
     size = x.shape[1:4]
-    window, shift = window_and_shift(size)
+    window, shift = self.window, tuple(n // 2 for n in self.window)
+    if self.shrinks:
+      window, shift = window_and_shift(size, self.window)
     if not self.shifted:
       shift = (0, 0, 0)
     key_valid = None
     if num_frames is not None:
       frame = np.arange(size[0])
-      if size[0] <= WINDOW[0]:
+      if size[0] <= self.window[0]:
         # The real clip's window would end with its last frame.
         tokens = np.repeat(frame[: window[0]], window[1] * window[2])
         key_valid = tokens < num_frames
@@ -106,7 +115,11 @@ class Block(nn.Module):
     if any(shift):
       x = jnp.roll(x, [-s for s in shift], (1, 2, 3))
     x = window_attention.WindowAttention(
-      self.num_heads, self.shifted, name="attn", **types
+      self.num_heads,
+      in_time=self.shifted and self.window[0] > 1,
+      window=self.window,
+      name="attn",
+      **types,
     )(_to_windows(x, window), region, key_valid)
     x = _from_windows(x, window, padded)
     if any(shift):
@@ -166,22 +179,27 @@ class PatchMerging(nn.Module):
 
 
 class PatchEmbed(nn.Module):
-  """4x4 patches of every frame to tokens: a linear layer and a norm."""
+  """4x4 patches of every frame to tokens: a linear layer and a norm.
+
+  Attributes:
+    kernel: size of the convolution that the layer is in checkpoints.
+  """
 
   embed_dim: int
+  kernel: tuple[int, ...] = (1, _PATCH, _PATCH)
   dtype: Any = jnp.float32
   param_dtype: Any = jnp.float32
 
   @nn.compact
   def __call__(self, frames):
     types = dict(dtype=self.dtype, param_dtype=self.param_dtype)
-    size = (1, _PATCH, _PATCH)
     kernel, bias = layers.ConvWeights(
-      size, self.embed_dim, name="proj", **types
+      self.kernel, self.embed_dim, name="proj", **types
     )(frames.shape[-1])
     h, w = frames.shape[2:4]
     padding = [(0, 0), (0, 0), (0, -h % _PATCH), (0, -w % _PATCH), (0, 0)]
-    x = _to_windows(jnp.pad(frames.astype(self.dtype), padding), size)
+    x = jnp.pad(frames.astype(self.dtype), padding)
+    x = _to_windows(x, (1, _PATCH, _PATCH))
     # As a product: XLA:CPU takes three times as long for the convolution.
     x = layers.matmul(
       x.reshape(*frames.shape[:2], -(-h // _PATCH), -(-w // _PATCH), -1),
@@ -195,6 +213,8 @@ class BlockStack(nn.Module):
 
   num_heads: int
   drop_paths: tuple[float, ...]
+  window: Window = WINDOW
+  shrinks: bool = True
   dtype: Any = jnp.float32
   param_dtype: Any = jnp.float32
   remat: bool = False
@@ -207,11 +227,45 @@ class BlockStack(nn.Module):
         self.num_heads,
         i % 2 == 1,
         rate,
+        self.window,
+        self.shrinks,
         self.dtype,
         self.param_dtype,
         name=f"blocks_{i}",
       )(x, num_frames, train)
     return x
+
+
+def run_stages(
+  x,
+  num_frames,
+  *,
+  depths: tuple[int, ...],
+  num_heads: tuple[int, ...],
+  drop_path: float,
+  train: bool,
+  **settings: Any,
+):
+  """Yield the blocks' output of each stage, with modules of the caller's.
+
+  Args:
+    x: float[B, D, H, W, C], embedded patches.
+    num_frames: see `VideoSwin`.
+    depths, num_heads: of each stage.
+    drop_path: rate of the last block, from 0 of the first.
+    train: see `VideoSwin`.
+    **settings: of `BlockStack`.
+  """
+  types = {name: settings[name] for name in ("dtype", "param_dtype")}
+  rates = np.linspace(0, drop_path, sum(depths)).tolist()
+  for i, (depth, heads) in enumerate(zip(depths, num_heads)):
+    if i:
+      x = PatchMerging(name=f"downsamples_{i - 1}", **types)(x)
+    done = sum(depths[:i])
+    x = BlockStack(
+      heads, tuple(rates[done : done + depth]), name=f"layers_{i}", **settings
+    )(x, num_frames, train=train)
+    yield x
 
 
 class VideoSwin(nn.Module):
@@ -245,34 +299,14 @@ class VideoSwin(nn.Module):
     """
     types = dict(dtype=self.dtype, param_dtype=self.param_dtype)
     x = PatchEmbed(self.embed_dim, name="patch_embed", **types)(frames)
-    rates = np.linspace(0, self.drop_path, sum(self.depths)).tolist()
-    stages = []
-    for i, (depth, heads) in enumerate(zip(self.depths, self.num_heads)):
-      if i:
-        x = PatchMerging(name=f"downsamples_{i - 1}", **types)(x)
-      done = sum(self.depths[:i])
-      x = BlockStack(
-        heads,
-        tuple(rates[done : done + depth]),
-        remat=self.remat,
-        name=f"layers_{i}",
-        **types,
-      )(x, num_frames, train=train)
-      stages.append(x)
+    stages = run_stages(
+      x,
+      num_frames,
+      depths=self.depths,
+      num_heads=self.num_heads,
+      drop_path=self.drop_path,
+      train=train,
+      remat=self.remat,
+      **types,
+    )
     return tuple(stages)
-
-
-class Backbone(nn.Module):
-  """`VideoSwin` under the name that checkpoints give it.
-
-  Attributes:
-    body_attributes: of the `VideoSwin`.
-  """
-
-  body_attributes: Mapping[str, Any]
-
-  def setup(self):
-    self.body = VideoSwin(**self.body_attributes)
-
-  def __call__(self, frames, num_frames=None, *, train=False):
-    return self.body(frames, num_frames, train=train)

@@ -7,6 +7,7 @@ window, G windows of all clips, M heads.
 from __future__ import annotations
 
 import functools
+import math
 from typing import Any
 
 import jax
@@ -17,7 +18,9 @@ from flax import linen as nn
 from sgmg_jax import platforms, precision
 from sgmg_jax.model import layers
 
+# Of Video Swin (frames, rows, columns); Swin has other ones.
 WINDOW = (8, 7, 7)
+Window = tuple[int, int, int]
 # Attention scores that one step may hold on a CPU: of a whole layer, and of a
 # training's attention, whose gradient holds several arrays of their size (the
 # blocks of `mini` take a fifth less time than with as many as a layer).
@@ -26,14 +29,30 @@ _TRAINING_SCORES_BYTES = 1.4 * 2**20
 
 
 @functools.cache
-def relative_position_index() -> np.ndarray:
-  """int64[392, 392]: row of the position table for (query, key) of a full
-  (8, 7, 7) window, tokens in (d, h, w) order."""
-  grid = np.meshgrid(*(np.arange(n) for n in WINDOW), indexing="ij")
+def relative_position_index(window: Window = WINDOW) -> np.ndarray:
+  """int64[N, N]: row of the position table for (query, key) of a full window,
+  tokens in (d, h, w) order."""
+  grid = np.meshgrid(*(np.arange(n) for n in window), indexing="ij")
   tokens = np.stack(grid).reshape(3, -1)
   delta = tokens[:, :, None] - tokens[:, None]
-  d, h, w = (delta[i] + n - 1 for i, n in enumerate(WINDOW))
-  return (d * (2 * WINDOW[1] - 1) + h) * (2 * WINDOW[2] - 1) + w
+  d, h, w = (delta[i] + n - 1 for i, n in enumerate(window))
+  return (d * (2 * window[1] - 1) + h) * (2 * window[2] - 1) + w
+
+
+def table_rows(window: Window) -> int:
+  """Rows of the position table: one for each difference of two tokens."""
+  return math.prod(2 * n - 1 for n in window)
+
+
+def window_of_table(num_rows: int) -> Window | None:
+  """The window whose position table has so many rows: Video Swin's, or one of
+  a frame and as many rows as columns; None: of neither."""
+  if num_rows == table_rows(WINDOW):
+    return WINDOW
+  side = math.isqrt(num_rows)
+  if side**2 != num_rows or side % 2 == 0:
+    return None
+  return (1, side // 2 + 1, side // 2 + 1)
 
 
 # (frame, row, column) that a head starts by looking at.
@@ -47,7 +66,9 @@ _BESIDE = tuple(
 _IN_TIME = (*_BESIDE[:4], *((t, 0, 0) for t in (-1, 1, -2, 2)))
 
 
-def neighbour_bias(key, shape, dtype=jnp.float32, *, in_time: bool):
+def neighbour_bias(
+  key, shape, dtype=jnp.float32, *, in_time: bool, window: Window = WINDOW
+):
   """First values [(2D-1)(2H-1)(2W-1), M] of a position table: every head
   looks at one neighbour of the query, like one tap of a convolution.
 
@@ -57,7 +78,7 @@ def neighbour_bias(key, shape, dtype=jnp.float32, *, in_time: bool):
   ConViT, d'Ascoli et al., 2021). With `in_time` the fifth to eighth head
   look at other frames instead of the diagonal neighbours.
   """
-  grid = np.meshgrid(*(np.arange(1 - n, n) for n in WINDOW), indexing="ij")
+  grid = np.meshgrid(*(np.arange(1 - n, n) for n in window), indexing="ij")
   delta = np.stack(grid, -1).reshape(-1, 1, 3)
   neighbours = _IN_TIME if in_time else _BESIDE
   taps = np.array([neighbours[m % 8] for m in range(shape[1])])
@@ -209,26 +230,28 @@ def window_attention(x, region, key_valid, qkv, proj, bias):
 
 
 class WindowAttention(nn.Module):
-  """Parameters of `window_attention`; `window` is the one in use."""
+  """Parameters of `window_attention`; `window` is the full one."""
 
   num_heads: int
   in_time: bool = False
+  window: Window = WINDOW
   dtype: Any = jnp.float32
   param_dtype: Any = jnp.float32
 
   @nn.compact
   def __call__(self, x, region, key_valid):
     n, c = x.shape[-2:]
-    rows = np.prod([2 * w - 1 for w in WINDOW])
     table = self.param(
       "relative_position_bias_table",
-      functools.partial(neighbour_bias, in_time=self.in_time),
-      (rows, self.num_heads),
+      functools.partial(
+        neighbour_bias, in_time=self.in_time, window=self.window
+      ),
+      (table_rows(self.window), self.num_heads),
       self.param_dtype,
     )
     # For a clipped window this is the top-left block of the full window's
     # index, which the released weights rely on.
-    index = relative_position_index()[:n, :n]
+    index = relative_position_index(self.window)[:n, :n]
     bias = precision.at_least_float32(table)[index].transpose(2, 0, 1)
     affine = functools.partial(
       layers.Affine,

@@ -25,7 +25,7 @@ from ml_collections import ConfigDict
 from sgmg_jax import types
 from sgmg_jax.checkpoints import stored_dtype
 from sgmg_jax.errors import UserError
-from sgmg_jax.model import variants
+from sgmg_jax.model import backbone, variants
 from sgmg_jax.training import (
   auxiliary,
   checkpoint,
@@ -148,7 +148,10 @@ def _train(
   )
   params |= auxiliary.init_heads(tasks, config.seed, variant.width)
   total_steps, schedule = plan_length(config, data.steps_per_epoch)
-  groups = [tuple(group) for group in config.optimizer.groups]
+  groups = [
+    *((names, None) for names in backbone.constants(variant)),
+    *(tuple(group) for group in config.optimizer.groups),
+  ]
   trainable = optimizer.trainable_mask(params, groups)
   text_trained = any(jax.tree.leaves(trainable["text_encoder"]))
   assembly = setup.assemble(

@@ -183,7 +183,7 @@ def test_existing_output_is_kept_unless_told(released, vocabulary, tmp_path):
   [
     (["none.pth", "out"], "no such file, folder or bundled"),
     (["{released}", "out", "--tokenizer", "./none"], "no tokenizer folder"),
-    (["{released}", "out", "--kind", "kinetics"], "no Swin transformer"),
+    (["{released}", "out", "--kind", "kinetics"], "no Swin"),
     (["{released}", "out", "--size", "num_heads=x"], "expected FIELD=N"),
     (["{released}", "out", "--size", "wings=2"], "unknown size .wings."),
     (["{checkpoint}", "out"], "native checkpoint already"),

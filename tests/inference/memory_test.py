@@ -21,6 +21,8 @@ GIB = 2**30
     ("video_swin_s", 36, (368, 864), "float32", 6.86e9),
     ("video_swin_b", 8, (368, 640), "float32", 1.53e9),
     ("video_swin_b", 36, (368, 864), "float32", 9.18e9),
+    ("swin_t", 40, (368, 640), "float32", 3.44e9),
+    ("resnet50", 40, (368, 640), "float32", 4.41e9),
   ],
 )
 def test_estimate_meets_what_xla_reports(

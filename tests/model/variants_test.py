@@ -17,6 +17,21 @@ def test_named_ones_are_models_and_describe_themselves(name):
   assert variants.get_variant(**variants.describe(other)) == other
 
 
+def test_channels_of_the_backbone():
+  channels = lambda name: variants.get_variant(name).channels
+  assert channels("video_swin_b") == (128, 256, 512, 1024)
+  assert channels("swin_l_w12") == (192, 384, 768, 1536)
+  assert channels("resnet101") == (256, 512, 1024, 2048)
+
+
+def test_sizes_of_older_models_are_as_they_were():
+  new = {"backbone", "swin_window"}
+  assert not new & variants.sizes(variants.get_variant("mini")).keys()
+  assert new < variants.sizes(variants.get_variant("swin_b_w12")).keys()
+  # No heads to split channels into.
+  variants.get_variant("resnet50", embed_dim=20)
+
+
 def test_longest_sentence():
   assert variants.get_variant("video_swin_t").max_tokens == 512
   assert variants.get_variant("mini").max_tokens == 38
@@ -25,7 +40,7 @@ def test_longest_sentence():
 @pytest.mark.parametrize(
   "sizes, message",
   [
-    (dict(wings=2), "model: unknown size 'wings'; known: embed_dim, .*width"),
+    (dict(wings=2), "model: unknown size 'wings'; known: backbone, .*width"),
     (dict(width=64.0), "size width is 64.0, expected a value like 64"),
     (dict(width=True), "size width is True, expected a value like 64"),
     (dict(depths=("a",) * 4), r"size depths is \('a', .*expected a value like"),
@@ -36,6 +51,12 @@ def test_longest_sentence():
     (dict(num_heads=3), "width is 64, expected a multiple of num_heads, 3"),
     (dict(width=80), "width is 80, expected a multiple of the groups .* 32"),
     (dict(swin_heads=(4, 7, 8, 8)), "2 is 64, .* multiple of swin_heads, 7"),
+    (dict(backbone="vit"), "backbone is 'vit', expected video_swin, swin, re"),
+    (
+      dict(backbone=1),
+      "size backbone is 1, expected a value like 'video_swin'",
+    ),
+    (dict(swin_window=12), "swin_window is 12, expected 7 of .* video_swin"),
     (dict(text_heads=5), "text_width is 96, .* multiple of text_heads, 5"),
   ],
 )

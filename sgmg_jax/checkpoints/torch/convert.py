@@ -1,11 +1,15 @@
 """Convert published weights to parameters of this model.
 
-Four kinds of sources:
+Kinds of sources:
 
-  sgmg      a released SgMg checkpoint: the whole model
-  kinetics  Video Swin trained on Kinetics: the backbone
-  swin2d    Swin trained on images, inflated over time: the backbone
-  roberta   a Hugging Face RoBERTa folder: the text encoder
+  sgmg           a released SgMg checkpoint: the whole model
+  kinetics       Video Swin trained on Kinetics: the backbone
+  swin           Swin trained on images, by Microsoft's or timm's names: the
+                 backbone of `swin_…`, each frame alone
+  inflated_swin  the same inflated over time: the backbone of `video_swin_…`
+  resnet         ResNet-50 or -101 by torchvision's or timm's names: the
+                 backbone of `resnet…`
+  roberta        a Hugging Face RoBERTa folder: the text encoder
 
 Inflation follows Carreira and Zisserman, 2017, section 2, as Video Swin (Liu
 et al., 2022, section 3.3) does.
@@ -85,8 +89,8 @@ def read(
       state_dict, json_object.read(source / "config.json"), source
     )
   else:
-    inflate = from_kinetics if kind == "kinetics" else from_swin2d
-    part, (params, variant) = "backbone", inflate(state_dict, source)
+    part = "backbone"
+    params, variant, *notes = _BACKBONES[kind](state_dict, source)
   stored_dtype.check(params, source, names.torch_key)
   for module in reversed(expected_shapes.PATHS.get(part, ())):
     params = {module: params}
@@ -115,7 +119,9 @@ def tell_kind(state_dict: StateDict, source: object = "state dict") -> str:
     return "roberta"
   for key in ("backbone.patch_embed.proj.weight", "patch_embed.proj.weight"):
     if key in state_dict:
-      return "swin2d" if state_dict[key].ndim == 4 else "kinetics"
+      return "swin" if state_dict[key].ndim == 4 else "kinetics"
+  if "conv1.weight" in state_dict and "layer1.0.conv1.weight" in state_dict:
+    return "resnet"
   raise errors.UserError(
     f"{source} holds none of {', '.join(KINDS)}; its first entries are "
     f"{', '.join(list(state_dict)[:3])}"
@@ -154,20 +160,44 @@ def from_kinetics(
   return _backbone(body, source)
 
 
-def from_swin2d(
+def from_swin(
+  state_dict: StateDict, source: object = "state dict"
+) -> tuple[Any, ...]:
+  """Backbone parameters, variant and notes of an image Swin, as it is.
+
+  The norms of the stages' outputs, which classifiers do not have, start as
+  new ones.
+  """
+  body = _swin_body(state_dict)
+  notes = ()
+  if "norm0.weight" not in body:
+    notes = ("the source has no norms of the stages: initialised as new ones",)
+    for i in range(4):
+      channels = len(body.get(f"layers.{i}.blocks.0.norm1.bias", ()))
+      body[f"norm{i}.weight"] = np.ones(channels, np.float32)
+      body[f"norm{i}.bias"] = np.zeros(channels, np.float32)
+  _check_window(body, source)
+  return *_backbone(body, source), *notes
+
+
+def from_inflated_swin(
   state_dict: StateDict, source: object = "state dict"
 ) -> tuple[dict, variants.Variant]:
   """Backbone parameters and variant of an image Swin, inflated over time."""
-  body = {}
-  for key, array in state_dict.items():
-    key = key.removeprefix("backbone.")
-    if key.startswith(("head.", "norm.")) or key.endswith(".attn_mask"):
-      continue
+  body = _swin_body(state_dict)
+  for key, array in body.items():
     if key == "patch_embed.proj.weight" and array.ndim == 4:
-      array = inflate_patches(array, depth=1)
+      body[key] = inflate_patches(array, depth=1)
     if key.endswith(".relative_position_bias_table") and array.ndim == 2:
-      array = inflate_position_table(array)
-    body[_merging(key)] = array
+      body[key] = inflate_position_table(array)
+  return _backbone(body, source)
+
+
+def from_resnet(
+  state_dict: StateDict, source: object = "state dict"
+) -> tuple[dict, variants.Variant]:
+  """Backbone parameters and variant of an ImageNet ResNet of bottlenecks."""
+  body = {k: v for k, v in state_dict.items() if not k.startswith("fc.")}
   return _backbone(body, source)
 
 
@@ -246,19 +276,41 @@ def _backbone(body: StateDict, source: object):
   return params, variant
 
 
+def _swin_body(state_dict: StateDict) -> dict[str, np.ndarray]:
+  """An image Swin without its head, by the names of this model.
+
+  New versions of timm count a merging to the stage behind it.
+  """
+  behind = any(key.startswith("layers.3.downsample.") for key in state_dict)
+  body = {}
+  for key, array in state_dict.items():
+    key = key.removeprefix("backbone.")
+    if key.startswith(("head.", "norm.")) or key.endswith(".attn_mask"):
+      continue
+    match = re.match(r"layers\.(\d+)\.downsample\.", key)
+    if behind and match:
+      key = f"downsamples.{int(match[1]) - 1}.{key[match.end() :]}"
+    body[_merging(key)] = array
+  return body
+
+
 def _merging(key: str) -> str:
   return re.sub(r"^layers\.(\d+)\.downsample\.", r"downsamples.\1.", key)
 
 
 def _check_window(state_dict: StateDict, source: object) -> None:
   """The index is a constant here, so the file's must be the same one."""
-  index = window_attention.relative_position_index()
-  wrong = [
-    f"{key} is not that of a {window_attention.WINDOW} window"
-    for key, array in state_dict.items()
-    if key.endswith(".relative_position_index")
-    and not np.array_equal(array, index)
-  ]
+  wrong = []
+  for key, array in state_dict.items():
+    table = state_dict.get(key.replace("_index", "_bias_table"))
+    if not key.endswith(".relative_position_index") or table is None:
+      continue
+    # The table's shape is checked with all others.
+    window = window_attention.window_of_table(len(table))
+    window = window or window_attention.WINDOW
+    index = window_attention.relative_position_index(window)
+    if not np.array_equal(array, index):
+      wrong.append(f"{key} is not that of a {window} window")
   names.raise_misfits(str(source), [], [], wrong)
 
 
@@ -304,3 +356,11 @@ def _roberta_variant(config: Mapping, source: object) -> variants.Variant:
   return variants.get_variant(
     "video_swin_t", **{field: config[key] for key, field in sizes.items()}
   )
+
+
+_BACKBONES = {
+  "kinetics": from_kinetics,
+  "swin": from_swin,
+  "inflated_swin": from_inflated_swin,
+  "resnet": from_resnet,
+}

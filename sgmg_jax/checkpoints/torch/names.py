@@ -11,8 +11,9 @@ table of layers:
   * any other parameter keeps its name and shape.
 
 Two things in a released state dict are no parameters here. Buffers
-(`relative_position_index`, `position_ids`) are constants of the architecture,
-and `transformer.decoder.bbox_embed.*` is `bbox_embed.*` a second time.
+(`relative_position_index`, `position_ids`, `num_batches_tracked`) are constants
+of the architecture or of a training that is over, and
+`transformer.decoder.bbox_embed.*` is `bbox_embed.*` a second time.
 """
 
 from __future__ import annotations
@@ -32,7 +33,7 @@ Array = Any  # numpy.ndarray, jax.Array or jax.ShapeDtypeStruct
 
 _LEAVES = {"kernel": "weight", "scale": "weight", "embedding": "weight"}
 _INDEXED = re.compile(r"^(.+?)((?:_\d+)+)$")
-_BUFFERS = ("relative_position_index", "position_ids")
+_BUFFERS = ("relative_position_index", "position_ids", "num_batches_tracked")
 _TWIN = "transformer.decoder."
 
 
@@ -122,7 +123,8 @@ def to_torch(params: Mapping) -> dict[str, np.ndarray]:
       state_dict[_TWIN + key] = array
     if path[-1] == "relative_position_bias_table":
       index = key.replace("_bias_table", "_index")
-      state_dict[index] = window_attention.relative_position_index()
+      window = window_attention.window_of_table(len(array))
+      state_dict[index] = window_attention.relative_position_index(window)
   return state_dict
 
 

@@ -8,7 +8,7 @@ from collections.abc import Mapping
 import numpy as np
 
 from sgmg_jax import errors
-from sgmg_jax.model import variants
+from sgmg_jax.model import variants, window_attention
 
 StateDict = Mapping[str, np.ndarray]
 
@@ -18,30 +18,51 @@ _DEFAULTS = variants.Variant()
 
 
 def backbone_sizes(state_dict: StateDict, prefix: str = "") -> dict:
-  """`embed_dim`, `depths` and `swin_heads` of a Swin, 2-D or video.
+  """`backbone` and its sizes of a Swin, 2-D or video, or a ResNet.
 
   Raises:
-    UserError: no Swin of four stages below `prefix`.
+    UserError: none of four stages below `prefix`.
   """
-  block = re.compile(re.escape(prefix) + r"layers\.(\d+)\.blocks\.(\d+)\.(.+)")
-  depths, heads = {}, dict(enumerate(_DEFAULTS.swin_heads))
-  for key, array in state_dict.items():
-    if match := block.fullmatch(key):
-      stage, index = int(match[1]), int(match[2])
+  stem = f"{prefix}conv1.weight"
+  if stem in state_dict:
+    return {
+      "backbone": "resnet",
+      "embed_dim": _size(state_dict, stem, 0, 64),
+      "depths": _depths(state_dict, f"{prefix}layer", 1, ".", "ResNet"),
+    }
+  depths = _depths(state_dict, f"{prefix}layers.", 0, ".blocks.", "Swin")
+  table = "attn.relative_position_bias_table"
+  first = f"{prefix}layers.0.blocks.0.{table}"
+  patches = f"{prefix}patch_embed.proj.weight"
+  sizes = {
+    "embed_dim": _size(state_dict, patches, 0, _DEFAULTS.embed_dim),
+    "depths": depths,
+    "swin_heads": tuple(
+      _size(state_dict, f"{prefix}layers.{i}.blocks.0.{table}", 1, heads)
+      for i, heads in enumerate(_DEFAULTS.swin_heads)
+    ),
+  }
+  if np.ndim(state_dict.get(patches)) != 4:
+    return {"backbone": "video_swin", **sizes}
+  window = window_attention.window_of_table(_size(state_dict, first, 0, 0))
+  side = window[1] if window else _DEFAULTS.swin_window
+  return {"backbone": "swin", **sizes, "swin_window": side}
+
+
+def _depths(state_dict, stages, first, blocks, what) -> tuple[int, ...]:
+  """Blocks per stage, by names like `stages` 1 `blocks` 0, from `first` on."""
+  name = re.compile(rf"{re.escape(stages)}(\d+){re.escape(blocks)}(\d+)\..+")
+  depths = {}
+  for key in state_dict:
+    if match := name.fullmatch(key):
+      stage, index = int(match[1]) - first, int(match[2])
       depths[stage] = max(depths.get(stage, 0), index + 1)
-      if match[3] == "attn.relative_position_bias_table":
-        heads[stage] = array.shape[-1]
   if sorted(depths) != [0, 1, 2, 3]:
     raise errors.UserError(
-      f"no Swin transformer: expected the blocks of four stages under "
-      f"{prefix}layers.0 to {prefix}layers.3, got stages {sorted(depths)}"
+      f"no {what}: expected the blocks of four stages under {stages}{first} to "
+      f"{stages}{first + 3}, got stages {[i + first for i in sorted(depths)]}"
     )
-  patches = f"{prefix}patch_embed.proj.weight"
-  return {
-    "embed_dim": _size(state_dict, patches, 0, _DEFAULTS.embed_dim),
-    "depths": tuple(depths[i] for i in range(4)),
-    "swin_heads": tuple(heads[i] for i in range(4)),
-  }
+  return tuple(depths[i] for i in range(4))
 
 
 def model_variant(state_dict: StateDict, **sizes: int) -> variants.Variant:
@@ -55,8 +76,8 @@ def model_variant(state_dict: StateDict, **sizes: int) -> variants.Variant:
     **sizes: `Variant` fields that are known.
 
   Raises:
-    UserError: no four-stage Swin inside, or the numbers of heads cannot be
-      told.
+    UserError: no backbone of four stages inside, or the numbers of heads cannot
+      be told.
   """
   text = "text_encoder.text_backbone."
   layer = "transformer.encoder.layers.0"

@@ -51,7 +51,7 @@ def kinetics(mu_state_dict):
 
 
 @pytest.fixture
-def swin2d(mu_state_dict):
+def swin(mu_state_dict):
   """An image Swin of window 7."""
   body = body_of(mu_state_dict)
   body["patch_embed.proj.weight"] = body["patch_embed.proj.weight"][:, :, 0]
@@ -169,9 +169,9 @@ class TestKinetics:
       convert.from_kinetics(kinetics)
 
 
-class TestSwin2d:
-  def test_inflated(self, swin2d, mu_state_dict):
-    params, _ = convert.from_swin2d(swin2d)
+class TestInflatedSwin:
+  def test_inflated(self, swin, mu_state_dict):
+    params, _ = convert.from_inflated_swin(swin)
     got = names.to_torch(params)
     for key, value in got.items():
       expected = mu_state_dict[f"backbone.0.body.{key}"]
@@ -213,10 +213,10 @@ class TestSwin2d:
     got = convert.inflate_position_table(table)
     np.testing.assert_allclose(got[-169:], expected, atol=5e-6)
 
-  def test_absolute_positions_are_refused(self, swin2d):
-    swin2d["absolute_pos_embed"] = np.zeros((1, 3136, 24))
+  def test_absolute_positions_are_refused(self, swin):
+    swin["absolute_pos_embed"] = np.zeros((1, 3136, 24))
     with pytest.raises(errors.UserError, match="absolute_pos_embed"):
-      convert.from_swin2d(swin2d)
+      convert.from_inflated_swin(swin)
 
 
 @pytest.fixture(scope="module")
@@ -332,10 +332,10 @@ class TestRoberta:
       convert.read(tmp_path, name="x")
 
 
-def test_kinds_are_told_apart(mu_state_dict, kinetics, swin2d, roberta):
+def test_kinds_are_told_apart(mu_state_dict, kinetics, swin, roberta):
   assert convert.tell_kind(mu_state_dict) == "sgmg"
   assert convert.tell_kind(kinetics) == "kinetics"
-  assert convert.tell_kind(swin2d) == "swin2d"
+  assert convert.tell_kind(swin) == "swin"
   assert convert.tell_kind(roberta.state_dict()) == "roberta"
   with pytest.raises(errors.UserError, match="a, b, c"):
     convert.tell_kind(dict.fromkeys("abcd"))

@@ -53,5 +53,5 @@ def test_missing_entries_are_left_for_the_reader_to_list(mu_state_dict):
 
 
 def test_no_swin_is_said():
-  with pytest.raises(errors.UserError, match="no Swin transformer"):
+  with pytest.raises(errors.UserError, match="no Swin"):
     sizes.model_variant({"transformer.level_embed": np.zeros((4, 8))})
