@@ -46,7 +46,7 @@ spec:
   failurePolicy:
     maxRestarts: $restarts
     rules:
-    # They do not count.
+    # What follows does not count.
     - name: preemption
       action: RestartJobSetAndIgnoreMaxRestarts
       onJobFailureReasons: [PodFailurePolicy]
@@ -61,6 +61,12 @@ spec:
         backoffLimit: 0
         podFailurePolicy:
           rules:
+          # SIGTERM to one process makes all of them save and end.
+          - action: FailJob
+            onExitCodes:
+              containerName: sgmg
+              operator: In
+              values: [143]
           - action: FailJob
             onPodConditions:
             - type: DisruptionTarget

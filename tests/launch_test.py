@@ -215,7 +215,17 @@ _JOB = {
   "parallelism!": int,
   "backoffLimit!": int,
   "podFailurePolicy!": {
-    "rules!": [{"action!": str, "onPodConditions": [_CONDITION]}]
+    "rules!": [
+      {
+        "action!": str,
+        "onPodConditions": [_CONDITION],
+        "onExitCodes": {
+          "containerName": str,
+          "operator!": str,
+          "values!": [int],
+        },
+      }
+    ]
   },
   "template!": {"spec!": _POD},
 }
@@ -283,12 +293,17 @@ def test_the_job_set_is_one_that_kubernetes_takes(programs):
   # JAX numbers processes by it; both are what a podFailurePolicy asks for.
   assert job["completionMode"] == "Indexed"
   assert pod["restartPolicy"] == "Never" and job["backoffLimit"] == 0
-  (rule,) = job["podFailurePolicy"]["rules"]
-  assert rule["action"] == "FailJob"
-  assert rule["onPodConditions"] == [
+  (container,) = pod["containers"]
+  saved, disrupted = job["podFailurePolicy"]["rules"]
+  assert saved["action"] == disrupted["action"] == "FailJob"
+  assert saved["onExitCodes"] == {
+    "containerName": container["name"],
+    "operator": "In",
+    "values": [143],
+  }
+  assert disrupted["onPodConditions"] == [
     {"type": "DisruptionTarget", "status": "True"}
   ]
-  (container,) = pod["containers"]
   written = [a.replace("$(", "$$(") for a in arguments]
   assert container["args"] == written
   resources = container["resources"]
