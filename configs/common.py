@@ -183,12 +183,17 @@ def paper(*, name, sets, num_frames, batch_size, buckets, model):
   config.optimizer.grad_clip = 0.1
   config.schedule = ConfigDict()
   config.schedule.learning_rate = 5e-5
+  # Clips in a step that it is meant for, with more it grows; 0: it does not.
+  config.schedule.batch_size = batch_size
   config.schedule.warmup_steps = 0
   config.schedule.drop_steps = ()
   # In epochs, beside those in steps.
   config.schedule.drop_epochs = ()
   config.schedule.drop_factor = 0.1
   config.ema_decay = 0.0
+  # Parts of a batch that are computed one after the other, for less memory.
+  config.accumulation = 1
+  add_devices(config)
 
   # The checkpoint that the run leaves behind, also written along the way.
   config.eval = ConfigDict(dict(every=10_000))
@@ -253,6 +258,16 @@ def add_evaluation(config, **arguments):
   added = evaluation(**arguments)
   added.data.root = config.data.get_ref("root")
   config.evals[arguments["name"]] = added
+
+
+def add_devices(config):
+  """How a training lies on the devices, see docs/training.md."""
+  # Sizes of the mesh; -1 takes what the other leaves. A batch is shared over
+  # all devices, the state over those of fsdp.
+  config.mesh = ConfigDict(dict(data=-1, fsdp=1))
+  # (expression on names such as params/backbone_0/..., rule): "replicate",
+  # "fsdp", or an axis of the mesh or None for every axis of the array.
+  config.sharding = ((".*", "fsdp"),)
 
 
 def groups(text, model):

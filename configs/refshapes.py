@@ -150,6 +150,8 @@ def get_config(arg=None):
   config.optimizer.grad_clip = 0.1
   config.schedule = ConfigDict()
   config.schedule.learning_rate = stage["rate"]
+  # The paper's would grow with the batch.
+  config.schedule.batch_size = 0
   config.schedule.warmup_steps = 100
   config.schedule.drop_steps = tuple(
     int(share * config.total_steps) for share in (0.75, 0.92)
@@ -158,6 +160,8 @@ def get_config(arg=None):
   config.schedule.drop_factor = 0.1
   # Moving average of the parameters, evaluated and exported; 0 is off.
   config.ema_decay = 0.998
+  config.accumulation = 1
+  common.add_devices(config)
 
   # Evaluations, J&F on the val split; the test split is `sgmg evaluate`'s. The
   # number whose best checkpoint is kept as `best/`: "refshapes/J&F", or none.

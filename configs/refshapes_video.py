@@ -77,6 +77,8 @@ def get_config(arg=None):
   # In each phase, from 0 to the learning rate and down to this part of it.
   config.schedule = ConfigDict(dict(warmup_steps=50, final_factor=0.05))
 
+  common.add_devices(config)
+
   # The checkpoint that the run leaves behind.
   config.export = ConfigDict()
   config.export.name = "refshapes-video"

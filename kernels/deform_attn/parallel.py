@@ -93,12 +93,18 @@ def _partition(function, layout):
     del result_shape
     return shardings(mesh, arg_shapes)[1]
 
+  def rule(mesh, argument_types, result_types):
+    del mesh, result_types
+    sizes = dict(zip(arguments[0], argument_types[0].shape))
+    # Shardy refuses axes of size 1 as parts of another.
+    merged = "d" if sizes["m"] == 1 else "m" if sizes["d"] == 1 else "(m d)"
+    return layout.replace("(m d)", merged), {"need_replication_factors": whole}
+
   partitioned = custom_partitioning(function)
   partitioned.def_partition(
     partition,
     infer_sharding_from_operands=infer,
-    sharding_rule=layout,
-    need_replication_factors=whole,
+    sharding_rule=rule,
   )
 
   def run(*args):

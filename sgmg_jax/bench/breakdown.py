@@ -235,8 +235,7 @@ def _run_model(net, params, inputs, tokens, parts: _Parts, targets=None):
 
     def losses(decoded, patches, masks):
       layers = forward.match_layers(decoded, patches, targets, lambda _: masks)
-      count = criterion.count_valid(targets)
-      return criterion.total(forward.layer_losses(layers, targets, count))
+      return criterion.total(forward.layer_losses(layers, targets)).value
 
     parts.run("matching, losses", losses, decoded, patches, masks)
 

@@ -23,7 +23,7 @@ ENVIRONMENT = {
 def mesh(
   chip: str, devices: int = 1, arrangement: str | None = None
 ) -> jax.sharding.Mesh:
-  """A mesh with one axis, `data`.
+  """A mesh of `data` alone, see `training.sharding`.
 
   Args:
     chip: one of `CHIPS`.
@@ -41,7 +41,8 @@ def mesh(
     platform="tpu",
     topology_name=f"{chip}:{arrangement or _ARRANGEMENTS[chip]}",
   )
-  return jax.sharding.Mesh(np.array(topology.devices[:devices]), ("data",))
+  chips = np.array(topology.devices[:devices])
+  return jax.sharding.Mesh(chips.reshape(-1, 1), ("data", "fsdp"))
 
 
 def place(tree: Any, chip: str) -> Any:

@@ -20,7 +20,7 @@ from sgmg_jax import types
 from sgmg_jax.bench import fixtures, report
 from sgmg_jax.checkpoints import expected_shapes, random_weights
 from sgmg_jax.model import backbone, variants
-from sgmg_jax.training import data_parallel, forward, optimizer
+from sgmg_jax.training import forward, optimizer, sharding
 from sgmg_jax.training import setup as training_setup
 from sgmg_jax.training import state as state_lib
 
@@ -87,7 +87,7 @@ def _model(setup: Setup):
 def program(
   setup: Setup, mesh: jax.sharding.Mesh
 ) -> tuple[Callable[..., Any], state_lib.TrainState, types.Batch]:
-  """The step on a mesh of `data_parallel`, with a clip for each device.
+  """The step on a mesh of `sharding.make_mesh`, with a clip for each device.
 
   Returns:
     The jitted step, and the shapes of its state and its batch, which have
@@ -106,7 +106,9 @@ def program(
   return (
     assembly.step,
     assembly.state,
-    training_setup.with_sharding(batch, assembly.batch_sharding),
+    jax.tree.map(
+      lambda x: training_setup.with_sharding(x, assembly.batch_sharding), batch
+    ),
   )
 
 
@@ -177,7 +179,7 @@ def _draw(tree: Any) -> Any:
 
 def _figures(setup: Setup) -> dict[str, Any]:
   """Measures; called in a process of its own."""
-  mesh = data_parallel.make_mesh(1)
+  mesh = sharding.make_mesh(1, data=1)
   step, state, batch = program(setup, mesh)
   start = time.perf_counter()
   compiled = step.lower(state, batch).compile()

@@ -6,11 +6,13 @@ of an earlier layer i end in `_i`.
 
 from __future__ import annotations
 
+from typing import Any
+
 import jax
 import jax.numpy as jnp
 
 from sgmg_jax import types
-from sgmg_jax.losses import matching, terms
+from sgmg_jax.losses import matching, means, terms
 
 Array = types.Array
 
@@ -25,25 +27,13 @@ WEIGHTS = {
 }
 
 
-def count_valid(targets: types.Targets, axis: str | None = None) -> Array:
-  """The losses' divisor: valid frames of the global batch, at least 1.
-
-  `axis` names the mesh axis that the batch is shared over, if it is.
-  """
-  count = targets.valid.sum().astype(jnp.float32)
-  if axis is not None:
-    count = jax.lax.psum(count, axis)
-  return jnp.maximum(count, 1.0)
-
-
 def layer_losses(
   preds: types.LayerPredictions,
   refined_masks: Array,
   query: Array,
   targets: types.Targets,
-  num_valid: Array,
   row_valid: Array | None = None,
-) -> dict[str, Array]:
+) -> dict[str, means.Mean]:
   """The unweighted losses of one decoder layer.
 
   Args:
@@ -52,11 +42,10 @@ def layer_losses(
       logits after the segmentation optimiser.
     query: int[B], the matched query of each clip.
     targets: ground truth.
-    num_valid: float[], see `count_valid`.
     row_valid: bool[B], False for rows that are not counted; None: all True.
 
   Returns:
-    Scalars under the names of `WEIGHTS`.
+    Sums under the names of `WEIGHTS`, all over the number of valid frames.
   """
   num_queries = preds.logits.shape[-1]
   is_match = jnp.arange(num_queries) == query[:, None, None]  # [B, 1, Q]
@@ -87,16 +76,19 @@ def layer_losses(
     "loss_mask_low": focal(masks_low, truth_low),
     "loss_dice_low": dice(masks_low, truth_low),
   }
-  return {name: value / num_valid for name, value in sums.items()}
+  count = targets.valid.sum()
+  return {name: means.of(value, count) for name, value in sums.items()}
 
 
-def name_layers(losses: dict[str, Array]) -> dict[str, Array]:
-  """Scalars under their final names of losses float[N], first layer first."""
+def name_layers(losses: dict[str, Any]) -> dict[str, Any]:
+  """Losses of one layer each under their final names, of trees of arrays whose
+  first axis is the layers', first layer first."""
   named = {}
   for name, values in losses.items():
-    for i, value in enumerate(values):
-      suffix = "" if i == len(values) - 1 else f"_{i}"
-      named[name + suffix] = value
+    last = len(jax.tree.leaves(values)[0]) - 1
+    for i in range(last + 1):
+      suffix = "" if i == last else f"_{i}"
+      named[name + suffix] = jax.tree.map(lambda x, i=i: x[i], values)
   return named
 
 
@@ -107,6 +99,6 @@ def weight(name: str) -> float:
   return WEIGHTS[stem if layer.isdigit() else name]
 
 
-def total(losses: dict[str, Array]) -> Array:
-  """Weighted sum over all names of `name_layers`."""
+def total(losses: dict[str, Any]) -> Any:
+  """Weighted sum over all names of `name_layers`, of means or numbers."""
   return sum(weight(name) * value for name, value in losses.items())

@@ -12,7 +12,6 @@ own maps, the model does not.
 
 from __future__ import annotations
 
-import functools
 from collections.abc import Mapping, Sequence
 
 import jax
@@ -23,7 +22,7 @@ from flax import linen as nn
 
 from sgmg_jax import types
 from sgmg_jax.input_pipeline.refshapes.labels import cell_labels
-from sgmg_jax.training import data_parallel
+from sgmg_jax.losses import means
 
 # What `training.auxiliary.Task` has.
 NAME = "cell_heads"
@@ -64,24 +63,21 @@ def apply_heads(params: types.Params, video: types.VideoFeatures):
 def measure(
   scores: Sequence[jax.Array],
   labels: cell_labels.CellLabels,
-  total: data_parallel.Total = lambda x: x,
-) -> dict[str, jax.Array]:
+) -> dict[str, means.Mean]:
   """Losses and accuracies over the cells that show an object.
 
   Args:
     scores: of `CellHeads`.
     labels: what they are compared with, of clips [B, T, ...].
-    total: sums a count over the devices that share the batch.
 
   Returns:
     For every stride s `loss_looks_s` (cross entropies; the background takes
     part), `accuracy_<look>_s`, and for clips of more than a frame
     `loss_motion_s` (binary cross entropies, their sum over `MOTION`, each a
     mean over the cells whose object it is clearly true or false of),
-    `recall_motion_s` and `precision_motion_s`. This device's share: a sum
-    over devices gives the mean over all cells.
+    `recall_motion_s` and `precision_motion_s`.
   """
-  mean = functools.partial(data_parallel.masked_mean, total=total)
+  mean = means.masked
   measured = {}
   for s, score, classes, motion in zip(STRIDES, scores, *labels, strict=True):
     classes = classes.astype(jnp.int32)
@@ -101,7 +97,7 @@ def measure(
       judged, true, found = motion >= 0, motion == 1, deeds > 0
       entropy = optax.sigmoid_binary_cross_entropy(deeds, true)
       each = jax.vmap(mean, in_axes=-1)(entropy, judged)
-      measured[f"loss_motion_{s}"] = jnp.sum(each)
+      measured[f"loss_motion_{s}"] = jax.tree.map(jnp.ravel, each)
       measured[f"recall_motion_{s}"] = mean(found, true)
       measured[f"precision_motion_{s}"] = mean(true, found & judged)
   return measured
@@ -121,8 +117,8 @@ def total_loss(
   )
 
 
-def losses(params, video, fused, decoded, batch, total):
+def losses(params, video, fused, decoded, batch):
   """Computes what `training.auxiliary.Task.losses` does."""
   del fused, decoded
-  measured = measure(apply_heads(params, video), batch.labels["cells"], total)
+  measured = measure(apply_heads(params, video), batch.labels["cells"])
   return WEIGHT * total_loss(measured), measured

@@ -24,7 +24,7 @@ from sgmg_jax.checkpoints import native
 from sgmg_jax.errors import UserError
 from sgmg_jax.model import variants
 from sgmg_jax.pretraining import tasks
-from sgmg_jax.training import data_parallel, interrupt, loop, publish, setup
+from sgmg_jax.training import interrupt, loop, publish, setup, sharding
 from sgmg_jax.training import metrics as metrics_lib
 from sgmg_jax.training import workdir as workdir_lib
 
@@ -176,7 +176,8 @@ def _run(
   assembly = setup.assemble(
     task.objective,
     task.params,
-    mesh=data_parallel.make_mesh(data.batch_size),
+    mesh=sharding.make_mesh(data.batch_size, **config.mesh),
+    rules=config.sharding,
     schedule=schedule,
     groups=((".*", 1.0),),
     heads=("heads",),

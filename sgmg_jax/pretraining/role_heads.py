@@ -15,8 +15,8 @@ landmarks weighted so, for 0.92 to 0.96 of them.
 
 from __future__ import annotations
 
-import functools
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -25,8 +25,8 @@ from flax import linen as nn
 
 from sgmg_jax import types
 from sgmg_jax.input_pipeline.refshapes.labels import role_labels
+from sgmg_jax.losses import means
 from sgmg_jax.pretraining import cell_heads
-from sgmg_jax.training import data_parallel
 
 # What `training.auxiliary.Task` has.
 NAME = "role_heads"
@@ -83,8 +83,7 @@ def measure(
   scores: Mapping[str, Sequence[jax.Array]],
   labels: Sequence[jax.Array],
   shown: Sequence[jax.Array],
-  total: data_parallel.Total = lambda x: x,
-) -> dict[str, jax.Array]:
+) -> dict[str, means.Mean]:
   """Losses, and how well the referent is known.
 
   Args:
@@ -92,16 +91,14 @@ def measure(
     labels: for every stride int8[N, K, h, w, R], see
       `role_labels.label_cells`.
     shown: for every stride bool[N, K, h, w], the cells that show an object.
-    total: sums a count over the devices that share the batch.
 
   Returns:
     For every kind of map, its roles and every stride s
     `loss_<kind>_<role>_<s>`: the mean binary cross entropy over the cells that
     show an object which clearly has the role or has not, and a part of that
-    over the background. `accuracy_referent_<s>`, of the memory. This device's
-    share: a sum over devices gives the mean over all cells.
+    over the background. `accuracy_referent_<s>`, of the memory.
   """
-  mean = functools.partial(data_parallel.masked_mean, total=total)
+  mean = means.masked
   measured = {}
   for kind, roles in _PREDICTED.items():
     columns = [role_labels.ROLES.index(role) for role in roles]
@@ -123,7 +120,7 @@ def measure(
   return measured
 
 
-def total_loss(measured: Mapping[str, jax.Array]) -> jax.Array:
+def total_loss(measured: Mapping[str, Any]) -> Any:
   """Weighs the losses of `measure` into the one to minimise."""
   return sum(
     weight * _ROLE_WEIGHTS[role] * measured[f"loss_{kind}_{role}_{s}"]
@@ -133,10 +130,10 @@ def total_loss(measured: Mapping[str, jax.Array]) -> jax.Array:
   )
 
 
-def losses(params, video, fused, decoded, batch, total):
+def losses(params, video, fused, decoded, batch):
   """Computes what `training.auxiliary.Task.losses` does."""
   del video
   scores = apply_heads(params, fused, decoded)
   shown = shown_cells(batch)
-  measured = measure(scores, batch.labels["roles"], shown, total)
+  measured = measure(scores, batch.labels["roles"], shown)
   return WEIGHT * total_loss(measured), measured

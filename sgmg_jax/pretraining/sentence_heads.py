@@ -9,7 +9,8 @@ pooled feature.
 
 from __future__ import annotations
 
-import functools
+from collections.abc import Mapping
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -18,7 +19,7 @@ import optax
 from flax import linen as nn
 
 from sgmg_jax.input_pipeline.refshapes.labels import meaning_labels
-from sgmg_jax.training import data_parallel
+from sgmg_jax.losses import means
 
 # Of the pooled feature's loss, beside the words': it has little room.
 _POOLED_WEIGHT = 0.5
@@ -46,26 +47,23 @@ def measure(
   words: jax.Array,
   pooled: jax.Array,
   labels: jax.Array,
-  total: data_parallel.Total = lambda x: x,
-) -> dict[str, jax.Array]:
+) -> dict[str, means.Mean]:
   """Losses and accuracies.
 
   Args:
     words, pooled: scores of `MeaningHeads`, float[B, N].
     labels: bool[B, N].
-    total: sums a count over the devices that share the batch.
 
   Returns:
     `loss_words` and `loss_pooled`, binary cross entropies, summed over the
     labels; `accuracy_words` and `accuracy_pooled`, the share of sentences with
     every label right; and for each of `meaning_labels.LOOKS`
     `accuracy_<look>`, of the sentences that name the object's <look> the share
-    whose words' scores give it and no other. This device's share: a sum over
-    devices gives the mean over the batch.
+    whose words' scores give it and no other.
   """
   measured = {}
   every = jnp.ones(len(labels))
-  mean = functools.partial(data_parallel.masked_mean, total=total)
+  mean = means.masked
   for name, scores in (("words", words), ("pooled", pooled)):
     entropy = optax.sigmoid_binary_cross_entropy(scores, labels)
     measured[f"loss_{name}"] = mean(jnp.sum(entropy, -1), every)
@@ -79,6 +77,6 @@ def measure(
   return measured
 
 
-def total_loss(measured: dict[str, jax.Array]) -> jax.Array:
+def total_loss(measured: Mapping[str, Any]) -> Any:
   """Weighs the losses of `measure` into the one to minimise."""
   return measured["loss_words"] + _POOLED_WEIGHT * measured["loss_pooled"]

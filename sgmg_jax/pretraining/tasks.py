@@ -31,7 +31,7 @@ from sgmg_jax.input_pipeline.refshapes.labels import (
 )
 from sgmg_jax.model import sgmg, variants
 from sgmg_jax.pretraining import cell_heads, sentence_heads
-from sgmg_jax.training import data_parallel, run_tokenizer, setup
+from sgmg_jax.training import run_tokenizer, setup
 from sgmg_jax.training import step as step_lib
 
 # Parts of a model, keys of `expected_shapes.PATHS`.
@@ -73,7 +73,7 @@ def make_video_objective(
     motion_weight: of the loss of what objects do beside that of their looks.
   """
 
-  def objective(params, batch, rngs, axis):
+  def objective(params, batch, rngs):
     size = jnp.tile(jnp.array(batch.frames.shape[2:4]), (len(batch.frames), 1))
     frames, pixel_valid = preprocess.normalise(batch.frames, size)
     video = model.apply(
@@ -86,8 +86,7 @@ def make_video_objective(
       method="encode_video",
     )
     scores = cell_heads.apply_heads(params["heads"], video)
-    total = data_parallel.total_over(axis)
-    measured = cell_heads.measure(scores, batch.cells, total)
+    measured = cell_heads.measure(scores, batch.cells)
     return cell_heads.total_loss(measured, motion_weight), measured
 
   return objective
@@ -230,7 +229,7 @@ def make_text_task(
     heads = sentence_heads.MeaningHeads().init(keys[1], *encoded, valid)
     return {TEXT: variables["params"], "heads": heads["params"]}
 
-  def objective(params, batch, rngs, axis):
+  def objective(params, batch, rngs):
     encoded = model.apply(
       {"params": params[TEXT]},
       batch.tokens,
@@ -242,8 +241,7 @@ def make_text_task(
     scores = sentence_heads.MeaningHeads().apply(
       {"params": params["heads"]}, *encoded, batch.token_valid
     )
-    total = data_parallel.total_over(axis)
-    measured = sentence_heads.measure(*scores, batch.labels, total)
+    measured = sentence_heads.measure(*scores, batch.labels)
     return sentence_heads.total_loss(measured), measured
 
   truncations = run_tokenizer.TruncationCounter()

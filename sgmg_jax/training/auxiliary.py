@@ -13,7 +13,7 @@ import jax
 
 from sgmg_jax import types
 from sgmg_jax.errors import UserError
-from sgmg_jax.training import data_parallel
+from sgmg_jax.losses import means
 
 
 class Task(Protocol):
@@ -40,9 +40,8 @@ class Task(Protocol):
     fused: Sequence[jax.Array],
     decoded: types.DecoderOutput,
     batch: types.Batch,
-    total: data_parallel.Total,
-  ) -> tuple[jax.Array, dict[str, jax.Array]]:
-    """Computes this device's share of the loss, weighted, and of metrics.
+  ) -> tuple[means.Mean, dict[str, means.Mean]]:
+    """Computes the loss, weighted, and metrics.
 
     Args:
       params: the heads.
@@ -50,7 +49,6 @@ class Task(Protocol):
       fused: what `SgMg.fuse` returns, of B * E expressions.
       decoded: what `SgMg.transform` returns.
       batch: the batch that the features are of.
-      total: sums a count over the devices that share the batch.
     """
 
 

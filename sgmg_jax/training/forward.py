@@ -13,9 +13,9 @@ import jax
 import jax.numpy as jnp
 
 from sgmg_jax import types
-from sgmg_jax.losses import criterion, matching
+from sgmg_jax.losses import criterion, matching, means
 from sgmg_jax.model import patch_kernels, sgmg
-from sgmg_jax.training import auxiliary, data_parallel
+from sgmg_jax.training import auxiliary
 from sgmg_jax.training import step as step_lib
 
 Array = types.Array
@@ -88,13 +88,12 @@ def match_layers(
 def layer_losses(
   layers: Matched,
   targets: types.Targets,
-  num_valid: Array,
   row_valid: Array | None = None,
-) -> dict[str, Array]:
+) -> dict[str, means.Mean]:
   """Losses of all layers under their final names, see `criterion`."""
   return criterion.name_layers(
-    jax.vmap(criterion.layer_losses, (0, 0, 0, None, None, None))(
-      layers.preds, layers.masks, layers.query, targets, num_valid, row_valid
+    jax.vmap(criterion.layer_losses, (0, 0, 0, None, None))(
+      layers.preds, layers.masks, layers.query, targets, row_valid
     )
   )
 
@@ -107,8 +106,11 @@ def losses(
   *,
   tasks: Sequence[auxiliary.Task] = (),
   text_dropout: bool = True,
-  axis: str | None = None,
-) -> tuple[dict[str, Array], list[tuple[Array, dict[str, Array]]], Matched]:
+) -> tuple[
+  dict[str, means.Mean],
+  list[tuple[means.Mean, dict[str, means.Mean]]],
+  Matched,
+]:
   """Computes all losses of a batch, dropout on, see `match_layers`.
 
   Args:
@@ -119,12 +121,10 @@ def losses(
     tasks: auxiliary losses.
     text_dropout: False switches the text encoder's dropout off (for a frozen
       one; the released code leaves it on).
-    axis: name of the mesh axis that the batch is shared over, if it is.
 
   Returns:
-    Unweighted scalars, named as `criterion.name_layers` does; what
-    `losses` of each task returns; and the layers that the first are of. Of a
-    shared batch this share's part of the sums.
+    Unweighted losses, named as `criterion.name_layers` does; what `losses` of
+    each task returns; and the layers that the first are of.
   """
 
   def apply(method, *args, **kwargs):
@@ -160,7 +160,6 @@ def losses(
   )
   fused = apply("fuse", video, text)
   decoded = apply("transform", fused, video, text, train=True)
-  total = data_parallel.total_over(axis)
   extra = [
     task.losses(
       params[task.NAME],
@@ -168,11 +167,9 @@ def losses(
       fused,
       decoded,
       batch,
-      total,
     )
     for task in tasks
   ]
-  num_valid = criterion.count_valid(batch.targets, axis)
   row_valid = batch.expression_valid
   if row_valid is not None:
     row_valid = row_valid.reshape(-1)
@@ -182,7 +179,7 @@ def losses(
     batch.targets,
     lambda chosen: apply("refine", chosen, video),
   )
-  named = layer_losses(layers, batch.targets, num_valid, row_valid)
+  named = layer_losses(layers, batch.targets, row_valid)
   return named, extra, layers
 
 
@@ -198,7 +195,7 @@ def make_objective(
   arguments see `losses`.
   """
 
-  def objective(params, batch, rngs, axis):
+  def objective(params, batch, rngs):
     metrics, extra, _ = losses(
       model,
       params,
@@ -206,7 +203,6 @@ def make_objective(
       rngs,
       tasks=tasks,
       text_dropout=text_dropout,
-      axis=axis,
     )
     total = criterion.total(metrics)
     for loss, measured in extra:

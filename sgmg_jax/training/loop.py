@@ -30,7 +30,6 @@ from sgmg_jax.training import (
   auxiliary,
   checkpoint,
   compiled_step,
-  data_parallel,
   evaluations,
   forward,
   initial,
@@ -43,6 +42,7 @@ from sgmg_jax.training import (
   publish,
   run_tokenizer,
   setup,
+  sharding,
 )
 from sgmg_jax.training import (
   batches as batches_lib,
@@ -54,15 +54,29 @@ _logger = logging.getLogger(__name__)
 
 
 def plan_length(
-  config: ConfigDict, steps_per_epoch: float | None
+  config: ConfigDict, steps_per_epoch: float | None, batch_size: int
 ) -> tuple[int, optax.Schedule]:
   """Plans the number of steps and the learning rate; epochs become steps.
+
+  The learning rate grows with the batch, as the released training's does with
+  its workers (SgMg, section 4.2).
 
   Raises:
     UserError: epochs of data that have none.
   """
   total_steps, schedule = config.total_steps, config.schedule.to_dict()
   drop_epochs = schedule.pop("drop_epochs")
+  usual = schedule.pop("batch_size")
+  if usual and usual != batch_size:
+    schedule["learning_rate"] *= batch_size / usual
+    _logger.info(
+      "learning rate %g: that of batches of %d clips times %d/%d "
+      "(schedule.batch_size=0 leaves it alone)",
+      schedule["learning_rate"],
+      usual,
+      batch_size,
+      usual,
+    )
   if config.total_epochs or drop_epochs:
     if not steps_per_epoch:
       raise UserError(
@@ -129,6 +143,11 @@ def _train(
     precision=config.precision,
   )
   tasks = auxiliary.load(config.auxiliary)
+  if tasks and config.accumulation > 1:
+    raise UserError(
+      "accumulation: auxiliary losses have divisors of their own, which parts "
+      "of a batch do not know: expected 1, or auxiliary=()"
+    )
   data = batches_lib.open_data(config, auxiliary.label_names(tasks))
   tokenizer = run_tokenizer.get_tokenizer(
     folder / "tokenizer",
@@ -147,7 +166,9 @@ def _train(
     tokenizer=tokenizer,
   )
   params |= auxiliary.init_heads(tasks, config.seed, variant.width)
-  total_steps, schedule = plan_length(config, data.steps_per_epoch)
+  total_steps, schedule = plan_length(
+    config, data.steps_per_epoch, data.batch_size
+  )
   groups = [
     *((names, None) for names in backbone.constants(variant)),
     *(tuple(group) for group in config.optimizer.groups),
@@ -159,11 +180,15 @@ def _train(
       model, tasks, text_dropout=config.frozen_text_dropout or text_trained
     ),
     params,
-    mesh=data_parallel.make_mesh(data.batch_size),
+    mesh=sharding.make_mesh(
+      data.batch_size, accumulation=config.accumulation, **config.mesh
+    ),
     schedule=schedule,
     seed=config.seed,
     policy=model.precision,
     ema_decay=config.ema_decay,
+    accumulation=config.accumulation,
+    rules=config.sharding,
     heads=[task.NAME for task in tasks],
     **{**config.optimizer.to_dict(), "groups": groups},
   )

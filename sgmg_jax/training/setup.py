@@ -19,7 +19,7 @@ from sgmg_jax import precision as precision_lib
 from sgmg_jax import types
 from sgmg_jax.errors import UserError
 from sgmg_jax.model import sgmg, variants
-from sgmg_jax.training import data_parallel, optimizer
+from sgmg_jax.training import optimizer, sharding
 from sgmg_jax.training import state as state_lib
 from sgmg_jax.training import step as step_lib
 
@@ -27,6 +27,8 @@ from sgmg_jax.training import step as step_lib
 @dataclasses.dataclass(frozen=True)
 class Assembly:
   """A training on a mesh of devices; it holds no arrays.
+
+  State and batches are global arrays, see `sharding`.
 
   Attributes:
     mesh: of the devices.
@@ -42,10 +44,12 @@ class Assembly:
   _tx: optax.GradientTransformation
 
   def create(self, params: types.Params) -> state_lib.TrainState:
-    """The state before the first step, on its devices."""
+    """The state before the first step, every device with its part alone."""
+    shardings = jax.tree.map(lambda x: x.sharding, self.state)
+    params = jax.device_put(params, shardings.params)
     use_ema = self.state.ema is not None
-    state = state_lib.create(params, self._tx, use_ema=use_ema)
-    return jax.device_put(state, jax.tree.map(lambda x: x.sharding, self.state))
+    create = functools.partial(state_lib.create, tx=self._tx, use_ema=use_ema)
+    return jax.jit(create, out_shardings=shardings)(params)
 
 
 def build_model(
@@ -81,6 +85,8 @@ def assemble(
   seed: int,
   policy: precision_lib.Policy,
   ema_decay: float = 0.0,
+  accumulation: int = 1,
+  rules: Sequence[sharding.Rule] = (),
   heads: Sequence[str] = (),
   **settings: Any,
 ) -> Assembly:
@@ -89,44 +95,53 @@ def assemble(
   Args:
     objective: the loss to minimise.
     params: the parameters, or their shapes.
-    mesh: of `data_parallel.make_mesh`.
+    mesh: of `sharding.make_mesh`.
     schedule: learning rate by step.
     groups: see `optimizer.make_optimizer`.
     seed: of dropout and drop path.
     policy: of float32 products, the model's.
     ema_decay: of the parameters' moving average; 0 is none.
+    accumulation: parts of a batch that are computed one after the other; more
+      than 1 takes an objective whose sums have one count, see `step`.
+    rules: how the state lies on the mesh, see `sharding.by_rules`.
     heads: see `optimizer.make_optimizer`.
     **settings: weight_decay, grad_clip and name of `optimizer.make_optimizer`.
 
   Raises:
-    UserError: see `optimizer.make_optimizer`.
+    UserError: see `optimizer.make_optimizer` and `sharding.by_rules`.
   """
   tx = optimizer.make_optimizer(
     params, schedule, groups=groups, heads=heads, **settings
   )
+  create = functools.partial(state_lib.create, tx=tx, use_ema=ema_decay > 0)
+  state = jax.eval_shape(create, params)
+  shardings = sharding.by_rules(state, rules, mesh)
   step = step_lib.make_step(
-    objective,
+    sharding.add_over_batch(objective, mesh, shardings.params),
     tx,
     trainable=optimizer.trainable_mask(params, groups),
     seed=seed,
     policy=policy,
     ema_decay=ema_decay,
-    axis=data_parallel.AXIS,
+    accumulation=accumulation,
   )
-  create = functools.partial(state_lib.create, tx=tx, use_ema=ema_decay > 0)
+  batch_sharding = sharding.batch(mesh)
   return Assembly(
     mesh=mesh,
-    step=jax.jit(data_parallel.shard_step(step, mesh), donate_argnums=0),
-    state=with_sharding(
-      jax.eval_shape(create, params), data_parallel.replicated(mesh)
+    step=jax.jit(
+      step,
+      in_shardings=(shardings, batch_sharding),
+      out_shardings=(shardings, sharding.replicated(mesh)),
+      donate_argnums=0,
     ),
-    batch_sharding=data_parallel.split(mesh),
+    state=jax.tree.map(with_sharding, state, shardings),
+    batch_sharding=batch_sharding,
     _tx=tx,
   )
 
 
-def with_sharding(tree: Any, sharding: jax.sharding.Sharding) -> Any:
-  """The shapes of a tree's arrays, all with this sharding."""
-  return jax.tree.map(
-    lambda x: jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=sharding), tree
-  )
+def with_sharding(
+  x: Any, sharding: jax.sharding.Sharding
+) -> jax.ShapeDtypeStruct:
+  """The shape of an array, with this sharding."""
+  return jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=sharding)

@@ -10,6 +10,7 @@ import jax.numpy as jnp
 import optax
 
 from sgmg_jax import precision, types
+from sgmg_jax.losses import means
 from sgmg_jax.training import parts
 from sgmg_jax.training import state as state_lib
 
@@ -17,12 +18,11 @@ TrainState = state_lib.TrainState
 TrainStep = Callable[
   [TrainState, Any], tuple[TrainState, dict[str, types.Array]]
 ]
-# (params, batch, rngs "dropout" and "drop_path", axis) -> (loss, metrics), both
-# this device's share of the sums over the mesh axis of that name; None: the
-# batch is not shared.
+# (params, batch, rngs "dropout" and "drop_path") -> (loss, metrics), of any
+# part of a batch.
 Objective = Callable[
-  [types.Params, Any, dict[str, types.Array], str | None],
-  tuple[types.Array, dict[str, types.Array]],
+  [types.Params, Any, dict[str, types.Array]],
+  tuple[means.Mean, dict[str, means.Mean]],
 ]
 
 
@@ -44,40 +44,39 @@ def make_step(
   seed: int,
   policy: precision.Policy,
   ema_decay: float = 0.0,
-  axis: str | None = None,
+  accumulation: int = 1,
 ) -> TrainStep:
   """Builds the step; the caller jits it and donates the state.
 
   Args:
-    objective: the loss to minimise.
+    objective: the loss to minimise, of global arrays.
     tx: the optimizer, see `optimizer.make_optimizer`.
     trainable: tree of bool, see `optimizer.trainable_mask`.
     seed: of dropout and drop path.
     policy: of float32 products, the model's.
     ema_decay: of the moving average, if the state carries one.
-    axis: name of the mesh axis that the batch is shared over, see
-      `data_parallel.shard_step`; None if it is not.
+    accumulation: see `_accumulate`.
 
   Returns:
     The step. Its metrics are the objective's, `total` (the loss), `grad_norm`
     (before clipping) and those of `parts.gradient_norms`, all float[].
   """
 
+  def differentiate(params, batch, rngs):
+    def loss(params):
+      total, measured = objective(_freeze(params, trainable), batch, rngs)
+      return means.values((total, measured))
+
+    return jax.value_and_grad(loss, has_aux=True)(params)
+
   def train_step(state, batch):
     rngs = state_lib.step_rngs(seed, state.step)
-    if axis is not None:
-      # Each device draws its own dropout mask.
-      index = jax.lax.axis_index(axis)
-      rngs = {k: jax.random.fold_in(v, index) for k, v in rngs.items()}
-
-    def loss(params):
-      return objective(_freeze(params, trainable), batch, rngs, axis)
-
-    (total, metrics), grads = jax.value_and_grad(loss, has_aux=True)(
-      state.params
-    )
-    if axis is not None:
-      total, metrics, grads = jax.lax.psum((total, metrics, grads), axis)
+    if accumulation == 1:
+      (total, metrics), grads = differentiate(state.params, batch, rngs)
+    else:
+      (total, metrics), grads = _accumulate(
+        objective, accumulation, trainable, state.params, batch, rngs
+      )
     updates, opt_state = tx.update(grads, state.opt_state, state.params)
     params = optax.apply_updates(state.params, updates)
     ema = state.ema
@@ -94,3 +93,49 @@ def make_step(
 
   # Also what is no part of the model: heads, and Muon's products.
   return precision.follow(policy, train_step)
+
+
+def _accumulate(objective, count, trainable, params, batch, rngs):
+  """Loss, metrics and gradient of a batch, from parts of it in turn.
+
+  The parts' sums are added before they are divided, so this is the gradient of
+  the whole batch. That takes a loss all of whose sums are divided by the same
+  count, such as the paper's: gradients are added up, not kept for each.
+
+  Args:
+    count: of the parts, which divides the clips of each device.
+  """
+
+  def differentiate(index, part):
+    part_rngs = {k: jax.random.fold_in(v, index) for k, v in rngs.items()}
+
+    def undivided(params):
+      total, measured = objective(_freeze(params, trainable), part, part_rngs)
+      return jnp.sum(total.total), (total, measured)
+
+    return jax.grad(undivided, has_aux=True)(params)
+
+  parts = jnp.arange(count), split(batch, count)
+  shapes = jax.eval_shape(differentiate, *jax.tree.map(lambda x: x[0], parts))
+  zeros = jax.tree.map(lambda x: jnp.zeros(x.shape, x.dtype), shapes)
+  add = lambda sums, part: (
+    jax.tree.map(jnp.add, sums, differentiate(*part)),
+    None,
+  )
+  (grads, (total, measured)), _ = jax.lax.scan(add, zeros, parts)
+  divisor = jnp.maximum(total.count[0], 1.0)
+  grads = jax.tree.map(lambda x: x / divisor, grads)
+  return means.values((total, measured)), grads
+
+
+def split(batch: Any, count: int) -> Any:
+  """Parts of a batch along a new first axis, each with an equal share of
+  every device's clips, so that none travel."""
+  clips = min(len(x) for x in jax.tree.leaves(batch))
+
+  def split(x):
+    rows = len(x) // clips
+    x = x.reshape(clips // count, count, rows, *x.shape[1:])
+    return x.swapaxes(0, 1).reshape(count, -1, *x.shape[3:])
+
+  return jax.tree.map(split, batch)

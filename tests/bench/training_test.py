@@ -10,7 +10,7 @@ import pytest
 from sgmg_jax.bench import breakdown, segment, training
 from sgmg_jax.cli import main
 from sgmg_jax.errors import UserError
-from sgmg_jax.training import data_parallel
+from sgmg_jax.training import sharding
 
 SIZE = "--frames 1 --height 144 --width 150 --repeats 1"
 
@@ -32,11 +32,11 @@ def test_a_training_step(tmp_path, monkeypatch):
 
 
 def test_the_step_takes_a_clip_for_each_device():
-  mesh = data_parallel.make_mesh(len(jax.devices()))
+  mesh = sharding.make_mesh(len(jax.devices()))
   setup = training.Setup("mu", frames=2, height=144, width=150)
   _, state, batch = training.program(setup, mesh)
   assert batch.frames.shape == (mesh.size, 2, 160, 160, 3)
-  assert batch.frames.sharding == data_parallel.split(mesh)
+  assert batch.frames.sharding == sharding.batch(mesh)
   assert jax.tree.leaves(state.params)[0].sharding.is_fully_replicated
 
 

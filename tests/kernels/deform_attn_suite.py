@@ -274,6 +274,14 @@ class Suite:
         assert gradient.sharding.is_equivalent_to(array.sharding, array.ndim)
         close(gradient, alone, self.bound)
 
+  def test_sharded_frames_of_one_head(self):
+    inputs = [x[:, :, :1] for x in self.inputs()]
+    devices = jax.make_mesh((2,), ("data",), axis_types=(AxisType.Auto,))
+    sharding = NamedSharding(devices, PartitionSpec("data"))
+    placed = [jax.device_put(x, sharding) for x in inputs]
+    actual = jax.jit(self.attend)(*placed)
+    close(actual, jax.jit(self.attend)(*inputs), self.bound)
+
   def test_inside_shard_map(self):
     inputs = self.inputs()
     devices = jax.make_mesh((2,), ("data",), axis_types=(AxisType.Auto,))

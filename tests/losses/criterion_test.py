@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from sgmg_jax import types
-from sgmg_jax.losses import criterion, matching
+from sgmg_jax.losses import criterion, matching, means
 
 GOLDEN = pathlib.Path(__file__).parents[1] / "golden"
 
@@ -43,12 +43,10 @@ def test_last_layer_losses_are_the_released_ones(golden, targets):
     boxes=jnp.array(golden["out/pred_boxes"]),
     masks_low=jnp.array(low),
   )
-  losses = jax.jit(criterion.layer_losses)(
-    preds,
-    jnp.array(golden["out/pred_masks"]),
-    jnp.array(query),
-    targets,
-    criterion.count_valid(targets),
+  losses = means.values(
+    jax.jit(criterion.layer_losses)(
+      preds, jnp.array(golden["out/pred_masks"]), jnp.array(query), targets
+    )
   )
   assert losses.keys() == criterion.WEIGHTS.keys()
   for name, value in losses.items():
@@ -66,8 +64,7 @@ def test_rows_that_only_fill_up_change_nothing(golden, targets):
   rows = preds, jnp.array(golden["out/pred_masks"]), jnp.array([1, 2])
 
   def losses(rows, targets, *row_valid):
-    count = criterion.count_valid(targets)
-    return criterion.layer_losses(*rows, targets, count, *row_valid)
+    return means.values(criterion.layer_losses(*rows, targets, *row_valid))
 
   alone = losses(*jax.tree.map(lambda x: x[:1], (rows, targets)))
   targets = targets.replace(valid=targets.valid.at[1].set(False))
@@ -98,12 +95,6 @@ def test_names_weights_and_total_are_the_released_ones(golden):
   )
 
 
-def test_count_is_at_least_one(targets):
-  assert criterion.count_valid(targets) == 5
-  absent = targets.replace(valid=jnp.zeros_like(targets.valid))
-  assert criterion.count_valid(absent) == 1
-
-
 def test_take_query_picks_per_clip():
   values = jnp.arange(2 * 3 * 5).reshape(2, 3, 5)
   actual = types.take_query(values, jnp.array([1, 4]))
@@ -126,10 +117,8 @@ def test_clips_without_a_target_teach_to_find_nothing():
 
   def loss(preds, masks):
     query, _ = matching.match(preds, nothing)
-    losses = criterion.layer_losses(
-      preds, masks, query, nothing, criterion.count_valid(nothing)
-    )
-    return criterion.total(losses)
+    losses = criterion.layer_losses(preds, masks, query, nothing)
+    return criterion.total(losses).value
 
   value, (preds_grad, masks_grad) = jax.jit(
     jax.value_and_grad(loss, argnums=(0, 1))

@@ -9,7 +9,7 @@ import pytest
 
 from sgmg_jax import types
 from sgmg_jax.checkpoints.torch import names
-from sgmg_jax.losses import criterion
+from sgmg_jax.losses import criterion, means
 from sgmg_jax.model import layers as layers_lib
 from sgmg_jax.training import forward
 
@@ -160,6 +160,7 @@ def check_training(golden, pad):
     @functools.partial(jax.value_and_grad, has_aux=True)
     def step(params):
       losses, _, layers = forward.losses(model, params, batch, rngs)
+      losses = means.values(losses)
       return criterion.total(losses), (losses, layers)
 
     (total, (losses, layers)), gradients = step(params)

@@ -7,8 +7,8 @@ import pytest
 
 from sgmg_jax import types
 from sgmg_jax.input_pipeline.refshapes.labels import cell_labels
+from sgmg_jax.losses import means
 from sgmg_jax.pretraining import cell_heads, role_heads
-from sgmg_jax.training import data_parallel
 
 SIDES = (8, 4, 2)
 
@@ -33,8 +33,12 @@ def _scores(labels, right=20.0):
   return {"fused": [x[..., 1:] for x in logits], "memory": logits}
 
 
+def measure(*args):
+  return means.values(role_heads.measure(*args))
+
+
 def test_heads_that_know_the_labels(labels, shown):
-  measured = role_heads.measure(_scores(labels), labels, shown)
+  measured = measure(_scores(labels), labels, shown)
   assert float(role_heads.total_loss(measured)) < 1e-6
   assert all(
     float(measured[f"accuracy_referent_{s}"]) == 1 for s in cell_heads.STRIDES
@@ -43,7 +47,7 @@ def test_heads_that_know_the_labels(labels, shown):
   ones = {name: 1.0 for name in measured}
   # Strides, then the candidate and landmark of both kinds and the referent.
   assert role_heads.total_loss(ones) == pytest.approx(2.5 * (2 * (1 + 2) + 1))
-  wrong = role_heads.measure(_scores(labels, -20.0), labels, shown)
+  wrong = measure(_scores(labels, -20.0), labels, shown)
   for name, value in wrong.items():
     if name.startswith("loss"):
       assert float(value) == pytest.approx(20 * 1.15, rel=1e-3), name
@@ -56,25 +60,20 @@ def test_what_is_not_known_counts_for_nothing(labels, shown):
     scores[kind] = [
       np.where(k[..., first:], x, 7.0) for k, x in zip(known, scores[kind])
     ]
-  assert (
-    float(role_heads.total_loss(role_heads.measure(scores, labels, shown)))
-    < 1e-6
-  )
+  assert float(role_heads.total_loss(measure(scores, labels, shown))) < 1e-6
 
 
 def test_shares_of_devices_sum_to_the_whole(labels, shown):
   scores = jax.tree.map(lambda x: x + 19.0, _scores(labels))
-  whole = role_heads.measure(scores, labels, shown)
+  whole = measure(scores, labels, shown)
   halves = jax.tree.map(
     lambda x: jnp.asarray(x).reshape(2, 2, *x.shape[1:]),
     (scores, labels, shown),
   )
-  total = data_parallel.total_over("data")
-  shares = jax.vmap(
-    lambda *args: role_heads.measure(*args, total), axis_name="data"
-  )(*halves)
+  shares = jax.vmap(role_heads.measure)(*halves)
+  added = means.values(jax.tree.map(lambda x: x.sum(0), shares))
   for name, value in whole.items():
-    np.testing.assert_allclose(shares[name].sum(), value, rtol=1e-5)
+    np.testing.assert_allclose(added[name], value, rtol=1e-5)
 
 
 def test_cells_shown_in_annotated_frames_once_for_every_expression():

@@ -1,6 +1,5 @@
 """Pre-training of a text encoder: accuracies, what it leaves, resume."""
 
-import functools
 import pathlib
 
 import jax
@@ -15,6 +14,7 @@ from sgmg_jax.cli import main, train
 from sgmg_jax.errors import UserError
 from sgmg_jax.input_pipeline.refshapes import predicates
 from sgmg_jax.input_pipeline.refshapes.labels import meaning_labels
+from sgmg_jax.losses import means
 from sgmg_jax.model import sgmg, variants
 from sgmg_jax.pretraining import phases, sentence_heads, tasks
 from sgmg_jax.training import initial, interrupt, loop, metrics
@@ -23,7 +23,7 @@ CONFIG = pathlib.Path(__file__).parents[2] / "configs/refshapes_text.py"
 # A byte-level vocabulary has at least 260 entries.
 SMALL = dict(name="mu", depths=(1, 1, 1, 1), vocab_size=512)
 Predicate = predicates.Predicate
-measure = jax.jit(sentence_heads.measure)
+measure = jax.jit(lambda *args: means.values(sentence_heads.measure(*args)))
 
 
 def _labels():
@@ -78,13 +78,11 @@ def test_shares_of_devices_sum_to_the_whole():
   labels = _labels()
   scores = np.sin(np.arange(labels.size)).reshape(labels.shape)
   whole = measure(scores, -scores, labels)
-  total = functools.partial(jax.lax.psum, axis_name="data")
-  share = jax.vmap(
-    lambda w, p, y: sentence_heads.measure(w, p, y, total), axis_name="data"
-  )
+  share = jax.vmap(sentence_heads.measure)
   shares = share(scores[:, None], -scores[:, None], labels[:, None])
+  added = means.values(jax.tree.map(lambda x: x.sum(0), shares))
   for name, value in whole.items():
-    np.testing.assert_allclose(shares[name].sum(), value, rtol=1e-4)
+    np.testing.assert_allclose(added[name], value, rtol=1e-4)
 
 
 def test_padding_counts_for_nothing():

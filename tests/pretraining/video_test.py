@@ -15,6 +15,7 @@ from sgmg_jax.checkpoints import expected_shapes, native
 from sgmg_jax.cli import main, train
 from sgmg_jax.errors import UserError
 from sgmg_jax.input_pipeline.refshapes.labels import cell_batches, cell_labels
+from sgmg_jax.losses import means
 from sgmg_jax.model import sgmg, variants
 from sgmg_jax.pretraining import cell_heads, tasks
 from sgmg_jax.pretraining import phases as phases_lib
@@ -27,7 +28,7 @@ MODULES = sorted(
   + [f"input_fft_{i}" for i in range(4)]
   + [f"input_proj_{i}_{j}" for i in range(4) for j in range(2)]
 )
-measure = jax.jit(cell_heads.measure)
+measure = jax.jit(lambda *args: means.values(cell_heads.measure(*args)))
 SIZES = [10, 12, 5, 4]  # classes with background
 
 
@@ -106,14 +107,11 @@ def test_shares_of_devices_sum_to_the_whole(batch):
     np.sin(np.arange(s.size)).reshape(s.shape) for s in _scores_of(batch)
   ]
   whole = measure(scores, batch.cells)
-  total = functools.partial(jax.lax.psum, axis_name="data")
-  one_each = jax.tree.map(lambda x: x[:, None], (scores, batch))
-  share = jax.vmap(
-    lambda s, b: cell_heads.measure(s, b.cells, total), axis_name="data"
-  )
-  shares = jax.jit(share)(*one_each)
+  one_each = jax.tree.map(lambda x: x[:, None], (scores, batch.cells))
+  shares = jax.jit(jax.vmap(cell_heads.measure))(*one_each)
+  added = means.values(jax.tree.map(lambda x: x.sum(0), shares))
   for name, value in whole.items():
-    np.testing.assert_allclose(shares[name].sum(), value, rtol=1e-4)
+    np.testing.assert_allclose(added[name], value, rtol=1e-4)
 
 
 def test_every_phase_rises_and_falls():

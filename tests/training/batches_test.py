@@ -10,7 +10,7 @@ from ml_collections import ConfigDict
 from sgmg_jax.cli import train
 from sgmg_jax.errors import UserError
 from sgmg_jax.training import batches as batches_lib
-from sgmg_jax.training import data_parallel
+from sgmg_jax.training import sharding as sharding_lib
 
 CONFIGS = pathlib.Path(__file__).parents[2] / "configs"
 WORDS = {}
@@ -25,6 +25,10 @@ class Tokenizer:
     del kwargs
     words = text.split()
     return {"input_ids": [WORDS.setdefault(w, len(WORDS) + 1) for w in words]}
+
+
+def _on_one_device():
+  return sharding_lib.batch(sharding_lib.make_mesh(1, data=1))
 
 
 @pytest.fixture(scope="module")
@@ -53,8 +57,7 @@ def _config(spec, root):
 def test_batches_of_every_config(root, spec, num_annotated):
   config = _config(spec, root)
   source = batches_lib.open_data(config)
-  mesh = data_parallel.make_mesh(1)
-  batches = source.start(Tokenizer(), data_parallel.split(mesh))
+  batches = source.start(Tokenizer(), _on_one_device())
   batch = next(batches)
   batches.close()
   b, t = config.data.batch_size, config.data.num_frames
@@ -77,7 +80,7 @@ def test_several_sentences_of_a_clip_are_rows_of_their_own(root):
   assert config.data.expressions_per_clip == 1
   config.data.expressions_per_clip = 3
   source = batches_lib.open_data(config)
-  sharding = data_parallel.split(data_parallel.make_mesh(1))
+  sharding = _on_one_device()
   batches = source.start(Tokenizer(), sharding)
   batch = next(batches)
   batches.close()
@@ -109,9 +112,7 @@ def test_long_sentences_are_truncated_warned_of_once_and_counted(root, caplog):
   config = _config("refer_ytvos.py:runlocal", root)
   config.tokenizer.max_tokens = 2
   source = batches_lib.open_data(config)
-  batches = source.start(
-    Tokenizer(), data_parallel.split(data_parallel.make_mesh(1))
-  )
+  batches = source.start(Tokenizer(), _on_one_device())
   tokens = [next(batches).token_valid for _ in range(2)]
   batches.close()
   assert all(valid.shape == (2, 2) and valid.all() for valid in tokens)

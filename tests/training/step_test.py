@@ -10,10 +10,10 @@ import pytest
 
 from sgmg_jax import types
 from sgmg_jax.input_pipeline.refshapes.labels import cell_labels
-from sgmg_jax.losses import criterion
+from sgmg_jax.losses import criterion, means
 from sgmg_jax.model import sgmg, variants
 from sgmg_jax.pretraining import cell_heads, role_heads
-from sgmg_jax.training import data_parallel, forward, optimizer
+from sgmg_jax.training import forward, optimizer, sharding
 from sgmg_jax.training import state as state_lib
 from sgmg_jax.training import step as step_lib
 
@@ -158,9 +158,9 @@ def _jit_losses(model, tasks=()):
   """`forward.losses` of (parameters, batch) with one step's chance."""
   rngs = state_lib.step_rngs(0, jnp.int32(0))
   return jax.jit(
-    lambda params, batch: forward.losses(
-      model, params, batch, rngs, tasks=tasks
-    )[:2]
+    lambda params, batch: means.values(
+      forward.losses(model, params, batch, rngs, tasks=tasks)[:2]
+    )
   )
 
 
@@ -236,30 +236,60 @@ def test_cells_of_all_frames_are_asked_beside_the_annotated_ones(model, params):
   assert all(jax.tree.leaves(moved))
 
 
-def test_two_devices_make_the_step_of_one(model, params):
-  # Steps along the gradient: those of AdamW would hide its size.
+@pytest.fixture(scope="module")
+def uneven():
+  """A batch whose parts count differently many frames: the divisor must be
+  the whole's."""
+  batch = _batch(4, 1)
+  valid = batch.targets.valid.at[0, 0].set(False).at[1].set(False)
+  return batch.replace(targets=batch.targets.replace(valid=valid))
+
+
+def _one_step(model, params, batch, mesh=None, rules=(), accumulation=1):
+  # Along the gradient: AdamW's step would hide its size.
   tx = optax.sgd(1.0)
-  make = functools.partial(
-    step_lib.make_step,
-    forward.make_objective(model),
+  mesh = mesh or sharding.make_mesh(4, data=1)
+  state = state_lib.create(params, tx, use_ema=True)
+  shardings = sharding.by_rules(state, rules, mesh)
+  step = step_lib.make_step(
+    sharding.add_over_batch(
+      forward.make_objective(model), mesh, shardings.params
+    ),
     tx,
     policy=model.precision,
     trainable=jax.tree.map(lambda _: True, params),
     seed=0,
     ema_decay=0.9,
+    accumulation=accumulation,
   )
-  state = state_lib.create(params, tx, use_ema=True)
-  batch = _batch(2, 1)
-  # Unequal shares: the divisor must be that of the whole batch.
-  valid = batch.targets.valid.at[0, 0].set(False)
-  batch = batch.replace(targets=batch.targets.replace(valid=valid))
-  mesh = data_parallel.make_mesh(2)
-  assert mesh.size == 2
-  shared = jax.jit(data_parallel.shard_step(make(axis="data"), mesh))
-  expected, one = jax.jit(make())(state, batch)
-  actual, two = shared(state, batch)
+  jitted = jax.jit(
+    step,
+    in_shardings=(shardings, sharding.batch(mesh)),
+    out_shardings=(shardings, sharding.replicated(mesh)),
+  )
+  return jitted(state, batch)
+
+
+@pytest.fixture(scope="module")
+def whole_step(model, params, uneven):
+  return _one_step(model, params, uneven)
+
+
+@pytest.mark.parametrize(
+  "axis, accumulation", [("data", 1), ("fsdp", 2)], ids=str
+)
+def test_devices_and_parts_make_the_step_of_one(
+  axis, accumulation, model, params, uneven, whole_step
+):
+  sizes = {name: -1 if name == axis else 1 for name in sharding.AXES}
+  mesh = sharding.make_mesh(4, **sizes, accumulation=accumulation)
+  assert mesh.shape[axis] == 2
+  actual, shared = _one_step(
+    model, params, uneven, mesh, [(".*", "fsdp")], accumulation
+  )
+  expected, one = whole_step
   for name, value in one.items():
-    np.testing.assert_allclose(two[name], value, rtol=1e-4, err_msg=name)
+    np.testing.assert_allclose(shared[name], value, rtol=1e-4, err_msg=name)
 
   # Rounding flips single ReLUs, worth 0.4 % of the largest entry; a wrong
   # divisor would be worth a third.
@@ -276,8 +306,15 @@ def test_two_devices_make_the_step_of_one(model, params):
   jax.tree_util.tree_map_with_path(
     check, params, actual.params, expected.params
   )
+  kernel = actual.ema["backbone_0"]["body"]["patch_embed"]["proj"]["kernel"]
+  cut = kernel.addressable_shards[0].data.size
+  assert cut == kernel.size // mesh.shape["fsdp"]
 
 
-def test_mesh_shares_the_batch_evenly():
-  assert data_parallel.make_mesh(3).size == 1
-  assert data_parallel.make_mesh(4).size == 2
+def test_parts_take_rows_of_their_clips():
+  batch = {"clips": jnp.arange(4), "rows": jnp.arange(8).reshape(8, 1)}
+  parts = step_lib.split(batch, 2)
+  np.testing.assert_array_equal(parts["clips"], [[0, 2], [1, 3]])
+  np.testing.assert_array_equal(
+    parts["rows"][..., 0], [[0, 1, 4, 5], [2, 3, 6, 7]]
+  )
