@@ -126,15 +126,16 @@ def test_epochs_become_steps(data):
   config.total_steps = 10**6
   config.schedule.drop_steps = ()
   config.schedule.drop_epochs = (1,)
-  total, schedule = loop.plan_length(config, 10.5, 2)
+  clips = config.schedule.batch_size
+  total, schedule = loop.plan_length(config, 10.5, clips)
   assert total == 21
   rate = config.schedule.learning_rate
   assert float(schedule(9)) == pytest.approx(rate)
   assert float(schedule(10)) == pytest.approx(rate / 10)
-  _, schedule = loop.plan_length(config, 10.5, 6)
+  _, schedule = loop.plan_length(config, 10.5, 3 * clips)
   assert float(schedule(0)) == pytest.approx(3 * rate)
   config.schedule.batch_size = 0
-  _, schedule = loop.plan_length(config, 10.5, 6)
+  _, schedule = loop.plan_length(config, 10.5, 3 * clips)
   assert float(schedule(0)) == pytest.approx(rate)
   with pytest.raises(UserError, match="no epochs"):
-    loop.plan_length(config, None, 2)
+    loop.plan_length(config, None, clips)
