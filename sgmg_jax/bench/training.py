@@ -106,9 +106,7 @@ def program(
   return (
     assembly.step,
     assembly.state,
-    jax.tree.map(
-      lambda x: training_setup.with_sharding(x, assembly.batch_sharding), batch
-    ),
+    training_setup.with_sharding(batch, assembly.batch_sharding),
   )
 
 

@@ -134,14 +134,21 @@ def assemble(
       out_shardings=(shardings, sharding.replicated(mesh)),
       donate_argnums=0,
     ),
-    state=jax.tree.map(with_sharding, state, shardings),
+    state=with_sharding(state, shardings),
     batch_sharding=batch_sharding,
     _tx=tx,
   )
 
 
-def with_sharding(
-  x: Any, sharding: jax.sharding.Sharding
-) -> jax.ShapeDtypeStruct:
-  """The shape of an array, with this sharding."""
-  return jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=sharding)
+def with_sharding(tree: Any, shardings: Any) -> Any:
+  """The shapes of a tree's arrays with shardings, one for all or a tree."""
+  if isinstance(shardings, jax.sharding.Sharding):
+    one = shardings
+    shardings = jax.tree.map(lambda _: one, tree)
+  return jax.tree.map(
+    lambda x, sharding: jax.ShapeDtypeStruct(
+      x.shape, x.dtype, sharding=sharding
+    ),
+    tree,
+    shardings,
+  )
