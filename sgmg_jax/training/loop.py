@@ -399,9 +399,12 @@ def run(
           batch = next(batches)
         with clock.paused():
           train_step.prepare(state, batch)
-      with tracer.step(step) as outputs:
+      with tracer.step(step):
         state, metrics = train_step(state, batch)
-        outputs.append(metrics)
+      if tracer.is_last(step):
+        jax.block_until_ready(metrics)
+        with clock.paused():
+          tracer.close()
       pending.append(metrics)
       clock.count(batch)
       if step in ends or step % config.checkpoint_every == 0:

@@ -7,7 +7,7 @@ import logging
 import pathlib
 import re
 from collections.abc import Iterator
-from typing import Any, Final
+from typing import Final
 
 import jax
 
@@ -49,27 +49,23 @@ class Profile:
       self._first, self._last = first, first + count - 1
 
   @contextlib.contextmanager
-  def step(self, step: int) -> Iterator[list[Any]]:
-    """Marks a step.
-
-    Yields:
-      A list; what is put there is waited for before the trace ends.
-    """
-    outputs: list[Any] = []
+  def step(self, step: int) -> Iterator[None]:
+    """Marks a step, and starts the trace with the first."""
     if step == self._first:
       jax.profiler.start_trace(self._folder)
       self._running = True
     if not self._running:
-      yield outputs
+      yield
       return
     with jax.profiler.StepTraceAnnotation("train", step_num=step):
-      yield outputs
-    if step == self._last:
-      jax.block_until_ready(outputs)
-      self.close()
+      yield
+
+  def is_last(self, step: int) -> bool:
+    """Whether to close the trace, once this step is computed."""
+    return self._running and step == self._last
 
   def close(self) -> None:
-    """Ends a trace whose last step never came."""
+    """Writes the trace, if there is one, which takes a while."""
     if self._running:
       self._running = False
       jax.profiler.stop_trace()
