@@ -14,10 +14,9 @@ from typing import Any
 
 import numpy as np
 
-from sgmg_jax import types
 from sgmg_jax.errors import UserError
-from sgmg_jax.input_pipeline import batch, seeds
-from sgmg_jax.input_pipeline.batches import clip_sampler
+from sgmg_jax.input_pipeline import seeds
+from sgmg_jax.input_pipeline.batches import buckets, clip_sampler
 from sgmg_jax.input_pipeline.ops import (
   base,
   boxes,
@@ -176,7 +175,7 @@ def clip_sizes(
 
   Returns:
     `sizes` of `get` for videos, the official ones in proportion; and padded
-    (height, width), multiples of 32, one of which holds any such clip.
+    (height, width), those that suit 16:9, one of which holds any such clip.
   """
   scaled = lambda n: max(1, round(n * short_side / 360))
   op = _VIDEO_SIZES
@@ -187,13 +186,11 @@ def clip_sizes(
     "min_side": scaled(op.min_side),
     "max_side": scaled(op.max_side),
   }
-  # Rounding may leave the long side a pixel above the limit. One size lying and
-  # one upright: a finer choice would save less than it takes to compile.
-  lying = batch.padded_size(
-    max(sizes["shorts"][-1], types.MIN_PADDED_SIDE),
-    max(sizes["longest"] + 1, types.MIN_PADDED_SIDE),
-  )
-  return sizes, tuple(dict.fromkeys([lying, lying[::-1]]))
+  # Fewer than in the recipes of the paper: a fine-tuning is short, and each
+  # size is compiled.
+  op = dataclasses.replace(op, **sizes)
+  chosen, _ = buckets.for_frames(op.output_size, {(720, 1280): 1.0}, most=6)
+  return sizes, chosen
 
 
 def _evaluation(about: About, num_frames, normalise_captions, sizes):

@@ -11,13 +11,14 @@ HELP = "build, check and look at data sets"
 
 # Modules data_<name>.py beside this one: HELP, add_arguments(parser),
 # run(args) -> int, as in `main.py`.
-COMMANDS: Final = ("build", "doctor", "show", "example")
+COMMANDS: Final = ("build", "doctor", "show", "buckets", "example")
 
 EPILOG = """\
 examples:
   sgmg data example my_data
   sgmg data doctor refer_youtube_vos --report report.html
   sgmg data show refer_ytvos refer_youtube_vos --out sheet.png
+  sgmg data buckets refer_ytvos refer_youtube_vos
   sgmg data build refer_ytvos --manual_dir refer_youtube_vos --data_dir built
 
 `sgmg data COMMAND --help` has more.
