@@ -11,7 +11,10 @@ Below data.root lies a2d_sentences/ as downloaded, or built by
 5-frame clips of which one frame is annotated: the backbone sees all, the rest
 of the model that one. 4 clips a step (the paper: two on each of two GPUs),
 6 epochs, text encoder frozen; --config=a2d:evals scores the test split along
-the way. Smoke test on a miniature of the data:
+the way. The paper has, with Video Swin tiny, an overall IoU of 78.0 and a mean
+IoU of 70.4 on A2D, and with the same weights 72.8 and 71.7 on JHMDB (the tables
+of the released code have the two headings swapped). Smoke test on a miniature
+of the data:
 
   sgmg train --config=a2d:runlocal --workdir=/tmp/a2d \
       --config.data.root=MINIATURE

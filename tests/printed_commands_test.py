@@ -19,7 +19,7 @@ TEXTS = [
   ROOT / "README.md",
 ]
 # Started elsewhere: what launch/refshapes_mini.sh or an earlier stage leaves.
-_LEFT_BY_OTHERS = ("runs/refcoco/model",)
+_LEFT_BY_OTHERS = ("runs/refcoco/model", "runs/refer_ytvos/model")
 
 
 def _text(path):
@@ -89,9 +89,10 @@ def test_what_it_starts_from_is_made_beside_it(path, command):
       assert set(word.partition("=")[2].split(",")) <= known
 
 
-def test_the_pretrained_weights_are_what_refcoco_pretrain_leaves():
-  made = set(_outputs(ROOT / "configs/refcoco_pretrain.py"))
-  assert set(_LEFT_BY_OTHERS) <= made
+def test_weights_of_earlier_stages_are_what_these_leave():
+  stages = ("refcoco_pretrain", "refer_ytvos")
+  made = [set(_outputs(ROOT / f"configs/{name}.py")) for name in stages]
+  assert set(_LEFT_BY_OTHERS) <= set.union(*made)
 
 
 def test_commands_are_found():
