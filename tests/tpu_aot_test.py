@@ -7,8 +7,9 @@ import jax
 import jax.numpy as jnp
 import pytest
 
-from sgmg_jax.bench import model, tpu_topology, training
+from sgmg_jax.bench import model, training
 from sgmg_jax.model import sgmg, variants
+from sgmg_jax.training import tpu_topology
 
 pytestmark = [pytest.mark.tpu_aot, pytest.mark.slow]
 

@@ -22,8 +22,8 @@ import sys
 import tempfile
 from typing import Any
 
-from sgmg_jax.bench import tpu_topology
 from sgmg_jax.kernels.deform_attn import arg_specs
+from sgmg_jax.training import tpu_topology
 
 # What is executed after a jump before it is taken.
 _DELAY_SLOTS = 4

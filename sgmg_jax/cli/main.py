@@ -24,6 +24,7 @@ COMMANDS: Final = (
   "demo",
   "pretrain",
   "train",
+  "compile",
   "evaluate",
   "score",
   "submit",

@@ -25,13 +25,12 @@ from ml_collections import ConfigDict
 from sgmg_jax import types
 from sgmg_jax.checkpoints import stored_dtype
 from sgmg_jax.errors import UserError
-from sgmg_jax.model import backbone, variants
+from sgmg_jax.model import variants
 from sgmg_jax.training import (
   auxiliary,
   checkpoint,
   compiled_step,
   evaluations,
-  forward,
   initial,
   interrupt,
   optimizer,
@@ -143,11 +142,6 @@ def _train(
     precision=config.precision,
   )
   tasks = auxiliary.load(config.auxiliary)
-  if tasks and config.accumulation > 1:
-    raise UserError(
-      "accumulation: auxiliary losses have divisors of their own, which parts "
-      "of a batch do not know: expected 1, or auxiliary=()"
-    )
   data = batches_lib.open_data(config, auxiliary.label_names(tasks))
   tokenizer = run_tokenizer.get_tokenizer(
     folder / "tokenizer",
@@ -169,29 +163,17 @@ def _train(
   total_steps, schedule = plan_length(
     config, data.steps_per_epoch, data.batch_size
   )
-  groups = [
-    *((names, None) for names in backbone.constants(variant)),
-    *(tuple(group) for group in config.optimizer.groups),
-  ]
-  trainable = optimizer.trainable_mask(params, groups)
-  text_trained = any(jax.tree.leaves(trainable["text_encoder"]))
-  assembly = setup.assemble(
-    forward.make_objective(
-      model, tasks, text_dropout=config.frozen_text_dropout or text_trained
-    ),
+  assembly = setup.of_config(
+    config,
+    model,
+    tasks,
     params,
     mesh=sharding.make_mesh(
       data.batch_size, accumulation=config.accumulation, **config.mesh
     ),
     schedule=schedule,
-    seed=config.seed,
-    policy=model.precision,
-    ema_decay=config.ema_decay,
-    accumulation=config.accumulation,
-    rules=config.sharding,
-    heads=[task.NAME for task in tasks],
-    **{**config.optimizer.to_dict(), "groups": groups},
   )
+  trainable = optimizer.trainable_mask(params, assembly.groups)
   if not config.freeze_random:
     initial.check_frozen(trainable, given)
   _logger.info(
@@ -229,7 +211,7 @@ def _train(
     assembly=assembly,
     params=params,
     schedule=schedule,
-    rate_multipliers=parts.rate_multipliers(params, groups),
+    rate_multipliers=parts.rate_multipliers(params, assembly.groups),
     ends=[total_steps],
     files={
       "config.json": config_json + "\n",

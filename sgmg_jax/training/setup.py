@@ -14,12 +14,13 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import optax
+from ml_collections import ConfigDict
 
 from sgmg_jax import precision as precision_lib
 from sgmg_jax import types
 from sgmg_jax.errors import UserError
-from sgmg_jax.model import sgmg, variants
-from sgmg_jax.training import optimizer, sharding
+from sgmg_jax.model import backbone, sgmg, variants
+from sgmg_jax.training import auxiliary, forward, optimizer, sharding
 from sgmg_jax.training import state as state_lib
 from sgmg_jax.training import step as step_lib
 
@@ -35,12 +36,14 @@ class Assembly:
     step: (state, batch) -> (state, metrics), jitted; donates the state.
     state: shapes and shardings of the state.
     batch_sharding: of every array of a batch, by its first axis.
+    groups: of the optimizer, see `optimizer.make_optimizer`.
   """
 
   mesh: jax.sharding.Mesh
   step: Any
   state: state_lib.TrainState
   batch_sharding: jax.sharding.Sharding
+  groups: tuple[optimizer.Group, ...]
   _tx: optax.GradientTransformation
 
   def create(self, params: types.Params) -> state_lib.TrainState:
@@ -136,7 +139,58 @@ def assemble(
     ),
     state=with_sharding(state, shardings),
     batch_sharding=batch_sharding,
+    groups=tuple(groups),
     _tx=tx,
+  )
+
+
+def of_config(
+  config: ConfigDict,
+  model: sgmg.SgMg,
+  tasks: Sequence[auxiliary.Task],
+  params: types.Params,
+  *,
+  mesh: jax.sharding.Mesh,
+  schedule: optax.Schedule,
+) -> Assembly:
+  """Assembles the training that a config describes.
+
+  Args:
+    config: of a run.
+    model: of `build_model`.
+    tasks: those that the config names.
+    params: of the model and, under its name, of each task; or their shapes.
+    mesh: of `sharding.make_mesh`.
+    schedule: learning rate by step.
+
+  Raises:
+    UserError: see `assemble`; or auxiliary losses and accumulation.
+  """
+  if tasks and config.accumulation > 1:
+    raise UserError(
+      "accumulation: auxiliary losses have divisors of their own, which parts "
+      "of a batch do not know: expected 1, or auxiliary=()"
+    )
+  groups = [
+    *((names, None) for names in backbone.constants(model.variant)),
+    *(tuple(group) for group in config.optimizer.groups),
+  ]
+  trainable = optimizer.trainable_mask(params, groups)
+  text_trained = any(jax.tree.leaves(trainable["text_encoder"]))
+  return assemble(
+    forward.make_objective(
+      model, tasks, text_dropout=config.frozen_text_dropout or text_trained
+    ),
+    params,
+    mesh=mesh,
+    schedule=schedule,
+    seed=config.seed,
+    policy=model.precision,
+    ema_decay=config.ema_decay,
+    accumulation=config.accumulation,
+    rules=config.sharding,
+    heads=[task.NAME for task in tasks],
+    **{**config.optimizer.to_dict(), "groups": groups},
   )
 
 

@@ -6,10 +6,10 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from sgmg_jax.bench import tpu_topology
 from sgmg_jax.kernels import deform_attn
 from sgmg_jax.kernels.deform_attn import arg_specs, pallas_tpu, problem
 from sgmg_jax.kernels.deform_attn.pallas_tpu import backward, forward, tiles
+from sgmg_jax.training import tpu_topology
 
 
 class TestPallasTpu(suite.Suite):

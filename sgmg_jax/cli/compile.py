@@ -1,0 +1,120 @@
+"""`sgmg compile`: what a training would take on devices that are not here."""
+
+from __future__ import annotations
+
+import argparse
+import dataclasses
+import json
+import pathlib
+
+from sgmg_jax.cli import config_files, train
+from sgmg_jax.errors import UserError
+from sgmg_jax.files import atomic
+
+HELP = "compile a training step for TPUs that are not here: what it would take"
+
+EPILOG = """\
+examples:
+  sgmg compile --config=refer_ytvos --topology=v5e-16 \\
+      --config.data.batch_size=16 --config.dtype=bfloat16
+  sgmg compile --config=refer_ytvos:model=video_swin_b --topology=v5e-256 \\
+      --config.data.batch_size=256 --config.mesh.fsdp=4
+
+The very step of the config is compiled, for its largest frames, by libtpu
+(pip install "sgmg_jax[tpu]"); data, weights and TPUs are not needed. It takes
+some minutes of a CPU.
+"""
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+  parser.epilog = EPILOG
+  parser.formatter_class = argparse.RawDescriptionHelpFormatter
+  parser.add_argument(
+    "--topology",
+    required=True,
+    help="a slice, such as v5e-16, v5p-128, v6e-256, or v5e:4x4",
+  )
+  parser.add_argument(
+    "--frame",
+    metavar="HEIGHTxWIDTH",
+    help="padded frames (the config's largest)",
+  )
+  parser.add_argument(
+    "--quick",
+    action="store_true",
+    help="with the compiler's least effort: faster, and half as much memory "
+    "again",
+  )
+  parser.add_argument(
+    "--json", type=pathlib.Path, metavar="FILE", help="write the figures here"
+  )
+  train.add_config(parser, "train")
+
+
+def run(args: argparse.Namespace) -> int:
+  config = config_files.load(args.config, args.overrides)
+  config_files.check_command(config, args.config, "train")
+  if args.json:
+    atomic.check_file(args.json)
+  from sgmg_jax.training import aot, tpu_topology
+
+  topology = tpu_topology.parse(args.topology)
+  devices = topology.devices()
+  with config_files.naming_missing_fields():
+    frame = _frame(args.frame, config)
+    print(f"compiling for {len(devices)} chips of {topology.kind} ...")
+    report = aot.compile_step(
+      config,
+      devices,
+      frame,
+      {"exec_time_optimization_effort": -1.0} if args.quick else None,
+    )
+  print(describe(report, topology))
+  if args.json:
+    content = {"topology": args.topology, **dataclasses.asdict(report)}
+    with atomic.output(args.json, overwrite=True) as new:
+      new.write_text(json.dumps(content, indent=2, allow_nan=False) + "\n")
+  return 0
+
+
+def _frame(text: str | None, config) -> tuple[int, int]:
+  if text is None:
+    if config.data.kind == "refshapes":
+      sides = (config.data.height, config.data.width)
+      return tuple(-(-side // 32) * 32 for side in sides)
+    if not config.data.buckets:
+      raise UserError("--frame: expected HEIGHTxWIDTH, the config names none")
+    return max(map(tuple, config.data.buckets), key=lambda b: b[0] * b[1])
+  sides = text.split("x")
+  if len(sides) != 2 or not all(s.isdecimal() and s != "0" for s in sides):
+    raise UserError(f"--frame {text}: expected HEIGHTxWIDTH, such as 384x640")
+  height, width = map(int, sides)
+  if height % 32 or width % 32:
+    raise UserError(f"--frame {text}: expected multiples of 32, as padded")
+  return height, width
+
+
+def describe(report, topology) -> str:
+  """The report for people."""
+  chip, total = topology.chip, report.total_memory
+  gigabytes = lambda count: f"{count / 1e9:8.2f} GB"
+  lines = [
+    f"step of {report.batch_size} clips of {report.frame[0]}x"
+    f"{report.frame[1]}, mesh data {report.mesh['data']} x fsdp "
+    f"{report.mesh['fsdp']}; of each chip:",
+    *(f"  {name:12}{gigabytes(n)}" for name, n in report.memory.items()),
+    f"  {'in all':12}{gigabytes(total)} of {chip.memory / 1e9:.2f}: "
+    + ("fits" if total <= chip.memory else "does not fit"),
+    f"  largest batch that fits: about {report.largest_batch(chip.memory)}",
+    f"  {report.flops / 1e9:,.0f} GFLOP, at least "
+    f"{1e3 * report.flops / chip.flops:.0f} ms at the chip's bfloat16 peak",
+  ]
+  for kind, (count, size) in report.collectives.items():
+    lines.append(f"  {kind:19}{count:5} of {size / 1e6:10,.1f} MB together")
+  if not report.collectives:
+    lines.append("  no collectives")
+  lines.append(
+    f"lowered in {report.lower_seconds:.0f} s, compiled in "
+    f"{report.compile_seconds:.0f} s"
+  )
+  return "\n".join(lines)

@@ -1,0 +1,245 @@
+"""Compile the training step of a config for devices that are not here.
+
+What is lowered is the step that `loop` runs, on shapes alone: no data, no
+weights, and no memory for them. The compiler tells what each device would hold,
+compute and send.
+"""
+
+from __future__ import annotations
+
+import collections
+import dataclasses
+import math
+import re
+import time
+from collections.abc import Sequence
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+from ml_collections import ConfigDict
+
+from sgmg_jax import types
+from sgmg_jax.checkpoints import expected_shapes
+from sgmg_jax.errors import UserError
+from sgmg_jax.input_pipeline.sets import registry
+from sgmg_jax.model import variants
+from sgmg_jax.training import initial, loop, setup, sharding
+
+# Steps of an epoch, of which only the schedule's drops know.
+_STEPS_PER_EPOCH = 1000
+_KINDS = (
+  "all-gather",
+  "all-reduce",
+  "all-to-all",
+  "collective-permute",
+  "reduce-scatter",
+)
+# The result of a collective, or of the half that waits for it.
+_COLLECTIVE = re.compile(rf"= (.*?) ({'|'.join(_KINDS)})(?:-done)?\(")
+_ARRAY = re.compile(r"\b(pred|[a-z]+?(\d+))\[([\d,]*)\]")
+
+
+@dataclasses.dataclass(frozen=True)
+class Report:
+  """What one device of a compiled step holds, computes and sends.
+
+  Attributes:
+    mesh: sizes of its axes.
+    batch_size: clips of a step, over all devices.
+    frame: (height, width) of the padded frames.
+    memory: bytes by what takes them: "parameters", "optimizer", "average",
+      "batch", "activations" and other temporary ones.
+    flops: as the compiler counts them: without those of Pallas kernels, and
+      of a loop those of one turn.
+    collectives: (how many, bytes of their results) by kind.
+    lower_seconds, compile_seconds: how long it took.
+  """
+
+  mesh: dict[str, int]
+  batch_size: int
+  frame: tuple[int, int]
+  memory: dict[str, int]
+  flops: float
+  collectives: dict[str, tuple[int, int]]
+  lower_seconds: float
+  compile_seconds: float
+
+  @property
+  def total_memory(self) -> int:
+    return sum(self.memory.values())
+
+  def largest_batch(self, memory: float) -> int:
+    """Estimates the largest batch that fits into `memory` bytes a device.
+
+    Activations and batch grow with a device's clips; gathered parameters,
+    which are among the former, do not, so it may be a little larger.
+    """
+    clips = self.batch_size // math.prod(self.mesh.values())
+    each = (self.memory["activations"] + self.memory["batch"]) / clips
+    fixed = sum(self.memory[k] for k in ("parameters", "optimizer", "average"))
+    return int((memory - fixed) / each) * math.prod(self.mesh.values())
+
+
+def abstract_batch(
+  config: ConfigDict,
+  variant: variants.Variant,
+  frame: tuple[int, int],
+) -> types.Batch:
+  """Shapes of a batch of a config.
+
+  Args:
+    config: of a run.
+    variant: the model's sizes.
+    frame: (height, width), padded.
+
+  Raises:
+    UserError: auxiliary losses, whose labels only the data know.
+  """
+  if config.auxiliary:
+    raise UserError(
+      "auxiliary: the shapes of labels are the data's to tell, expected "
+      "--config.auxiliary=()"
+    )
+  data = config.data
+  clips, rows = data.batch_size, data.batch_size * data.expressions_per_clip
+  annotated = data.get("num_annotated") or data.num_frames
+  if data.kind == "sets":
+    families = {registry.about(name).family for name, *_ in data.sets}
+    annotated = 1 if "actors" in families else data.num_frames
+  words = min(config.tokenizer.max_tokens, variant.max_tokens)
+  shape = jax.ShapeDtypeStruct
+  return types.Batch(
+    frames=shape((clips, data.num_frames, *frame, 3), jnp.float32),
+    pixel_valid=shape((clips, *frame), bool),
+    size=shape((clips, 2), jnp.int32),
+    tokens=shape((rows, words), jnp.int32),
+    token_valid=shape((rows, words), bool),
+    targets=types.Targets(
+      boxes=shape((rows, annotated, 4), jnp.float32),
+      masks=shape((rows, annotated, *frame), bool),
+      valid=shape((rows, annotated), bool),
+    ),
+    annotated=(
+      shape((clips, annotated), jnp.int32)
+      if annotated != data.num_frames
+      else None
+    ),
+    expression_valid=(
+      shape((clips, data.expressions_per_clip), bool)
+      if data.expressions_per_clip > 1
+      else None
+    ),
+  )
+
+
+def lower(
+  config: ConfigDict, devices: Sequence[Any], frame: tuple[int, int]
+) -> tuple[Any, setup.Assembly, types.Batch]:
+  """Lowers the step of a config for devices.
+
+  Args:
+    config: of a run; a checkpoint is read only where it gives the sizes.
+    devices: those to compile for.
+    frame: (height, width) of padded frames.
+
+  Returns:
+    The lowered step, its assembly, and the shapes of its batch.
+
+  Raises:
+    UserError: see `sharding.make_mesh`, `setup.of_config`, `abstract_batch`.
+  """
+  if config.model.name == initial.FROM_CHECKPOINT:
+    config = initial.resolve(config)
+  variant = variants.get_variant(**config.model)
+  model = setup.build_model(
+    variant,
+    dtype=config.dtype,
+    remat=config.remat,
+    precision=config.precision,
+  )
+  batch = abstract_batch(config, variant, frame)
+  _, schedule = loop.plan_length(
+    config, _STEPS_PER_EPOCH, config.data.batch_size
+  )
+  assembly = setup.of_config(
+    config,
+    model,
+    (),
+    expected_shapes.model(variant),
+    mesh=sharding.make_mesh(
+      config.data.batch_size,
+      accumulation=config.accumulation,
+      devices=devices,
+      **config.mesh,
+    ),
+    schedule=schedule,
+  )
+  batch = setup.with_sharding(batch, assembly.batch_sharding)
+  return assembly.step.lower(assembly.state, batch), assembly, batch
+
+
+def compile_step(
+  config: ConfigDict,
+  devices: Sequence[Any],
+  frame: tuple[int, int],
+  options: dict[str, Any] | None = None,
+) -> Report:
+  """Compiles the step of a config for devices, see `lower`.
+
+  Args:
+    config, devices, frame: of `lower`.
+    options: of the compiler.
+  """
+  start = time.perf_counter()
+  lowered, assembly, batch = lower(config, devices, frame)
+  middle = time.perf_counter()
+  compiled = lowered.compile(compiler_options=options)
+  end = time.perf_counter()
+  memory = compiled.memory_analysis()
+  state = assembly.state
+  return Report(
+    mesh=dict(assembly.mesh.shape),
+    batch_size=config.data.batch_size,
+    frame=frame,
+    memory={
+      "parameters": _device_bytes(state.params),
+      "optimizer": _device_bytes(state.opt_state),
+      "average": _device_bytes(state.ema),
+      "batch": _device_bytes(batch),
+      "activations": memory.temp_size_in_bytes,
+    },
+    flops=(compiled.cost_analysis() or {}).get("flops", 0.0),
+    collectives=collectives(compiled.as_text()),
+    lower_seconds=middle - start,
+    compile_seconds=end - middle,
+  )
+
+
+def _device_bytes(tree: Any) -> int:
+  """Bytes of a device's part of arrays, from their shapes and shardings."""
+  return sum(
+    math.prod(x.sharding.shard_shape(x.shape)) * x.dtype.itemsize
+    for x in jax.tree.leaves(tree)
+  )
+
+
+def collectives(program: str) -> dict[str, tuple[int, int]]:
+  """(how many, bytes of their results) of a program's collectives, by kind.
+
+  Args:
+    program: compiled, as text.
+  """
+  counts, sizes = collections.Counter(), collections.Counter()
+  for line in program.splitlines():
+    if match := _COLLECTIVE.search(line):
+      result, kind = match.groups()
+      counts[kind] += 1
+      sizes[kind] += sum(map(_bytes, _ARRAY.findall(result)))
+  return {kind: (counts[kind], sizes[kind]) for kind in sorted(counts)}
+
+
+def _bytes(array: tuple[str, str, str]) -> int:
+  _, bits, shape = array
+  count = math.prod(map(int, filter(None, shape.split(","))))
+  return count * max(int(bits or 8) // 8, 1)
