@@ -22,7 +22,8 @@ class Profile:
   """Traces steps first, …, first + count - 1 into `<folder>/profile/`.
 
   A run that goes on behind the first of them traces none: the steps of a
-  profile follow each other without a pause.
+  profile follow each other without a pause. Of several processes the first
+  traces: on one machine they would write the same files.
   """
 
   def __init__(self, window: str, folder: pathlib.Path):
@@ -51,7 +52,7 @@ class Profile:
   @contextlib.contextmanager
   def step(self, step: int) -> Iterator[None]:
     """Marks a step, and starts the trace with the first."""
-    if step == self._first:
+    if step == self._first and jax.process_index() == 0:
       jax.profiler.start_trace(self._folder)
       self._running = True
     if not self._running:

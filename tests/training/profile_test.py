@@ -44,6 +44,11 @@ def test_a_run_that_ends_early_or_starts_late(tmp_path, calls):
   assert run("", tmp_path, calls) == [1, 2, 3, 4, 5]
 
 
+def test_one_of_several_processes_traces(tmp_path, calls, monkeypatch):
+  monkeypatch.setattr(jax, "process_index", lambda: 1)
+  assert run("2:2", tmp_path, calls) == [1, 2, 3, 4, 5]
+
+
 @pytest.mark.parametrize("window", ["5", "0:3", "3:0", "a:b", "5:-1", "1:2:3"])
 def test_another_window_is_refused(tmp_path, window):
   with pytest.raises(UserError, match="profile: expected first:count"):
