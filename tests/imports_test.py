@@ -22,6 +22,7 @@ ALLOWED = {
   "tokenizer": {"files", "errors"},
   "kernels": {"types", "platforms", "precision"},
   "losses": {"types", "errors", "precision"},
+  "distributed": {"errors"},
   "input_pipeline": {"files", "types", "errors"},
   "model": {"kernels", "types", "errors", "platforms", "precision"},
   "checkpoints": {"model", "tokenizer", "files", "types", "errors"},
@@ -39,6 +40,7 @@ ALLOWED = {
     "precision",
   },
   "evaluation": {
+    "distributed",
     "inference",
     "input_pipeline",
     "pictures",
@@ -47,6 +49,7 @@ ALLOWED = {
     "errors",
   },
   "training": {
+    "distributed",
     "evaluation",
     "inference",
     "input_pipeline",

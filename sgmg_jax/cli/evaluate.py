@@ -41,6 +41,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     action="store_true",
     help="delete predictions of another run that lie in OUT",
   )
+  train.add_processes(parser)
   train.add_config(parser, "evaluate")
 
 
@@ -50,7 +51,7 @@ def run(args: argparse.Namespace) -> int:
   import jax
   import tqdm
 
-  from sgmg_jax import compilation_cache
+  from sgmg_jax import compilation_cache, distributed
   from sgmg_jax.checkpoints import native
   from sgmg_jax.evaluation import evaluator
   from sgmg_jax.inference import predictor
@@ -84,5 +85,6 @@ def run(args: argparse.Namespace) -> int:
       overwrite=args.overwrite,
       progress=progress,
     )
-  print(result.describe())
+  if distributed.is_leader():
+    print(result.describe())
   return 0

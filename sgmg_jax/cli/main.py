@@ -36,6 +36,20 @@ COMMANDS: Final = (
 
 def main(argv: Sequence[str] | None = None) -> int:
   """Runs one command and returns the exit code; 2 means bad input."""
+  error = code = None
+  try:
+    code = _main(argv)
+  except Exception as raised:
+    error = raised
+  # Only a command that may have several processes imports this.
+  if distributed := sys.modules.get("sgmg_jax.distributed"):
+    distributed.leave(code, error)
+  if error:
+    raise error
+  return code
+
+
+def _main(argv: Sequence[str] | None) -> int:
   argv = list(sys.argv[1:] if argv is None else argv)
   for name in ("stdout", "stderr"):
     # A stream that the caller closed is None, which libraries do not expect.
@@ -86,6 +100,13 @@ def _run(argv: list[str]) -> int:
   )
   command.add_arguments(parser)
   args = parser.parse_args(rest)
+  if "coordinator" in args:
+    # Before anything is computed.
+    from sgmg_jax import distributed
+
+    distributed.initialize(
+      args.coordinator, args.num_processes, args.process_id
+    )
   if name != "data":
     _check_platforms()
   return command.run(args)

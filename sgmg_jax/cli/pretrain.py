@@ -38,4 +38,4 @@ def run(args: argparse.Namespace) -> int:
   config_files.check_command(config, args.config, "pretrain")
   from sgmg_jax.pretraining import phases
 
-  return train.start(phases.pretrain, config, args.workdir)
+  return train.start(phases.pretrain, config, args)

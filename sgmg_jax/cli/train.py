@@ -41,6 +41,7 @@ def add_arguments(
   parser.epilog = EPILOG
   parser.formatter_class = argparse.RawDescriptionHelpFormatter
   parser.add_argument("--workdir", required=True, help="folder of the run")
+  add_processes(parser)
   add_config(parser, command)
 
 
@@ -66,6 +67,20 @@ def add_config(parser: argparse.ArgumentParser, command: str) -> None:
     return namespace, unknown
 
   parser.parse_known_args = parse_known_args
+
+
+def add_processes(parser: argparse.ArgumentParser) -> None:
+  """Adds what tells one of several processes about the others."""
+  group = parser.add_argument_group(
+    "several processes",
+    "TPU slices and Slurm steps are found out; elsewhere all three, or "
+    "JAX_COORDINATOR_ADDRESS, JAX_NUM_PROCESSES and JAX_PROCESS_ID",
+  )
+  group.add_argument("--coordinator", metavar="HOST:PORT", help="of the first")
+  group.add_argument("--num_processes", type=int, metavar="N", help="in all")
+  group.add_argument(
+    "--process_id", type=int, metavar="I", help="of this one, from 0"
+  )
 
 
 def split_overrides(args: Sequence[str]) -> tuple[list[str], list[str]]:
@@ -101,20 +116,22 @@ def run(args: argparse.Namespace) -> int:
   config_files.check_command(config, args.config, "train")
   from sgmg_jax.training import loop
 
-  return start(loop.train, config, args.workdir)
+  return start(loop.train, config, args)
 
 
-def start(train, config, workdir: str) -> int:
+def start(train, config, args: argparse.Namespace) -> int:
   """Calls `train(config, workdir, stop)` and returns the exit code: 1 where
   numbers stop being finite, 130 and 143 after SIGINT and SIGTERM."""
-  from sgmg_jax import compilation_cache
+  from sgmg_jax import compilation_cache, distributed
   from sgmg_jax.training import interrupt
 
-  logging.getLogger("sgmg_jax").setLevel(logging.INFO)
+  # The first process says what all of them do.
+  level = logging.INFO if distributed.is_leader() else logging.WARNING
+  logging.getLogger("sgmg_jax").setLevel(level)
   compilation_cache.enable()
   try:
     with config_files.naming_missing_fields(), interrupt.watch() as stop:
-      train(config, workdir, stop)
+      train(config, args.workdir, stop)
   except FloatingPointError as error:
     print(f"sgmg: error: {error}", file=sys.stderr)
     return 1

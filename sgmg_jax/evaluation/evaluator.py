@@ -20,9 +20,9 @@ from typing import Any
 
 import jax
 import numpy as np
-from jax.experimental import multihost_utils
 from ml_collections import ConfigDict
 
+from sgmg_jax import distributed
 from sgmg_jax.errors import UserError
 from sgmg_jax.evaluation import (
   overlap,
@@ -193,7 +193,7 @@ def evaluate(
     if index == 0:
       stack.enter_context(prediction_folder.alone(out))
       folder = PredictionFolder(out, run, overwrite=overwrite)
-    _wait_for_others("folder")
+    distributed.wait_for_others("evaluation: folder")
     if index:
       folder = PredictionFolder(out, run, worker=index)
     mine = everything[index::count]
@@ -203,7 +203,7 @@ def evaluate(
     start = time.perf_counter()
     usages = _predict(kind, predictors, todo, folder, progress, len(mine))
     seconds = time.perf_counter() - start
-    _wait_for_others("predictions")
+    distributed.wait_for_others("evaluation: predictions")
     scores = None
     if index == 0:
       records = folder.records([unit.name for unit in everything])
@@ -214,7 +214,7 @@ def evaluate(
         )
         scores = dataclasses.replace(scores, notes=(*scores.notes, *notes))
         scores.save(folder.path)
-    _wait_for_others("scores")
+    distributed.wait_for_others("evaluation: scores")
     return Result(
       scores,
       folder.path,
@@ -292,8 +292,3 @@ def _digest(params: Any) -> str:
     result.update(jax.tree_util.keystr(path).encode())
     result.update(np.ascontiguousarray(np.asarray(leaf)).data)
   return result.hexdigest()
-
-
-def _wait_for_others(what: str) -> None:
-  if jax.process_count() > 1:
-    multihost_utils.sync_global_devices(f"evaluation: {what}")

@@ -6,6 +6,7 @@ What remains of a run is a checkpoint of the part, for `init_from`.
 from __future__ import annotations
 
 import contextlib
+import functools
 import itertools
 import json
 import math
@@ -24,8 +25,9 @@ from sgmg_jax.checkpoints import native
 from sgmg_jax.errors import UserError
 from sgmg_jax.model import variants
 from sgmg_jax.pretraining import tasks
-from sgmg_jax.training import interrupt, loop, publish, setup, sharding
+from sgmg_jax.training import interrupt, loop, publish, setup
 from sgmg_jax.training import metrics as metrics_lib
+from sgmg_jax.training import sharding as sharding_lib
 from sgmg_jax.training import workdir as workdir_lib
 
 
@@ -124,7 +126,9 @@ class PhasedData:
       made = self._task.batches(phase.num_frames, phase.batch_size, first)
       with contextlib.closing(made):
         for batch in itertools.islice(made, end - first + 1):
-          yield jax.device_put(batch, sharding)
+          yield jax.tree.map(
+            functools.partial(sharding_lib.place, sharding=sharding), batch
+          )
       first = end + 1
 
 
@@ -176,7 +180,7 @@ def _run(
   assembly = setup.assemble(
     task.objective,
     task.params,
-    mesh=sharding.make_mesh(data.batch_size, **config.mesh),
+    mesh=sharding_lib.make_mesh(data.batch_size, **config.mesh),
     rules=config.sharding,
     schedule=schedule,
     groups=((".*", 1.0),),

@@ -16,6 +16,7 @@ import jax
 import jax.numpy as jnp
 import orbax.checkpoint as ocp
 
+from sgmg_jax import distributed
 from sgmg_jax.errors import UserError
 from sgmg_jax.training import checkpoint_digests, finite
 from sgmg_jax.training import state as state_lib
@@ -57,8 +58,9 @@ class Checkpointer:
     folder = pathlib.Path(workdir).absolute() / "checkpoints"
     self._folder = folder
     self._saving = 0
-    if jax.process_index() == 0:
-      checkpoint_digests.find_intact(folder)
+    with distributed.leader_first("checkpoints"):
+      if distributed.is_leader():
+        checkpoint_digests.find_intact(folder)
     self._manager = ocp.CheckpointManager(
       folder,
       options=ocp.CheckpointManagerOptions(
@@ -116,7 +118,7 @@ class Checkpointer:
   def _write_digests(self) -> None:
     """Called in Orbax' thread when all files are written, and before older
     checkpoints are deleted; before or after the folder gets its name."""
-    if jax.process_index() == 0:
+    if distributed.is_leader():
       name = str(self._saving)
       folders = [self._folder / name, *self._folder.glob(f"{name}.orbax*")]
       checkpoint_digests.write(next(f for f in folders if f.is_dir()))

@@ -12,7 +12,7 @@ from typing import Any, Final
 import PIL.Image
 from ml_collections import ConfigDict
 
-from sgmg_jax import types
+from sgmg_jax import distributed, types
 from sgmg_jax.checkpoints import card as card_lib
 from sgmg_jax.checkpoints import native
 from sgmg_jax.errors import UserError
@@ -87,7 +87,8 @@ class Evaluations:
 
     Returns:
       Fractions of 1, by "<name of the evaluation>/<number>"; those that a
-      data set has no objects for are left out.
+      data set has no objects for are left out. Nothing in all processes but
+      the first.
     """
     found = {}
     self.pictures = {}
@@ -100,6 +101,8 @@ class Evaluations:
         truth=self._truths[name],
         overwrite=True,
       )
+      if not distributed.is_leader():
+        continue
       numbers = result.scores.numbers
       found |= {f"{name}/{k}": v for k, v in numbers.items() if v == v}
       strips = gallery.Gallery(self._truths[name], out).strips(

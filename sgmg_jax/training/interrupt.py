@@ -2,8 +2,8 @@
 
 Python calls signal handlers in the main thread, between two of its bytecodes,
 and XLA compiles for minutes without one. So handlers do nothing, and a thread
-reads what the interpreter writes down when a signal comes. Of one process:
-several would have to agree on the step.
+reads what the interpreter writes down when a signal comes. Several processes
+must agree on the step that they save together, see `Stop.defer`.
 """
 
 from __future__ import annotations
@@ -48,7 +48,23 @@ class Stop:
     self._requested: tuple[int, float] | None = None
     # Held while the request saves: the run must not go on.
     self._lock = threading.Lock()
+    self._is_deferred = False
     self._save: Callable[[], str] | None = lambda: "nothing new to save"
+
+  def defer(self) -> None:
+    """Only notes requests from now on, for the run to ask for between steps:
+    one process alone cannot save."""
+    with self._lock:
+      self._is_deferred, self._save = True, None
+
+  @property
+  def is_requested(self) -> bool:
+    return self._requested is not None
+
+  def interrupted(self, message: str) -> Interrupted:
+    """The exception of a request, which another process may have got."""
+    signum, _ = self._requested or (signal.SIGTERM, 0)
+    return Interrupted(signum, f"{_name(signum)}: {message}")
 
   @contextlib.contextmanager
   def at_rest(self, save: Callable[[], str]) -> Iterator[None]:
@@ -61,10 +77,10 @@ class Stop:
       Interrupted: the request came before.
     """
     with self._lock:
-      if self._requested is not None:
-        signum, _ = self._requested
-        raise Interrupted(signum, f"{_name(signum)}: {save()}")
-      self._save = save
+      if not self._is_deferred:
+        if self.is_requested:
+          raise self.interrupted(save())
+        self._save = save
     try:
       yield
     finally:

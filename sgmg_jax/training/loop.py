@@ -1,7 +1,8 @@
-"""The training loop: one process, one program, resumable at any time.
+"""The training loop, resumable at any time, in one process or many.
 
 Starting the same command again goes on from the last checkpoint and gives,
-bit for bit, what an uninterrupted run gives.
+bit for bit, what an uninterrupted run gives. All processes run the same steps;
+the first one writes what lies beside the checkpoints.
 """
 
 from __future__ import annotations
@@ -22,7 +23,7 @@ import optax
 from clu import parameter_overview
 from ml_collections import ConfigDict
 
-from sgmg_jax import types
+from sgmg_jax import distributed, types
 from sgmg_jax.checkpoints import stored_dtype
 from sgmg_jax.errors import UserError
 from sgmg_jax.model import variants
@@ -181,8 +182,10 @@ def _train(
     parameter_summary.summarise(params, trainable),
   )
   _logger.info(
-    "%d devices; batches of %d clips in %d shapes: %s",
+    "%d devices (%s) in %d processes; batches of %d clips in %d shapes: %s",
     assembly.mesh.size,
+    ", ".join(f"{k} {n}" for k, n in assembly.mesh.shape.items()),
+    jax.process_count(),
     data.batch_size,
     len(data.shapes),
     ", ".join(f"{height}x{width}" for height, width in data.shapes),
@@ -299,10 +302,15 @@ def run(
     stack.callback(batches.close)
 
     # Everything is accepted; before, the folder's files stay as they are.
-    for name, text in files.items():
-      workdir_lib.write_text(folder / name, text)
-    writer = metrics_lib.MetricWriter(folder, resume_step=first)
-    stack.callback(writer.close)
+    writer, agreement = None, None
+    if distributed.is_leader():
+      for name, text in files.items():
+        workdir_lib.write_text(folder / name, text)
+      writer = metrics_lib.MetricWriter(folder, resume_step=first)
+      stack.callback(writer.close)
+    if jax.process_count() > 1:
+      agreement = distributed.Agreement()
+      stop.defer()
     results = {}
     pending = []
     clock = performance.Clock()
@@ -320,7 +328,8 @@ def run(
         for part, factor in (rate_multipliers or {}).items()
       }
       means |= scalars()
-      writer.write_scalars(step, means)
+      if writer:
+        writer.write_scalars(step, means)
       _logger.info(
         "step %d/%d: loss %.3f, %.2f steps/s (%.0f %% of the time waiting for "
         "data), %s left%s",
@@ -345,19 +354,17 @@ def run(
       return checkpointer.describe_last()
 
     def evaluate_and_export(step):
-      # On one device: replicated parameters would do the same work on each.
-      params = jax.device_put(
-        select(state.best_params), assembly.mesh.devices.flat[0]
-      )
-      scores = {}
-      if evaluate:
-        scores = evaluate(params, step)
-        writer.write_scalars(step, {f"val/{k}": v for k, v in scores.items()})
-        writer.write_images(step, evaluate.pictures)
-      export(params)
-      if best and best.is_beaten(scores):
-        export(params, "best")
-        best.note(step, scores)
+      params = distributed.local(select(state.best_params))
+      scores = evaluate(params, step) if evaluate else {}
+      if writer:
+        if evaluate:
+          writer.write_scalars(step, {f"val/{k}": v for k, v in scores.items()})
+          writer.write_images(step, evaluate.pictures)
+        export(params)
+        if best and best.is_beaten(scores):
+          export(params, "best")
+          best.note(step, scores)
+      distributed.wait_for_others("export")
       return scores
 
     def is_due(step):
@@ -372,10 +379,13 @@ def run(
     if evaluate and 0 < first < last and is_due(first):
       entries = metrics_lib.read_metrics(folder / "metrics.jsonl")
       names = {k for m in entries if m["step"] == first for k in m}
-      if not any(name.startswith("val/") for name in names):
+      is_evaluated = any(name.startswith("val/") for name in names)
+      if not distributed.from_leader(is_evaluated):
         evaluate_at_rest(first, data.position)
     for step in range(first + 1, last + 1):
       resting = functools.partial(save_to_stop, step - 1, data.position)
+      if agreement and agreement.ask(stop.is_requested):
+        raise stop.interrupted(resting())
       with stop.at_rest(resting):
         with clock.waiting(pending[-1:]):
           batch = next(batches)

@@ -6,6 +6,7 @@ import logging
 import pathlib
 from typing import Any
 
+from sgmg_jax import distributed
 from sgmg_jax import tokenizer as tokenizer_lib
 from sgmg_jax.checkpoints import card as card_lib
 from sgmg_jax.checkpoints import native
@@ -58,20 +59,23 @@ def get_tokenizer(
   Raises:
     UserError: no tokenizer in `source`, or one that does not fit the variant.
   """
-  if not folder.exists():
-    with atomic.output(folder) as new:
-      if source:
-        tokenizer_lib.load_tokenizer(_find(source)).save_pretrained(new)
-      else:
-        vocabulary.save_tokenizer(
-          vocabulary.train_tokenizer(
-            vocab_clips, vocab_size=variant.vocab_size
-          ),
-          new,
-        )
+  with distributed.leader_first("tokenizer"):
+    if not folder.exists():
+      _make(folder, variant, source, vocab_clips)
   tokenizer = tokenizer_lib.load_tokenizer(folder)
   tokenizer_lib.check(tokenizer, variant.vocab_size, variant.pad_token_id)
   return tokenizer
+
+
+def _make(folder, variant, source, vocab_clips) -> None:
+  with atomic.output(folder) as new:
+    if source:
+      tokenizer_lib.load_tokenizer(_find(source)).save_pretrained(new)
+    else:
+      vocabulary.save_tokenizer(
+        vocabulary.train_tokenizer(vocab_clips, vocab_size=variant.vocab_size),
+        new,
+      )
 
 
 def _find(source: str) -> str | pathlib.Path:

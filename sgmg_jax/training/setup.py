@@ -49,7 +49,7 @@ class Assembly:
   def create(self, params: types.Params) -> state_lib.TrainState:
     """The state before the first step, every device with its part alone."""
     shardings = jax.tree.map(lambda x: x.sharding, self.state)
-    params = jax.device_put(params, shardings.params)
+    params = jax.tree.map(sharding.place, params, shardings.params)
     use_ema = self.state.ema is not None
     create = functools.partial(state_lib.create, tx=self._tx, use_ema=use_ema)
     return jax.jit(create, out_shardings=shardings)(params)

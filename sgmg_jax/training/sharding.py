@@ -108,6 +108,12 @@ def replicated(mesh: jax.sharding.Mesh) -> NamedSharding:
   return NamedSharding(mesh, PartitionSpec())
 
 
+def place(x: Any, sharding: NamedSharding) -> jax.Array:
+  """A global array of one that every process has whole."""
+  whole = np.asarray(x)
+  return jax.make_array_from_callback(whole.shape, sharding, whole.__getitem__)
+
+
 def by_rules(tree: Any, rules: Sequence[Rule], mesh: jax.sharding.Mesh) -> Any:
   """The sharding of every array of a train state.
 

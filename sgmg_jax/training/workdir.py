@@ -12,6 +12,7 @@ import platform
 from collections.abc import Iterator
 from typing import Final
 
+from sgmg_jax import distributed
 from sgmg_jax.errors import UserError
 from sgmg_jax.files import scratch
 
@@ -27,7 +28,7 @@ def use(workdir: str | os.PathLike) -> Iterator[pathlib.Path]:
   The lock is the kernel's (`flock`): it goes with the process, however that
   ends, and the file stays. Network file systems without locks get a warning;
   there, and between machines where NFS keeps locks to itself, one run a folder
-  is the user's care.
+  is the user's care. Of several processes the first keeps it.
 
   Yields:
     The folder, absolute.
@@ -36,6 +37,10 @@ def use(workdir: str | os.PathLike) -> Iterator[pathlib.Path]:
     UserError: it cannot be made or written, or a run is using it.
   """
   folder = pathlib.Path(workdir).expanduser().absolute()
+  if not distributed.is_leader():
+    distributed.wait_for_others("workdir")
+    yield folder
+    return
   try:
     folder.mkdir(parents=True, exist_ok=True)
     # Appending truncates no line of a run that holds it.
@@ -51,6 +56,7 @@ def use(workdir: str | os.PathLike) -> Iterator[pathlib.Path]:
     file.write(f"process {os.getpid()} on {platform.node()}\n")
     file.flush()
     scratch.clear(folder)
+    distributed.wait_for_others("workdir")
     yield folder
 
 

@@ -146,3 +146,17 @@ def test_it_saves_though_nobody_reads_what_it_says(monkeypatch):
       os.kill(os.getpid(), signal.SIGHUP)
       assert exit_process.called.wait(10)
   assert exit_process.code == 129
+
+
+def test_deferred_it_only_waits_to_be_asked_for():
+  exit_process = Exit()
+  stop = interrupt.Stop(exit_process)
+  stop.defer()
+  assert not stop.is_requested
+  stop.request(signal.SIGINT)
+  with stop.at_rest(lambda: pytest.fail("one process alone saved")):
+    assert not exit_process.called.wait(0.1)
+  assert stop.is_requested
+  assert str(stop.interrupted("step 3")) == "SIGINT: step 3"
+  # A process that another's signal stops has none of its own.
+  assert interrupt.Stop(exit_process).interrupted("step 3").exit_code == 143
