@@ -38,6 +38,12 @@ def _shapes(tree: Any) -> dict[str, tuple[int, ...]]:
   return {"/".join(map(name, path)): tuple(x.shape) for path, x in flat}
 
 
+@jax.jit
+def _copy(tree: Any) -> Any:
+  """Copies all arrays in one program: one for each shape takes a minute."""
+  return jax.tree.map(jnp.copy, tree)
+
+
 def _first(names: list[str]) -> str:
   more = f" and {len(names) - 1} more" if len(names) > 1 else ""
   return names[0] + more
@@ -103,7 +109,7 @@ class Checkpointer:
         + ("" if last is None else f"(the last good step is {last})")
       )
     # The writer's thread must not look into buffers the next step reuses.
-    state = jax.tree.map(jnp.copy, state)
+    state = _copy(state)
     # The digests of the one before must be written before this changes.
     self._manager.wait_until_finished()
     self._saving = int(state.step)
