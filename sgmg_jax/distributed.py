@@ -151,8 +151,8 @@ def from_leader(value: bool) -> bool:
 class Agreement:
   """Answers in all processes alike whether one of them wants something.
 
-  The answer is about the question before the last, so that no process waits
-  for its devices: they add up while the next steps run.
+  The answer is about the question before this one, so that the devices, which
+  add up between two steps, have the next step to do when it is read.
   """
 
   def __init__(self):
@@ -173,7 +173,7 @@ class Agreement:
     mine = np.full(jax.local_device_count(), wanted)
     wants = jax.make_array_from_process_local_data(self._sharding, mine)
     self._asked.append(self._any(wants))
-    return len(self._asked) > 2 and bool(self._asked.popleft())
+    return len(self._asked) > 1 and bool(self._asked.popleft())
 
 
 def local(tree: Any) -> Any:

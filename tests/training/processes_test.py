@@ -14,11 +14,12 @@ import pytest
 
 pytestmark = pytest.mark.slow
 
-STEPS = 4
+STEPS = 5
 SETTINGS = [
   "--config=refshapes:runlocal",
   f"--config.total_steps={STEPS}",
   "--config.log_every=1",
+  "--config.eval.every=100",
   "--config.data.batch_size=8",
   "--config.data.expressions_per_clip=1",
   # Without chance: the devices of a mesh draw dropout masks of their own.
@@ -116,8 +117,8 @@ def test_processes_give_the_loss_curve_of_one(two, folder):
     )
   # The first process alone writes and speaks.
   assert "8 devices (data 8, fsdp 1) in 2 processes" in outputs[0]
-  assert "step 4/4" in outputs[0] and "step" not in outputs[1]
-  for name in ("model", "config.json", "checkpoints/4", "evals/refshapes"):
+  assert "step 5/5" in outputs[0] and "step" not in outputs[1]
+  for name in ("model", "config.json", "checkpoints/5", "evals/refshapes"):
     assert (workdir / name).exists(), name
 
 
