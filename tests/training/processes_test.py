@@ -2,7 +2,6 @@
 
 import json
 import os
-import pathlib
 import signal
 import socket
 import subprocess
@@ -14,30 +13,42 @@ import pytest
 
 pytestmark = pytest.mark.slow
 
-STEPS = 5
-SETTINGS = [
-  "--config=refshapes:runlocal",
-  f"--config.total_steps={STEPS}",
+# Without chance: the devices of a mesh draw dropout masks of their own.
+SMALL = [
   "--config.log_every=1",
-  "--config.eval.every=100",
-  "--config.data.batch_size=8",
-  "--config.data.expressions_per_clip=1",
-  # Without chance: the devices of a mesh draw dropout masks of their own.
   "--config.model.name=mu",
   "--config.model.dropout=0.0",
+  "--config.model.text_layers=1",
+  "--config.model.vocab_size=768",
+]
+STEPS = 3
+TRAIN = [
+  "train",
+  "--config=refshapes:runlocal",
+  *SMALL,
+  f"--config.total_steps={STEPS}",
+  "--config.data.batch_size=8",
+  "--config.data.expressions_per_clip=1",
   "--config.model.drop_path=0.0",
   # Few blocks: nearly all the time here goes into compiling.
   "--config.model.depths=(1,1,1,1)",
   "--config.model.encoder_layers=1",
   "--config.model.decoder_layers=1",
-  "--config.model.text_layers=1",
-  "--config.model.vocab_size=768",
   "--config.auxiliary=()",
   "--config.optimizer.name=adamw",
 ]
+# The same loop with a model that compiles in seconds.
+MANY = 50
+PRETRAIN = [
+  "pretrain",
+  "--config=refshapes_text:runlocal",
+  *SMALL,
+  f"--config.phases=((6,24,{MANY},6e-4),)",
+  "--config.checkpoint_every=10",
+]
 
 
-def start(workdir, *settings, processes=1, devices=8):
+def start(command, workdir, *settings, processes=1, devices=8):
   """Starts the processes of a run; their output goes to files."""
   with socket.socket() as free:
     free.bind(("localhost", 0))
@@ -47,7 +58,7 @@ def start(workdir, *settings, processes=1, devices=8):
     "XLA_FLAGS": f"{os.environ['XLA_FLAGS']} {xla}",
     "JAX_PLATFORMS": "cpu",
   }
-  command = [sys.executable, "-m", "sgmg_jax", "train", *SETTINGS, *settings]
+  command = [sys.executable, "-m", "sgmg_jax", *command, *settings]
   running = []
   for index in range(processes):
     flags = [f"--workdir={workdir}"]
@@ -92,71 +103,72 @@ def losses(workdir):
   return [e["total"] for e in entries if "total" in e]
 
 
-@pytest.fixture(scope="module")
-def folder(tmp_path_factory):
-  return tmp_path_factory.mktemp("runs")
-
-
-@pytest.fixture(scope="module")
-def two(folder):
-  workdir = folder / "two"
-  codes, outputs = end(start(workdir, processes=2, devices=4))
+def test_processes_give_the_loss_curve_of_one(tmp_path):
+  two = tmp_path / "two"
+  codes, outputs = end(start(TRAIN, two, processes=2, devices=4))
   assert codes == [0, 0], outputs
-  return workdir, outputs
-
-
-def test_processes_give_the_loss_curve_of_one(two, folder):
-  workdir, outputs = two
-  for name, devices in (("eight", 8), ("one", 1)):
-    codes, output = end(start(folder / name, devices=devices))
+  assert len(losses(two)) == STEPS
+  for devices in (8, 1):
+    alone = tmp_path / str(devices)
+    codes, output = end(start(TRAIN, alone, devices=devices))
     assert codes == [0], output
-    assert len(losses(folder / name)) == STEPS
     # Sums over devices round otherwise; AdamW enlarges it from step to step.
-    np.testing.assert_allclose(
-      losses(workdir), losses(folder / name), rtol=2e-3, err_msg=name
-    )
+    np.testing.assert_allclose(losses(two), losses(alone), rtol=2e-3)
   # The first process alone writes and speaks.
   assert "8 devices (data 8, fsdp 1) in 2 processes" in outputs[0]
-  assert "step 5/5" in outputs[0] and "step" not in outputs[1]
-  for name in ("model", "config.json", "checkpoints/5", "evals/refshapes"):
-    assert (workdir / name).exists(), name
+  assert f"step {STEPS}/{STEPS}" in outputs[0] and "step" not in outputs[1]
+  for name in ("model", "config.json", f"checkpoints/{STEPS}", "evals"):
+    assert (two / name).exists(), name
 
 
-def test_a_signal_to_one_process_stops_all_and_the_run_goes_on(two, folder):
-  workdir = folder / "stopped"
-  running = start(workdir, processes=2, devices=4)
-  wait_for_step(running, workdir, 1)
+@pytest.fixture(scope="module")
+def straight(tmp_path_factory):
+  workdir = tmp_path_factory.mktemp("runs") / "straight"
+  codes, outputs = end(start(PRETRAIN, workdir, processes=2, devices=4))
+  assert codes == [0, 0], outputs
+  return workdir
+
+
+def test_signals_and_deaths_end_all_processes_and_the_run_goes_on(
+  straight, tmp_path
+):
+  workdir = tmp_path / "run"
+  running = start(PRETRAIN, workdir, processes=2, devices=4)
+  wait_for_step(running, workdir, 8)
   running[1].send_signal(signal.SIGTERM)
   codes, outputs = end(running)
   assert codes == [143, 143], outputs
-  assert "is saved in" in outputs[0]
-  assert len(losses(workdir)) < STEPS
-  codes, outputs = end(start(workdir, processes=2, devices=4))
-  assert codes == [0, 0], outputs
-  assert losses(workdir) == losses(two[0])
+  assert "is saved in" in outputs[0] and "Traceback" not in outputs[0]
+  stopped = len(losses(workdir))
+  assert 8 <= stopped < MANY
 
-
-def test_the_death_of_one_process_ends_the_others(two, folder):
-  workdir = folder / "dead"
-  running = start(workdir, processes=2, devices=4)
-  wait_for_step(running, workdir, 2)
+  running = start(PRETRAIN, workdir, processes=2, devices=4)
+  wait_for_step(running, workdir, stopped + 12)
   running[1].kill()
   died = time.monotonic()
   code = running[0].wait(120)
   assert code not in (0, 2) and time.monotonic() - died < 60
-  said = running[0].log.read_text().splitlines()
-  assert "lost the others" in said[-1] and "Traceback" not in "".join(said)
-  # On another mesh the state is the same; what comes after differs in rounding.
-  settings = ("--config.mesh.data=4", "--config.mesh.fsdp=2")
-  codes, outputs = end(start(workdir, *settings, devices=8))
+  # The broken computation says so, or JAX does when no heartbeat comes.
+  said = running[0].log.read_text()
+  assert "lost the others" in said or "another task died" in said
+  assert "Traceback" not in said
+  done = len(losses(workdir))
+  # Nothing of it shows in the numbers.
+  assert losses(workdir) == losses(straight)[:done]
+
+  # On another mesh the values are the same; what follows rounds otherwise.
+  mesh = ("--config.mesh.data=4", "--config.mesh.fsdp=2")
+  codes, outputs = end(start(PRETRAIN, workdir, *mesh, devices=8))
   assert codes == [0], outputs
-  np.testing.assert_allclose(losses(workdir), losses(two[0]), rtol=2e-3)
+  assert "going on from step" in outputs[0]
+  np.testing.assert_allclose(losses(workdir), losses(straight), rtol=1e-2)
 
 
-def test_what_one_process_refuses_ends_all(folder):
-  workdir = folder / "refused"
-  settings = ("--config.data.batch_size=12",)
-  codes, outputs = end(start(workdir, *settings, processes=2, devices=4), 120)
-  assert codes == [2, 2]
-  assert "12 clips cannot be shared by 8 devices" in outputs[0]
-  assert pathlib.Path(workdir).exists()
+def test_what_one_process_refuses_ends_all(tmp_path):
+  settings = ("--config.phases=((6,12,9,6e-4),)",)
+  running = start(PRETRAIN, tmp_path / "run", *settings, processes=2, devices=4)
+  codes, outputs = end(running, 120)
+  # Who comes second may find the first gone.
+  assert 2 in codes and 0 not in codes, outputs
+  refused = outputs[codes.index(2)]
+  assert "12 clips cannot be shared by 8 devices" in refused
