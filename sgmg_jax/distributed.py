@@ -13,6 +13,7 @@ import glob
 import importlib.util
 import os
 import sys
+import time
 import traceback
 from collections.abc import Iterator
 from typing import Any, Final
@@ -26,6 +27,7 @@ from sgmg_jax.errors import UserError
 
 # A process that is silent for so long has died; the others then end, too.
 _SECONDS_TO_DEATH: Final = 30
+_SECONDS_TO_FOLLOW: Final = 3
 _VARIABLES: Final = (
   "JAX_COORDINATOR_ADDRESS",
   "JAX_NUM_PROCESSES",
@@ -49,9 +51,10 @@ def initialize(
     num_processes: how many there are.
     process_id: which one this is, from 0.
 
+  JAX ends the process after five minutes if the others do not come.
+
   Raises:
-    UserError: some of the arguments are missing, or the others cannot be
-      reached.
+    UserError: some of the arguments are missing or wrong, or JAX refuses them.
   """
   given = [coordinator, num_processes, process_id]
   names = _FLAGS
@@ -64,6 +67,13 @@ def initialize(
       return
   elif not _is_started_by_many():
     return
+  if arguments:
+    print(
+      "sgmg: process {process_id} of {num_processes} meets the others at "
+      "{coordinator_address}".format(**arguments),
+      file=sys.stderr,
+      flush=True,
+    )
   # Gloo adds up over processes on CPUs.
   jax.config.update("jax_cpu_collectives_implementation", "gloo")
   try:
@@ -133,12 +143,22 @@ def wait_for_others(what: str) -> None:
 
 @contextlib.contextmanager
 def leader_first(what: str) -> Iterator[None]:
-  """Lets the leader through the block before the others enter it."""
+  """Lets the leader through the block before the others enter it.
+
+  Raises:
+    UserError: in the others, if the leader raised something.
+  """
   if not is_leader():
-    wait_for_others(what)
-  yield
-  if is_leader():
-    wait_for_others(what)
+    if not from_leader(False):
+      raise UserError(f"{what}: the first process failed, it says why")
+    yield
+    return
+  try:
+    yield
+  except BaseException:
+    from_leader(False)
+    raise
+  from_leader(True)
 
 
 def from_leader(value: bool) -> bool:
@@ -182,8 +202,31 @@ def local(tree: Any) -> Any:
   if mesh.size == 1:
     return tree
   whole = jax.sharding.NamedSharding(mesh, jax.sharding.PartitionSpec())
-  gathered = jax.jit(lambda x: x, out_shardings=whole)(tree)
+  gathered = jax.jit(_same, out_shardings=whole)(tree)
   return jax.tree.map(lambda x: x.addressable_data(0), gathered)
+
+
+def _same(tree: Any) -> Any:
+  return tree
+
+
+def is_loss(error: BaseException) -> bool:
+  """Whether a computation or a wait broke off because a process is gone."""
+  if not jax.distributed.is_initialized():
+    return False
+  if isinstance(error, jax.errors.JaxRuntimeError):
+    return "RESOURCE_EXHAUSTED" not in str(error)
+  # Of Gloo at dispatch, and of barriers.
+  return isinstance(error, TimeoutError) or (
+    isinstance(error, ValueError) and "Gloo" in str(error)
+  )
+
+
+def leave_together() -> None:
+  """Ends all processes, which must all come here, with their own exit codes:
+  without the first the others would be ended by a signal."""
+  if jax.distributed.is_initialized():
+    jax.distributed.shutdown()
 
 
 def leave(code: int | None, error: Exception | None) -> None:
@@ -196,9 +239,9 @@ def leave(code: int | None, error: Exception | None) -> None:
     error: what no command expects, such as a computation that breaks off when
       another process dies.
   """
-  if code == 0 or jax.process_count() == 1:
+  if code == 0 or not jax.distributed.is_initialized():
     return
-  if isinstance(error, jax.errors.JaxRuntimeError):
+  if error and is_loss(error):
     print(
       "sgmg: error: this process lost the others, one of which may have ended "
       f"({_first_line(error)[:200]}); the same command goes on from the last "
@@ -209,6 +252,9 @@ def leave(code: int | None, error: Exception | None) -> None:
     traceback.print_exception(error)
   sys.stdout.flush()
   sys.stderr.flush()
+  if code == 2 and is_leader():
+    # What it refuses the others refuse, too; without it they are aborted.
+    time.sleep(_SECONDS_TO_FOLLOW)
   os._exit(code or 1)
 
 

@@ -116,3 +116,54 @@ def test_local_copies_are_whole():
   copy = distributed.local({"x": array})["x"]
   assert len(copy.devices()) == 1
   np.testing.assert_array_equal(copy, np.arange(4))
+
+
+@pytest.fixture
+def several(monkeypatch):
+  """As if processes had joined; the exit codes of those that left."""
+  codes = []
+  monkeypatch.setattr(jax.distributed, "is_initialized", lambda: True)
+  monkeypatch.setattr(distributed.os, "_exit", codes.append)
+  monkeypatch.setattr(distributed.time, "sleep", lambda seconds: None)
+  return codes
+
+
+def test_one_process_leaves_the_usual_way(monkeypatch):
+  monkeypatch.setattr(distributed.os, "_exit", pytest.fail)
+  distributed.leave(2, None)
+  distributed.leave(None, ValueError("Gloo all-reduce failed"))
+
+
+@pytest.mark.parametrize(
+  "error, is_loss",
+  [
+    (ValueError("UNKNOWN: Gloo all-reduce failed: closed by peer"), True),
+    (jax.errors.JaxRuntimeError("INTERNAL: heartbeat"), True),
+    (TimeoutError("barrier"), True),
+    (jax.errors.JaxRuntimeError("RESOURCE_EXHAUSTED: 20G of 16G"), False),
+    (ValueError("shapes"), False),
+  ],
+  ids=str,
+)
+def test_the_loss_of_a_process_is_told_from_faults(
+  error, is_loss, several, capsys
+):
+  distributed.leave(None, error)
+  said = capsys.readouterr().err
+  assert ("lost the others" in said) == is_loss
+  assert (type(error).__name__ in said) != is_loss
+  assert several == [1]
+
+
+def test_exit_codes_stay(several):
+  distributed.leave(0, None)
+  distributed.leave(143, None)
+  distributed.leave(2, None)
+  assert several == [143, 2]
+
+
+def test_others_learn_that_the_leader_failed(monkeypatch):
+  monkeypatch.setattr(distributed, "is_leader", lambda: False)
+  with pytest.raises(UserError, match="tokenizer: the first process failed"):
+    with distributed.leader_first("tokenizer"):
+      pytest.fail("it went on")

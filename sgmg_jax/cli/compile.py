@@ -86,7 +86,7 @@ def _frame(text: str | None, config) -> tuple[int, int]:
       raise UserError("--frame: expected HEIGHTxWIDTH, the config names none")
     return max(map(tuple, config.data.buckets), key=lambda b: b[0] * b[1])
   sides = text.split("x")
-  if len(sides) != 2 or not all(s.isdecimal() and s != "0" for s in sides):
+  if len(sides) != 2 or not all(s.isdecimal() and int(s) > 0 for s in sides):
     raise UserError(f"--frame {text}: expected HEIGHTxWIDTH, such as 384x640")
   height, width = map(int, sides)
   if height % 32 or width % 32:
@@ -97,6 +97,7 @@ def _frame(text: str | None, config) -> tuple[int, int]:
 def describe(report, topology) -> str:
   """The report for people."""
   chip, total = topology.chip, report.total_memory
+  largest = report.largest_batch(chip.memory)
   gigabytes = lambda count: f"{count / 1e9:8.2f} GB"
   lines = [
     f"step of {report.batch_size} clips of {report.frame[0]}x"
@@ -105,7 +106,7 @@ def describe(report, topology) -> str:
     *(f"  {name:12}{gigabytes(n)}" for name, n in report.memory.items()),
     f"  {'in all':12}{gigabytes(total)} of {chip.memory / 1e9:.2f}: "
     + ("fits" if total <= chip.memory else "does not fit"),
-    f"  largest batch that fits: about {report.largest_batch(chip.memory)}",
+    f"  largest batch that fits: about {largest or 'none'}",
     f"  {report.flops / 1e9:,.0f} GFLOP, at least "
     f"{1e3 * report.flops / chip.flops:.0f} ms at the chip's bfloat16 peak",
   ]

@@ -78,6 +78,9 @@ def _main(argv: Sequence[str] | None) -> int:
     _discard_stdout()
     return 128 + signal.SIGPIPE
   except OSError as error:
+    distributed = sys.modules.get("sgmg_jax.distributed")
+    if distributed and distributed.is_loss(error):
+      raise
     if error.errno in (errno.ENOSPC, errno.EDQUOT):
       _discard_stdout()
     where = "" if error.filename is None else f"{error.filename}: "

@@ -137,5 +137,7 @@ def start(train, config, args: argparse.Namespace) -> int:
     return 1
   except interrupt.Interrupted as stopped:
     print(f"sgmg: {stopped}", file=sys.stderr)
+    # All processes have agreed on it.
+    distributed.leave_together()
     return stopped.exit_code
   return 0

@@ -45,7 +45,7 @@ def layer_losses(
     row_valid: bool[B], False for rows that are not counted; None: all True.
 
   Returns:
-    Sums under the names of `WEIGHTS`, all over the number of valid frames.
+    Means under the names of `WEIGHTS`, all over the number of valid frames.
   """
   num_queries = preds.logits.shape[-1]
   is_match = jnp.arange(num_queries) == query[:, None, None]  # [B, 1, Q]

@@ -62,8 +62,7 @@ def of(total: Array, count: Array) -> Mean:
 def masked(x: Array, where: Array) -> Mean:
   """The mean of `x` over the entries that `where` picks.
 
-  Further axes of `where` than one count as entries; those of `x` must be the
-  same.
+  Every element of `where` is an entry; `x` has its shape.
   """
   where = where.astype(jnp.float32)
   return of(jnp.sum(x * where), jnp.sum(where))

@@ -47,6 +47,7 @@ class Report:
   Attributes:
     mesh: sizes of its axes.
     batch_size: clips of a step, over all devices.
+    accumulation: parts that the batch is computed in.
     frame: (height, width) of the padded frames.
     memory: bytes by what takes them: "parameters", "optimizer", "average",
       "batch", "activations" and other temporary ones.
@@ -58,6 +59,7 @@ class Report:
 
   mesh: dict[str, int]
   batch_size: int
+  accumulation: int
   frame: tuple[int, int]
   memory: dict[str, int]
   flops: float
@@ -75,10 +77,11 @@ class Report:
     Activations and batch grow with a device's clips; gathered parameters,
     which are among the former, do not, so it may be a little larger.
     """
-    clips = self.batch_size // math.prod(self.mesh.values())
-    each = (self.memory["activations"] + self.memory["batch"]) / clips
+    devices = math.prod(self.mesh.values())
     fixed = sum(self.memory[k] for k in ("parameters", "optimizer", "average"))
-    return int((memory - fixed) / each) * math.prod(self.mesh.values())
+    share = (memory - fixed) / (self.total_memory - fixed)
+    unit = devices * self.accumulation
+    return max(int(share * self.batch_size) // unit, 0) * unit
 
 
 def abstract_batch(
@@ -190,17 +193,30 @@ def compile_step(
   Args:
     config, devices, frame: of `lower`.
     options: of the compiler.
+
+  Raises:
+    UserError: see `lower`; or the program needs more memory than a device has.
   """
   start = time.perf_counter()
   lowered, assembly, batch = lower(config, devices, frame)
   middle = time.perf_counter()
-  compiled = lowered.compile(compiler_options=options)
+  try:
+    compiled = lowered.compile(compiler_options=options)
+  except jax.errors.JaxRuntimeError as error:
+    if "RESOURCE_EXHAUSTED" not in str(error):
+      raise
+    reason = str(error).partition("\n")[0]
+    raise UserError(
+      f"it does not fit ({reason}): expected a smaller data.batch_size, more "
+      "accumulation, remat, dtype=bfloat16 or a larger mesh.fsdp"
+    ) from error
   end = time.perf_counter()
   memory = compiled.memory_analysis()
   state = assembly.state
   return Report(
     mesh=dict(assembly.mesh.shape),
     batch_size=config.data.batch_size,
+    accumulation=config.accumulation,
     frame=frame,
     memory={
       "parameters": _device_bytes(state.params),

@@ -175,6 +175,8 @@ class Checkpointer:
     try:
       yield
     except Exception as error:
+      if distributed.is_loss(error):
+        raise
       reason = str(error).strip().partition("\n")[0][:120]
       raise UserError(
         f"{self._folder / str(self.latest_step)} is damaged "

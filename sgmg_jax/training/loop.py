@@ -161,6 +161,8 @@ def _train(
     tokenizer=tokenizer,
   )
   params |= auxiliary.init_heads(tasks, config.seed, variant.width)
+  # Or a device would keep them whole, beside its part of the state.
+  params = jax.device_get(params)
   total_steps, schedule = plan_length(
     config, data.steps_per_epoch, data.batch_size
   )
@@ -371,6 +373,9 @@ def run(
       return step == last or (export_every and step % export_every == 0)
 
     def evaluate_at_rest(step, position):
+      if agreement and step > first:
+        # A signal is answered after it, which may be too late to save.
+        save(step, position)
       saving = functools.partial(save_to_stop, step, position)
       with stop.at_rest(saving), clock.paused():
         return evaluate_and_export(step)

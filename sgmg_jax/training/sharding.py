@@ -54,6 +54,11 @@ def make_mesh(
   Raises:
     UserError: the sizes do not fit the devices, or these the batch.
   """
+  for name, number in dict(
+    batch_size=batch_size, accumulation=accumulation
+  ).items():
+    if number < 1:
+      raise UserError(f"{name}: expected at least 1, got {number}")
   devices = list(jax.devices() if devices is None else devices)
   data, fsdp = _axis_sizes(data, fsdp, len(devices))
   used = data * fsdp
@@ -124,16 +129,28 @@ def by_rules(tree: Any, rules: Sequence[Rule], mesh: jax.sharding.Mesh) -> Any:
     mesh: of `make_mesh`.
 
   Raises:
-    UserError: a rule that is none, or that an array cannot follow.
+    UserError: a rule that is none, that an array cannot follow, or that is no
+      array's first match.
   """
   compiled = [(_compile(pattern), rule) for pattern, rule in rules]
+  used = set()
 
-  def place(path, x):
+  def decide(path, x):
     name = jax.tree_util.keystr(path, simple=True, separator="/")
-    rule = next((r for p, r in compiled if p.fullmatch(name)), "replicate")
-    return NamedSharding(mesh, _spec(name, x.shape, rule, mesh))
+    for pattern, rule in compiled:
+      if pattern.fullmatch(name):
+        used.add(pattern)
+        return NamedSharding(mesh, _spec(name, x.shape, rule, mesh))
+    return replicated(mesh)
 
-  return jax.tree_util.tree_map_with_path(place, tree)
+  shardings = jax.tree_util.tree_map_with_path(decide, tree)
+  for pattern, _ in compiled:
+    if pattern not in used:
+      raise UserError(
+        f"sharding: {pattern.pattern!r} decides about no array, whose names "
+        "begin with params/, opt_state/ or ema/"
+      )
+  return shardings
 
 
 def _compile(pattern: str) -> re.Pattern[str]:
@@ -160,8 +177,11 @@ def _spec(name, shape, rule, mesh) -> PartitionSpec:
       f"sharding: {rule!r}: expected replicate, fsdp, or for every axis of an "
       f"array None or one of {', '.join(AXES)}"
     )
-  if len(rule) != len(shape) or any(
-    axis and size % mesh.shape[axis] for axis, size in zip(rule, shape)
+  cut = [axis for axis in rule if axis]
+  if (
+    len(rule) != len(shape)
+    or len(cut) != len(set(cut))
+    or any(axis and size % mesh.shape[axis] for axis, size in zip(rule, shape))
   ):
     raise UserError(
       f"sharding: {name} of shape {shape} cannot be shared as {tuple(rule)} "

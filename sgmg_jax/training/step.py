@@ -115,14 +115,14 @@ def _accumulate(objective, count, trainable, params, batch, rngs):
 
     return jax.grad(undivided, has_aux=True)(params)
 
-  parts = jnp.arange(count), split(batch, count)
-  shapes = jax.eval_shape(differentiate, *jax.tree.map(lambda x: x[0], parts))
+  pieces = jnp.arange(count), split(batch, count)
+  shapes = jax.eval_shape(differentiate, *jax.tree.map(lambda x: x[0], pieces))
   zeros = jax.tree.map(lambda x: jnp.zeros(x.shape, x.dtype), shapes)
   add = lambda sums, part: (
     jax.tree.map(jnp.add, sums, differentiate(*part)),
     None,
   )
-  (grads, (total, measured)), _ = jax.lax.scan(add, zeros, parts)
+  (grads, (total, measured)), _ = jax.lax.scan(add, zeros, pieces)
   divisor = jnp.maximum(total.count[0], 1.0)
   grads = jax.tree.map(lambda x: x / divisor, grads)
   return means.values((total, measured)), grads
@@ -133,9 +133,9 @@ def split(batch: Any, count: int) -> Any:
   every device's clips, so that none travel."""
   clips = min(len(x) for x in jax.tree.leaves(batch))
 
-  def split(x):
+  def cut(x):
     rows = len(x) // clips
     x = x.reshape(clips // count, count, rows, *x.shape[1:])
     return x.swapaxes(0, 1).reshape(count, -1, *x.shape[3:])
 
-  return jax.tree.map(split, batch)
+  return jax.tree.map(cut, batch)

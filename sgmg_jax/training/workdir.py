@@ -37,10 +37,19 @@ def use(workdir: str | os.PathLike) -> Iterator[pathlib.Path]:
     UserError: it cannot be made or written, or a run is using it.
   """
   folder = pathlib.Path(workdir).expanduser().absolute()
-  if not distributed.is_leader():
-    distributed.wait_for_others("workdir")
+  with contextlib.ExitStack() as stack:
+    with distributed.leader_first("workdir"):
+      if distributed.is_leader():
+        stack.enter_context(_locked(folder))
+    if not (folder / LOCK).exists():
+      raise UserError(
+        f"workdir {folder}: expected a folder that all processes see"
+      )
     yield folder
-    return
+
+
+@contextlib.contextmanager
+def _locked(folder: pathlib.Path) -> Iterator[None]:
   try:
     folder.mkdir(parents=True, exist_ok=True)
     # Appending truncates no line of a run that holds it.
@@ -56,8 +65,7 @@ def use(workdir: str | os.PathLike) -> Iterator[pathlib.Path]:
     file.write(f"process {os.getpid()} on {platform.node()}\n")
     file.flush()
     scratch.clear(folder)
-    distributed.wait_for_others("workdir")
-    yield folder
+    yield
 
 
 def _lock(file, folder: pathlib.Path) -> None:

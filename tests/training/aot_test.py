@@ -115,12 +115,35 @@ def test_the_step_of_a_config_for_two_devices():
   assert "fits" in text and "all-gather" in text
 
 
+def test_a_step_that_does_not_fit(monkeypatch):
+  class Lowered:
+    def compile(self, compiler_options):
+      raise jax.errors.JaxRuntimeError("RESOURCE_EXHAUSTED: 36G of 16G\nmore")
+
+  monkeypatch.setattr(aot, "lower", lambda *args: (Lowered(), None, None))
+  with pytest.raises(UserError, match="not fit .*36G of 16G.: expected a sm"):
+    aot.compile_step(_config(), [], (160, 160))
+
+
+def test_the_largest_batch_is_one_that_devices_can_share():
+  memory = dict(parameters=5, optimizer=10, average=0, batch=1, activations=9)
+  report = aot.Report(
+    dict(data=2, fsdp=2), 8, 2, (160, 160), memory, 1.0, {}, 0.0, 0.0
+  )
+  # 1.25 a clip of all devices.
+  assert report.largest_batch(25.0) == 8
+  assert report.largest_batch(36.0) == 16
+  assert report.largest_batch(20.0) == 0
+  assert report.largest_batch(10.0) == 0
+
+
 @pytest.mark.parametrize(
   "arguments, message",
   [
     (["--topology=v5e"], "expected a slice of v4, v5e"),
     (["--topology=v5e-4", "--frame=100x100"], "multiples of 32"),
     (["--topology=v5e-4", "--frame=wide"], "expected HEIGHTxWIDTH"),
+    (["--topology=v5e-4", "--frame=00x32"], "expected HEIGHTxWIDTH"),
     (
       ["--topology=v5e-4", "--config.data.batch_size=6"],
       "6 clips cannot be shared by 4 devices",

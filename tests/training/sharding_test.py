@@ -99,12 +99,30 @@ def test_first_rule_that_matches_decides(mesh):
     (("model", None), "expected replicate, fsdp"),
     (("fsdp",), r"x of shape \(3, 64\) cannot be shared"),
     (("fsdp", None), r"x of shape \(3, 64\) cannot be shared"),
+    ((None, ("fsdp", "fsdp")), "expected replicate, fsdp"),
   ],
   ids=str,
 )
 def test_rules_that_cannot_be_followed(rule, message, mesh):
   with pytest.raises(UserError, match=message):
     sharding.by_rules({"x": jnp.zeros((3, 64))}, [("x", rule)], mesh)
+
+
+def test_axes_that_a_rule_names_twice(mesh):
+  with pytest.raises(UserError, match="cannot be shared"):
+    sharding.by_rules({"x": jnp.zeros((4, 4))}, [("x", ("fsdp",) * 2)], mesh)
+
+
+def test_rules_that_decide_nothing(mesh):
+  with pytest.raises(UserError, match="'backbone_0/.*' decides about no array"):
+    sharding.by_rules({"x": jnp.zeros(2)}, [("backbone_0/.*", "fsdp")], mesh)
+
+
+@pytest.mark.parametrize("arguments", [(0, 1), (-4, 1), (8, 0)], ids=str)
+def test_batches_of_nothing(arguments):
+  batch_size, accumulation = arguments
+  with pytest.raises(UserError, match="expected at least 1"):
+    sharding.make_mesh(batch_size, accumulation=accumulation)
 
 
 def test_expressions_that_are_none(mesh):
