@@ -73,7 +73,7 @@ def add_processes(parser: argparse.ArgumentParser) -> None:
   """Adds what tells one of several processes about the others."""
   group = parser.add_argument_group(
     "several processes",
-    "TPU slices and Slurm steps are found out; elsewhere all three, or "
+    "TPU slices and Slurm steps are found out; elsewhere all three, or\n"
     "JAX_COORDINATOR_ADDRESS, JAX_NUM_PROCESSES and JAX_PROCESS_ID",
   )
   group.add_argument("--coordinator", metavar="HOST:PORT", help="of the first")

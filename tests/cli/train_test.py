@@ -221,7 +221,8 @@ def test_how_a_training_ends_is_said_and_returned(
     if raised:
       raise raised
 
-  assert train.start(fake, "config", "runs/x") == code
+  args = argparse.Namespace(workdir="runs/x")
+  assert train.start(fake, "config", args) == code
   stderr = capsys.readouterr().err
   assert stderr.startswith(f"sgmg: {line}" if line else "")
   assert stderr.count("\n") == (1 if line else 0)
