@@ -203,6 +203,9 @@ def paper(*, name, sets, num_frames, batch_size, buckets, model):
   config.schedule.drop_epochs = ()
   config.schedule.drop_factor = 0.1
   config.ema_decay = 0.0
+  # Steps in a row whose loss or gradient is infinite or NaN, which are skipped,
+  # that end the run.
+  config.max_skipped = 10
   # Parts of a batch that are computed one after the other, for less memory.
   config.accumulation = 1
   add_devices(config)

@@ -160,6 +160,9 @@ def get_config(arg=None):
   config.schedule.drop_factor = 0.1
   # Moving average of the parameters, evaluated and exported; 0 is off.
   config.ema_decay = 0.998
+  # Steps in a row whose loss or gradient is infinite or NaN, which are skipped,
+  # that end the run.
+  config.max_skipped = 10
   config.accumulation = 1
   common.add_devices(config)
 

@@ -46,6 +46,8 @@ def get_config(arg=None):
   config.log_every = 50
   config.checkpoint_every = 500
   config.keep_checkpoints = 2
+  # Steps in a row whose loss or gradient is infinite or NaN that end the run.
+  config.max_skipped = 10
   # Steps to be profiled, "first:count", such as "20:5"; empty: none.
   config.profile = ""
 

@@ -198,8 +198,8 @@ class Agreement:
 
 def local(tree: Any) -> Any:
   """Whole arrays of global ones, on the first device of this process."""
-  mesh = jax.tree.leaves(tree)[0].sharding.mesh
-  if mesh.size == 1:
+  mesh = getattr(jax.tree.leaves(tree)[0].sharding, "mesh", None)
+  if mesh is None or mesh.size == 1:
     return tree
   whole = jax.sharding.NamedSharding(mesh, jax.sharding.PartitionSpec())
   gathered = jax.jit(_same, out_shardings=whole)(tree)

@@ -76,6 +76,7 @@ COUNTS = (
   "checkpoint_every",
   "keep_checkpoints",
   "accumulation",
+  "max_skipped",
   "eval.every",
   "data.batch_size",
   "data.num_frames",

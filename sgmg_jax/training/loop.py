@@ -18,7 +18,6 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import jax
-import numpy as np
 import optax
 from clu import parameter_overview
 from ml_collections import ConfigDict
@@ -34,6 +33,7 @@ from sgmg_jax.training import (
   evaluations,
   initial,
   interrupt,
+  not_finite,
   optimizer,
   parameter_summary,
   parts,
@@ -256,7 +256,8 @@ def run(
   """Runs the steps that are left, from the last checkpoint if there is one.
 
   Args:
-    config: `log_every`, `checkpoint_every` and `keep_checkpoints` in steps;
+    config: `log_every`, `checkpoint_every`, `max_skipped` and
+      `keep_checkpoints` in steps;
       `profile`, see there.
     folder: of the run, locked.
     stop: see `train`.
@@ -313,6 +314,9 @@ def run(
     if jax.process_count() > 1:
       agreement = distributed.Agreement()
       stop.defer()
+    guard = not_finite.Guard(
+      folder, config.max_skipped, assembly.objective, assembly.seed
+    )
     results = {}
     pending = []
     clock = performance.Clock()
@@ -320,9 +324,9 @@ def run(
     def record(step):
       """Writes the means of the steps since it was last called."""
       nonlocal pending
+      guard.look(state.params)
       fetched, pending = jax.device_get(pending), []
-      means = {k: np.mean([m[k] for m in fetched]) for k in fetched[0]}
-      metrics_lib.raise_on_nan(step - len(fetched) + 1, fetched)
+      means = metrics_lib.means_of(step - len(fetched) + 1, fetched)
       speed, rate = clock.read(), schedule(step - 1)
       means |= speed | performance.device_memory() | {"learning_rate": rate}
       means |= {
@@ -337,11 +341,11 @@ def run(
         "data), %s left%s",
         step,
         last,
-        means["total"],
+        means.get("total", math.nan),
         speed["speed/steps_per_second"],
         100 * speed["speed/data_wait"],
         performance.remaining(last - step, speed),
-        describe(means),
+        describe(means) if "total" in means else "; all steps were skipped",
       )
 
     def save(step, position):
@@ -403,6 +407,7 @@ def run(
         with clock.paused():
           tracer.close()
       pending.append(metrics)
+      guard.add(step, batch, metrics, state.params)
       clock.count(batch)
       if step in ends or step % config.checkpoint_every == 0:
         save(step, data.position)

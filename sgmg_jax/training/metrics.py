@@ -20,6 +20,7 @@ import types
 from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
+import numpy as np
 import PIL.Image
 
 # TensorBoard would load TensorFlow where it is installed, for half a minute
@@ -146,17 +147,26 @@ def _refuse(constant: str) -> None:
   raise ValueError(f"{constant} is no JSON")
 
 
-def raise_on_nan(first_step: int, steps: Sequence[Mapping[str, float]]) -> None:
-  """Stops the run at the first number that is none.
+def means_of(
+  first_step: int, steps: Sequence[Mapping[str, float]]
+) -> dict[str, float]:
+  """The means over steps that were not skipped, and how many were.
 
   Args:
     first_step: of `steps`.
     steps: the metrics of consecutive steps.
 
   Raises:
-    FloatingPointError: names the first such step and its metrics.
+    FloatingPointError: names the first step that was not skipped though a
+      metric is infinite or NaN, and its metrics.
   """
+  done = []
   for step, scalars in enumerate(steps, first_step):
+    if scalars["skipped"]:
+      continue
+    done.append(scalars)
     bad = sorted(k for k, v in scalars.items() if not math.isfinite(v))
     if bad:
       raise FloatingPointError(f"not finite in step {step}: {', '.join(bad)}")
+  means = {k: float(np.mean([m[k] for m in done])) for k in (done or [{}])[0]}
+  return means | {"skipped": len(steps) - len(done)}

@@ -36,6 +36,8 @@ class Assembly:
     step: (state, batch) -> (state, metrics), jitted; donates the state.
     state: shapes and shardings of the state.
     batch_sharding: of every array of a batch, by its first axis.
+    objective: the loss that it minimises, of any part of a batch.
+    seed: of dropout and drop path.
     groups: of the optimizer, see `optimizer.make_optimizer`.
   """
 
@@ -43,6 +45,8 @@ class Assembly:
   step: Any
   state: state_lib.TrainState
   batch_sharding: jax.sharding.Sharding
+  objective: step_lib.Objective
+  seed: int
   groups: tuple[optimizer.Group, ...]
   _tx: optax.GradientTransformation
 
@@ -139,6 +143,8 @@ def assemble(
     ),
     state=with_sharding(state, shardings),
     batch_sharding=batch_sharding,
+    objective=objective,
+    seed=seed,
     groups=tuple(groups),
     _tx=tx,
   )

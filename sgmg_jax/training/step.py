@@ -59,7 +59,9 @@ def make_step(
 
   Returns:
     The step. Its metrics are the objective's, `total` (the loss), `grad_norm`
-    (before clipping) and those of `parts.gradient_norms`, all float[].
+    (before clipping), those of `parts.gradient_norms`, and `skipped`, all
+    float[]. Where loss or gradient is infinite or NaN, the last is 1 and the
+    state stays as it is, but for the count of steps.
   """
 
   def differentiate(params, batch, rngs):
@@ -77,6 +79,7 @@ def make_step(
       (total, metrics), grads = _accumulate(
         objective, accumulation, trainable, state.params, batch, rngs
       )
+    norm = optax.global_norm(grads)
     updates, opt_state = tx.update(grads, state.opt_state, state.params)
     params = optax.apply_updates(state.params, updates)
     ema = state.ema
@@ -85,11 +88,12 @@ def make_step(
       step = state.step.astype(jnp.float32)
       decay = jnp.minimum(ema_decay, (1.0 + step) / (10.0 + step))
       ema = optax.incremental_update(params, ema, 1.0 - decay)
-    metrics |= {"total": total, "grad_norm": optax.global_norm(grads)}
+    finite = jnp.isfinite(total) & jnp.isfinite(norm)
+    new = state.replace(params=params, opt_state=opt_state, ema=ema)
+    new = jax.tree.map(lambda a, b: jnp.where(finite, a, b), new, state)
+    metrics |= {"total": total, "grad_norm": norm, "skipped": 1.0 - finite}
     metrics |= parts.gradient_norms(grads, trainable)
-    return TrainState(
-      step=state.step + 1, params=params, opt_state=opt_state, ema=ema
-    ), metrics
+    return new.replace(step=state.step + 1), metrics
 
   # Also what is no part of the model: heads, and Muon's products.
   return precision.follow(policy, train_step)

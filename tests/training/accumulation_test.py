@@ -70,6 +70,17 @@ def _step(params, batch, rules=(), accumulation=1, **sizes):
   return jitted(state, batch)
 
 
+@pytest.mark.parametrize("accumulation", [1, 2])
+@pytest.mark.parametrize("value", [np.nan, np.inf, 1e30])
+def test_what_is_not_finite_changes_nothing(params, batch, value, accumulation):
+  batch = batch | {"rows": batch["rows"].at[3].set(value)}
+  batch["valid"] = batch["valid"].at[3].set(True)
+  state, metrics = _step(params, batch, (), accumulation)
+  assert metrics["skipped"] == 1 and int(state.step) == 1
+  for tree in (state.params, state.ema):
+    jax.tree.map(np.testing.assert_array_equal, tree, params)
+
+
 @pytest.mark.parametrize("accumulation", [1, 4])
 @pytest.mark.parametrize("rules", [(), ((".*", "fsdp"),)], ids=str)
 @pytest.mark.parametrize("data, fsdp", [(1, 1), (2, 1), (1, 2)])
@@ -84,5 +95,6 @@ def test_parts_and_shares_make_the_step_of_the_whole(
     np.testing.assert_allclose(measured[name], value, rtol=1e-5, err_msg=name)
   for a, b in zip(jax.tree.leaves(actual), jax.tree.leaves(expected)):
     np.testing.assert_allclose(a, b, rtol=0, atol=2e-6)
+  assert whole["skipped"] == 0
   np.testing.assert_array_equal(actual.params["frozen"], params["frozen"])
   assert np.abs(actual.params["last"] - params["last"]).max() > 1e-3

@@ -82,10 +82,18 @@ def test_lines_that_cannot_be_read_stop_nothing_and_are_kept(tmp_path, caplog):
   assert aside.read_bytes().endswith(bad[-1] + b"\nmore\n")
 
 
-def test_guard_names_metric_and_step():
-  good = {"loss": 1.0, "loss_ce": 2.0}
-  metrics.raise_on_nan(1, [good] * 5)
+def test_means_name_metric_and_step_of_what_is_not_finite():
+  good = {"loss": 1.0, "loss_ce": 2.0, "skipped": 0.0}
+  three = good | {"loss": 3.0}
+  assert metrics.means_of(1, [good, three]) == {
+    "loss": 2.0,
+    "loss_ce": 2.0,
+    "skipped": 0,
+  }
   for value in (float("nan"), float("inf")):
-    bad = {"loss_ce": value, "loss": 1.0}
+    bad = good | {"loss_ce": value}
     with pytest.raises(FloatingPointError, match="in step 8: loss_ce$"):
-      metrics.raise_on_nan(6, [good, good, bad, bad | {"loss": value}])
+      metrics.means_of(6, [good, good, bad, bad | {"loss": value}])
+    skipped = bad | {"skipped": 1.0}
+    assert metrics.means_of(6, [three, skipped])["loss"] == 3.0
+    assert metrics.means_of(6, [skipped, skipped]) == {"skipped": 2}

@@ -116,7 +116,10 @@ def test_loss_falls_on_a_fixed_batch(history):
 def test_metrics_are_the_losses_of_every_layer(history):
   names = {n + s for n in criterion.WEIGHTS for s in ("", "_0")}
   metrics = history[2][0]
-  assert metrics.keys() == names | {"total", "grad_norm"}
+  norms = {name for name in metrics if name.startswith("grad_norm/")}
+  assert "grad_norm/backbone" in norms
+  assert "grad_norm/text_encoder" not in norms
+  assert metrics.keys() == names | norms | {"total", "grad_norm", "skipped"}
   expected = sum(criterion.weight(n) * metrics[n] for n in names)
   np.testing.assert_allclose(metrics["total"], expected, rtol=1e-5)
 
