@@ -23,7 +23,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax.experimental import multihost_utils
 
-from sgmg_jax.errors import UserError
+from sgmg_jax.errors import UserError, first_line
 
 # A process that is silent for so long has died; the others then end, too.
 _SECONDS_TO_DEATH: Final = 30
@@ -44,14 +44,13 @@ def initialize(
   """Joins the other processes, if there are any; before any computation.
 
   Without arguments the environment decides: JAX_COORDINATOR_ADDRESS and its
-  fellows, a Slurm step, Open MPI, or a TPU slice of GKE or Cloud TPU VMs.
+  fellows, a Slurm step, Open MPI, or a TPU slice of GKE or Cloud TPU VMs. JAX
+  ends the process after five minutes if the others do not come.
 
   Args:
     coordinator: host:port of the first process.
     num_processes: how many there are.
     process_id: which one this is, from 0.
-
-  JAX ends the process after five minutes if the others do not come.
 
   Raises:
     UserError: some of the arguments are missing or wrong, or JAX refuses them.
@@ -84,11 +83,11 @@ def initialize(
     # A TPU that belongs to no slice.
     if not arguments and "coordinator_address" in str(error):
       return
-    raise UserError(f"processes: {_first_line(error)}") from error
+    raise UserError(f"processes: {first_line(error)}") from error
   except RuntimeError as error:
     raise UserError(
       "processes: the others cannot be reached "
-      f"({arguments or 'as the environment has it'}): {_first_line(error)}"
+      f"({arguments or 'as the environment has it'}): {first_line(error)}"
     ) from error
 
 
@@ -244,7 +243,7 @@ def leave(code: int | None, error: Exception | None) -> None:
   if error and is_loss(error):
     print(
       "sgmg: error: this process lost the others, one of which may have ended "
-      f"({_first_line(error)[:200]}); the same command goes on from the last "
+      f"({first_line(error, 200)}); the same command goes on from the last "
       "checkpoint",
       file=sys.stderr,
     )
@@ -256,7 +255,3 @@ def leave(code: int | None, error: Exception | None) -> None:
     # What it refuses the others refuse, too; without it they are aborted.
     time.sleep(_SECONDS_TO_FOLLOW)
   os._exit(code or 1)
-
-
-def _first_line(error: BaseException) -> str:
-  return str(error).strip().partition("\n")[0]

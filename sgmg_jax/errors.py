@@ -6,3 +6,9 @@ class UserError(ValueError):
 
   The command line prints it without a traceback and exits with code 2.
   """
+
+
+def first_line(error: BaseException, length: int | None = None) -> str:
+  """The first line of an error's message, cut to a length: libraries write
+  pages."""
+  return str(error).strip().partition("\n")[0][:length]

@@ -53,7 +53,8 @@ def load_tokenizer(name: str | os.PathLike) -> Tokenizer:
     return _pretrained(name)
   except Exception as error:
     raise errors.UserError(
-      f"tokenizer {name!r} of the hub cannot be used: {_first_line(error)}"
+      f"tokenizer {name!r} of the hub cannot be used: "
+      f"{errors.first_line(error, 200)}"
     ) from error
 
 
@@ -98,7 +99,8 @@ class SavedTokenizer:
         raise
       # A panic of the tokenizers library is no Exception.
       raise errors.UserError(
-        f"the tokenizer in {folder} cannot be read: {_first_line(error)}"
+        f"the tokenizer in {folder} cannot be read: "
+        f"{errors.first_line(error, 200)}"
       ) from error
     self._backend.no_truncation()
     self._backend.no_padding()
@@ -221,7 +223,8 @@ def _from_folder(folder: pathlib.Path) -> Tokenizer:
       raise
     # A panic of the tokenizers library is no Exception.
     raise errors.UserError(
-      f"the tokenizer in {folder} cannot be read: {_first_line(error)}"
+      f"the tokenizer in {folder} cannot be read: "
+      f"{errors.first_line(error, 200)}"
     ) from error
 
 
@@ -315,7 +318,3 @@ def _require_hub(name: str) -> None:
 
 def _shortened(text: str) -> str:
   return text if len(text) <= 60 else f"{text[:57]}..."
-
-
-def _first_line(error: BaseException) -> str:
-  return str(error).strip().partition("\n")[0][:200]

@@ -13,14 +13,14 @@ from collections.abc import Callable
 from typing import Any
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 
 from sgmg_jax import types
 from sgmg_jax.bench import fixtures, report
 from sgmg_jax.checkpoints import expected_shapes, random_weights
+from sgmg_jax.input_pipeline import batch as batch_lib
 from sgmg_jax.model import backbone, variants
-from sgmg_jax.training import forward, optimizer, sharding
+from sgmg_jax.training import aot, forward, optimizer, sharding
 from sgmg_jax.training import setup as training_setup
 from sgmg_jax.training import state as state_lib
 
@@ -112,20 +112,11 @@ def program(
 
 def _batch(setup: Setup, variant: variants.Variant, clips: int) -> types.Batch:
   """Shapes of a batch, padded as the input pipeline pads."""
-  words = min(_NUM_TOKENS, variant.text_positions - variant.pad_token_id - 1)
-  height, width = (-(-n // 32) * 32 for n in (setup.height, setup.width))
-  shape = lambda dtype, *dims: jax.ShapeDtypeStruct((clips, *dims), dtype)
-  return types.Batch(
-    frames=shape(jnp.float32, setup.frames, height, width, 3),
-    pixel_valid=shape(bool, height, width),
-    size=shape(jnp.int32, 2),
-    tokens=shape(jnp.int32, words),
-    token_valid=shape(bool, words),
-    targets=types.Targets(
-      boxes=shape(jnp.float32, setup.frames, 4),
-      masks=shape(bool, setup.frames, height, width),
-      valid=shape(bool, setup.frames),
-    ),
+  return aot.batch_shapes(
+    clips,
+    setup.frames,
+    batch_lib.padded_size(setup.height, setup.width),
+    words=min(_NUM_TOKENS, variant.max_tokens),
   )
 
 

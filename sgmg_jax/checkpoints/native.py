@@ -288,7 +288,7 @@ def _damage(path: pathlib.Path) -> Iterator[None]:
   try:
     yield
   except Exception as error:
-    reason = str(error).strip().partition("\n")[0][:120]
+    reason = errors.first_line(error, 120)
     raise errors.UserError(
       f"{path} is damaged ({type(error).__name__}: {reason})"
     ) from error

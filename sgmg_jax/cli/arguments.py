@@ -1,10 +1,27 @@
-"""Checks that several commands make of their arguments."""
+"""Arguments that several commands have, and checks of them."""
 
 from __future__ import annotations
 
 import argparse
 
 from sgmg_jax import errors
+
+
+def add_data_set(
+  parser: argparse.ArgumentParser, *, folder: bool = False
+) -> None:
+  """Adds the name of a data set and, with `folder`, its path and split."""
+  from sgmg_jax.input_pipeline.sets import registry
+
+  parser.add_argument(
+    "name",
+    metavar="NAME",
+    choices=registry.NAMES,
+    help=f"one of {', '.join(registry.NAMES)}",
+  )
+  if folder:
+    parser.add_argument("path", metavar="PATH", nargs="?", help="its folder")
+    parser.add_argument("--split", default="train", help="default: %(default)s")
 
 
 def check_positive(args: argparse.Namespace, *names: str) -> None:

@@ -78,20 +78,21 @@ def run(args: argparse.Namespace) -> int:
 
 
 def _frame(text: str | None, config) -> tuple[int, int]:
+  from sgmg_jax.input_pipeline import batch
+
   if text is None:
     if config.data.kind == "refshapes":
-      sides = (config.data.height, config.data.width)
-      return tuple(-(-side // 32) * 32 for side in sides)
+      return batch.padded_size(config.data.height, config.data.width)
     if not config.data.buckets:
       raise UserError("--frame: expected HEIGHTxWIDTH, the config names none")
     return max(map(tuple, config.data.buckets), key=lambda b: b[0] * b[1])
   sides = text.split("x")
   if len(sides) != 2 or not all(s.isdecimal() and int(s) > 0 for s in sides):
     raise UserError(f"--frame {text}: expected HEIGHTxWIDTH, such as 384x640")
-  height, width = map(int, sides)
-  if height % 32 or width % 32:
+  size = tuple(map(int, sides))
+  if size != batch.padded_size(*size):
     raise UserError(f"--frame {text}: expected multiples of 32, as padded")
-  return height, width
+  return size
 
 
 def describe(report, topology) -> str:

@@ -30,14 +30,7 @@ _SAMPLES = 2000
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
   parser.epilog = EPILOG
-  parser.add_argument(
-    "name",
-    metavar="NAME",
-    choices=registry.NAMES,
-    help=f"one of {', '.join(registry.NAMES)}",
-  )
-  parser.add_argument("path", metavar="PATH", nargs="?", help="its folder")
-  parser.add_argument("--split", default="train", help="default: %(default)s")
+  arguments.add_data_set(parser, folder=True)
   parser.add_argument(
     "--frames",
     action="append",

@@ -8,7 +8,7 @@ import shlex
 import time
 
 from sgmg_jax import errors
-from sgmg_jax.input_pipeline.sets import registry
+from sgmg_jax.cli import arguments
 
 HELP = "store a downloaded data set for fast random access"
 
@@ -29,12 +29,7 @@ expected. Training also runs straight from the downloaded files.
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
   parser.epilog = EPILOG
-  parser.add_argument(
-    "name",
-    metavar="NAME",
-    choices=registry.NAMES,
-    help=f"one of {', '.join(registry.NAMES)}",
-  )
+  arguments.add_data_set(parser)
   parser.add_argument(
     "--manual_dir",
     metavar="FOLDER",

@@ -27,14 +27,7 @@ seeds show other clips and other draws of the transforms.
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
   parser.epilog = EPILOG
-  parser.add_argument(
-    "name",
-    metavar="NAME",
-    choices=registry.NAMES,
-    help=f"one of {', '.join(registry.NAMES)}",
-  )
-  parser.add_argument("path", metavar="PATH", nargs="?", help="its folder")
-  parser.add_argument("--split", default="train", help="default: %(default)s")
+  arguments.add_data_set(parser, folder=True)
   parser.add_argument(
     "--phase",
     choices=("train", "eval"),

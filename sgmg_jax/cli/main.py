@@ -16,6 +16,7 @@ from collections.abc import Iterator, Sequence
 from typing import Final
 
 import sgmg_jax
+from sgmg_jax import errors
 
 # Modules of this package: HELP, add_arguments(parser), run(args) -> int.
 # Imported one at a time, so that `sgmg convert` does not wait for training.
@@ -161,7 +162,7 @@ def _check_platforms() -> None:
     jax.devices()
   # JAX stops at an assertion where a known plugin is not installed.
   except (RuntimeError, AssertionError) as error:
-    reason = str(error).strip().partition("\n")[0] or "no such device"
+    reason = errors.first_line(error) or "no such device"
     raise sgmg_jax.UserError(
       f"JAX_PLATFORMS={platforms}: {reason}; unset it, or install what it "
       "names (pip install 'jax[cuda12]' or 'jax[tpu]')"

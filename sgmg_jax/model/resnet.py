@@ -15,12 +15,10 @@ import jax.numpy as jnp
 from flax import linen as nn
 
 from sgmg_jax import precision
-from sgmg_jax.model import layers
+from sgmg_jax.model import layers, variants
 
 # Names of the parameters that no training changes.
 BATCH_NORM = r"(.*/)?(bn\d|downsample_1)/.*"
-# Channels that a bottleneck returns, for each that it computes with.
-EXPANSION = 4
 
 
 class FrozenBatchNorm(nn.Module):
@@ -101,7 +99,7 @@ class Bottleneck(nn.Module):
   def __call__(self, x):
     """float[F, h, w, C] -> float[F, h / stride, w / stride, 4 width]."""
     types = dict(dtype=self.dtype, param_dtype=self.param_dtype)
-    wide = EXPANSION * self.width
+    wide = variants.RESNET_EXPANSION * self.width
     y = nn.relu(_convolve(x, 1, self.width, 1, ("conv1", "bn1"), types))
     y = _convolve(y, 3, self.width, self.stride, ("conv2", "bn2"), types)
     y = _convolve(nn.relu(y), 1, wide, 1, ("conv3", "bn3"), types)

@@ -62,8 +62,8 @@ class Variant:
   @property
   def channels(self) -> tuple[int, ...]:
     """Of the backbone's maps, strides 4, 8, 16 and 32."""
-    # A ResNet's blocks widen their output by four.
-    first = self.embed_dim * (4 if self.backbone == "resnet" else 1)
+    wider = RESNET_EXPANSION if self.backbone == "resnet" else 1
+    first = self.embed_dim * wider
     return tuple(first << stage for stage in range(_STAGES))
 
   @property
@@ -73,6 +73,8 @@ class Variant:
 
 
 BACKBONES = ("video_swin", "swin", "resnet")
+# Channels that a bottleneck returns, for each that it computes with.
+RESNET_EXPANSION = 4
 # No model is larger in any size; bounds what a damaged card can ask for. Sizes
 # are at least 1, those of `_FROM_ZERO` 0.
 _MOST = {

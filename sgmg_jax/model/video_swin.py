@@ -236,38 +236,6 @@ class BlockStack(nn.Module):
     return x
 
 
-def run_stages(
-  x,
-  num_frames,
-  *,
-  depths: tuple[int, ...],
-  num_heads: tuple[int, ...],
-  drop_path: float,
-  train: bool,
-  **settings: Any,
-):
-  """Yield the blocks' output of each stage, with modules of the caller's.
-
-  Args:
-    x: float[B, D, H, W, C], embedded patches.
-    num_frames: see `VideoSwin`.
-    depths, num_heads: of each stage.
-    drop_path: rate of the last block, from 0 of the first.
-    train: see `VideoSwin`.
-    **settings: of `BlockStack`.
-  """
-  types = {name: settings[name] for name in ("dtype", "param_dtype")}
-  rates = np.linspace(0, drop_path, sum(depths)).tolist()
-  for i, (depth, heads) in enumerate(zip(depths, num_heads)):
-    if i:
-      x = PatchMerging(name=f"downsamples_{i - 1}", **types)(x)
-    done = sum(depths[:i])
-    x = BlockStack(
-      heads, tuple(rates[done : done + depth]), name=f"layers_{i}", **settings
-    )(x, num_frames, train=train)
-    yield x
-
-
 class VideoSwin(nn.Module):
   """Video Swin with patch size (1, 4, 4) and window (8, 7, 7).
 
@@ -299,14 +267,28 @@ class VideoSwin(nn.Module):
     """
     types = dict(dtype=self.dtype, param_dtype=self.param_dtype)
     x = PatchEmbed(self.embed_dim, name="patch_embed", **types)(frames)
-    stages = run_stages(
-      x,
-      num_frames,
-      depths=self.depths,
-      num_heads=self.num_heads,
-      drop_path=self.drop_path,
-      train=train,
-      remat=self.remat,
-      **types,
-    )
-    return tuple(stages)
+    return tuple(self._stages(x, num_frames, train=train))
+
+  def _stages(self, x, num_frames, *, train, **windows):
+    """Yield the blocks' output of each stage.
+
+    Args:
+      x: float[B, D, H, W, C], embedded patches.
+      num_frames, train: see `__call__`.
+      **windows: `window` and `shrinks` of `BlockStack`.
+    """
+    types = dict(dtype=self.dtype, param_dtype=self.param_dtype)
+    rates = np.linspace(0, self.drop_path, sum(self.depths)).tolist()
+    for i, (depth, heads) in enumerate(zip(self.depths, self.num_heads)):
+      if i:
+        x = PatchMerging(name=f"downsamples_{i - 1}", **types)(x)
+      done = sum(self.depths[:i])
+      x = BlockStack(
+        heads,
+        tuple(rates[done : done + depth]),
+        remat=self.remat,
+        name=f"layers_{i}",
+        **windows,
+        **types,
+      )(x, num_frames, train=train)
+      yield x

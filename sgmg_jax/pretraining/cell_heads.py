@@ -13,6 +13,7 @@ own maps, the model does not.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -104,8 +105,8 @@ def measure(
 
 
 def total_loss(
-  measured: Mapping[str, jax.Array], motion_weight: float = MOTION_WEIGHT
-) -> jax.Array:
+  measured: Mapping[str, Any], motion_weight: float = MOTION_WEIGHT
+) -> Any:
   """Weighs the losses of `measure`: looks and, with its own weight, motion."""
   return sum(
     weight

@@ -21,10 +21,10 @@ from ml_collections import ConfigDict
 
 from sgmg_jax import types
 from sgmg_jax.checkpoints import expected_shapes
-from sgmg_jax.errors import UserError
+from sgmg_jax.errors import UserError, first_line
 from sgmg_jax.input_pipeline.sets import registry
 from sgmg_jax.model import variants
-from sgmg_jax.training import initial, loop, setup, sharding
+from sgmg_jax.training import initial, loop, setup
 
 # Steps of an epoch, of which only the schedule's drops know.
 _STEPS_PER_EPOCH = 1000
@@ -105,33 +105,55 @@ def abstract_batch(
       "--config.auxiliary=()"
     )
   data = config.data
-  clips, rows = data.batch_size, data.batch_size * data.expressions_per_clip
-  annotated = data.get("num_annotated") or data.num_frames
+  annotated = data.get("num_annotated")
   if data.kind == "sets":
     families = {registry.about(name).family for name, *_ in data.sets}
-    annotated = 1 if "actors" in families else data.num_frames
-  words = min(config.tokenizer.max_tokens, variant.max_tokens)
+    annotated = 1 if "actors" in families else None
+  return batch_shapes(
+    data.batch_size,
+    data.num_frames,
+    frame,
+    words=min(config.tokenizer.max_tokens, variant.max_tokens),
+    expressions=data.expressions_per_clip,
+    annotated=annotated,
+  )
+
+
+def batch_shapes(
+  clips: int,
+  num_frames: int,
+  frame: tuple[int, int],
+  *,
+  words: int,
+  expressions: int = 1,
+  annotated: int | None = None,
+) -> types.Batch:
+  """Shapes of a batch, as the input pipeline makes them.
+
+  Args:
+    clips: B.
+    num_frames: T.
+    frame: (height, width), padded.
+    words: tokens of a sentence.
+    expressions: E.
+    annotated: K, frames with targets; None or 0: all.
+  """
+  rows, k = clips * expressions, annotated or num_frames
   shape = jax.ShapeDtypeStruct
   return types.Batch(
-    frames=shape((clips, data.num_frames, *frame, 3), jnp.float32),
+    frames=shape((clips, num_frames, *frame, 3), jnp.float32),
     pixel_valid=shape((clips, *frame), bool),
     size=shape((clips, 2), jnp.int32),
     tokens=shape((rows, words), jnp.int32),
     token_valid=shape((rows, words), bool),
     targets=types.Targets(
-      boxes=shape((rows, annotated, 4), jnp.float32),
-      masks=shape((rows, annotated, *frame), bool),
-      valid=shape((rows, annotated), bool),
+      boxes=shape((rows, k, 4), jnp.float32),
+      masks=shape((rows, k, *frame), bool),
+      valid=shape((rows, k), bool),
     ),
-    annotated=(
-      shape((clips, annotated), jnp.int32)
-      if annotated != data.num_frames
-      else None
-    ),
+    annotated=shape((clips, k), jnp.int32) if k != num_frames else None,
     expression_valid=(
-      shape((clips, data.expressions_per_clip), bool)
-      if data.expressions_per_clip > 1
-      else None
+      shape((clips, expressions), bool) if expressions > 1 else None
     ),
   )
 
@@ -150,7 +172,7 @@ def lower(
     The lowered step, its assembly, and the shapes of its batch.
 
   Raises:
-    UserError: see `sharding.make_mesh`, `setup.of_config`, `abstract_batch`.
+    UserError: see `setup.of_config` and `abstract_batch`.
   """
   if config.model.name == initial.FROM_CHECKPOINT:
     config = initial.resolve(config)
@@ -170,13 +192,8 @@ def lower(
     model,
     (),
     expected_shapes.model(variant),
-    mesh=sharding.make_mesh(
-      config.data.batch_size,
-      accumulation=config.accumulation,
-      devices=devices,
-      **config.mesh,
-    ),
     schedule=schedule,
+    devices=devices,
   )
   batch = setup.with_sharding(batch, assembly.batch_sharding)
   return assembly.step.lower(assembly.state, batch), assembly, batch
@@ -205,7 +222,7 @@ def compile_step(
   except jax.errors.JaxRuntimeError as error:
     if "RESOURCE_EXHAUSTED" not in str(error):
       raise
-    reason = str(error).partition("\n")[0]
+    reason = first_line(error)
     raise UserError(
       f"it does not fit ({reason}): expected a smaller data.batch_size, more "
       "accumulation, remat, dtype=bfloat16 or a larger mesh.fsdp"

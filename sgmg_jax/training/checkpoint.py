@@ -17,7 +17,7 @@ import jax.numpy as jnp
 import orbax.checkpoint as ocp
 
 from sgmg_jax import distributed
-from sgmg_jax.errors import UserError
+from sgmg_jax.errors import UserError, first_line
 from sgmg_jax.training import checkpoint_digests, finite
 from sgmg_jax.training import state as state_lib
 
@@ -177,7 +177,7 @@ class Checkpointer:
     except Exception as error:
       if distributed.is_loss(error):
         raise
-      reason = str(error).strip().partition("\n")[0][:120]
+      reason = first_line(error, 120)
       raise UserError(
         f"{self._folder / str(self.latest_step)} is damaged "
         f"({type(error).__name__}: {reason}): rename it to go on from the one "

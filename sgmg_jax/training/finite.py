@@ -1,4 +1,4 @@
-"""Values of a train state that are infinite or NaN, by name."""
+"""Values of a tree of arrays that are infinite or NaN, by name."""
 
 from __future__ import annotations
 

@@ -42,7 +42,6 @@ from sgmg_jax.training import (
   publish,
   run_tokenizer,
   setup,
-  sharding,
 )
 from sgmg_jax.training import (
   batches as batches_lib,
@@ -171,9 +170,6 @@ def _train(
     model,
     tasks,
     params,
-    mesh=sharding.make_mesh(
-      data.batch_size, accumulation=config.accumulation, **config.mesh
-    ),
     schedule=schedule,
   )
   trainable = optimizer.trainable_mask(params, assembly.groups)
@@ -257,8 +253,7 @@ def run(
 
   Args:
     config: `log_every`, `checkpoint_every`, `max_skipped` and
-      `keep_checkpoints` in steps;
-      `profile`, see there.
+      `keep_checkpoints` in steps; `profile`, see there.
     folder: of the run, locked.
     stop: see `train`.
     data: where batches come from.

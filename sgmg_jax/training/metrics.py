@@ -1,4 +1,4 @@
-"""Metrics on their way to disk, and the guard that stops a broken run.
+"""Metrics of several steps, and their way to disk.
 
 `clu.metric_writers` (0.0.12) cannot be imported without TensorFlow, which
 training needs for real data alone, and has no JSONL. So the two files every run

@@ -19,6 +19,7 @@ from flax import linen as nn
 
 from sgmg_jax import distributed, types
 from sgmg_jax.files import atomic
+from sgmg_jax.training import finite
 from sgmg_jax.training import state as state_lib
 from sgmg_jax.training import step as step_lib
 
@@ -91,11 +92,10 @@ class Guard:
     if not distributed.is_leader():
       return "the first process tells more"
     rngs = state_lib.step_rngs(self._seed, jnp.int32(step - 1))
-    where = first_module(lambda: self._objective(params, batch, rngs))
-    found = _broken(batch)
-    if found:
-      reason = f"the batch holds such values in {found}"
-    elif where:
+    compute = lambda: self._objective(params, batch, rngs)
+    if found := finite.find_broken(batch):
+      reason = f"the batch holds such values in {found[0]}"
+    elif where := first_module(compute):
       reason = f"the first module whose output is not is {where}"
     else:
       reason = "all modules' outputs are, so it is the gradient"
@@ -130,7 +130,7 @@ def first_module(compute: Callable[[], Any]) -> str | None:
 
   def look(call, args, kwargs, context):
     result = call(*args, **kwargs)
-    if not found and _broken(result):
+    if not found and finite.find_broken(_concrete(result)):
       path = "/".join(context.module.path) or type(context.module).__name__
       method = context.method_name
       found.append(path if method == "__call__" else f"{path}.{method}")
@@ -145,14 +145,10 @@ def first_module(compute: Callable[[], Any]) -> str | None:
   return found[0] if found else None
 
 
-def _broken(tree: Any) -> str | None:
-  """The name of an array of a tree that holds a value that is not finite."""
-  for path, x in jax.tree.leaves_with_path(tree):
-    if (
-      isinstance(x, jax.Array | np.ndarray)
-      and not isinstance(x, jax.core.Tracer)
-      and jnp.issubdtype(x.dtype, jnp.inexact)
-      and not bool(jnp.isfinite(x).all())
-    ):
-      return jax.tree_util.keystr(path, simple=True, separator="/") or "it"
-  return None
+def _concrete(tree: Any) -> list[jax.Array]:
+  """The arrays of a tree that hold values, not those of a program."""
+  return [
+    x
+    for x in jax.tree.leaves(tree)
+    if isinstance(x, jax.Array) and not isinstance(x, jax.core.Tracer)
+  ]

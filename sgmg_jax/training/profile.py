@@ -11,6 +11,7 @@ from typing import Final
 
 import jax
 
+from sgmg_jax import distributed
 from sgmg_jax.errors import UserError
 
 _logger = logging.getLogger(__name__)
@@ -52,7 +53,7 @@ class Profile:
   @contextlib.contextmanager
   def step(self, step: int) -> Iterator[None]:
     """Marks a step, and starts the trace with the first."""
-    if step == self._first and jax.process_index() == 0:
+    if step == self._first and distributed.is_leader():
       jax.profiler.start_trace(self._folder)
       self._running = True
     if not self._running:

@@ -156,8 +156,8 @@ def of_config(
   tasks: Sequence[auxiliary.Task],
   params: types.Params,
   *,
-  mesh: jax.sharding.Mesh,
   schedule: optax.Schedule,
+  devices: Sequence[Any] | None = None,
 ) -> Assembly:
   """Assembles the training that a config describes.
 
@@ -166,11 +166,12 @@ def of_config(
     model: of `build_model`.
     tasks: those that the config names.
     params: of the model and, under its name, of each task; or their shapes.
-    mesh: of `sharding.make_mesh`.
     schedule: learning rate by step.
+    devices: None: all there are.
 
   Raises:
-    UserError: see `assemble`; or auxiliary losses and accumulation.
+    UserError: see `assemble` and `sharding.make_mesh`; or auxiliary losses and
+      accumulation.
   """
   if tasks and config.accumulation > 1:
     raise UserError(
@@ -188,7 +189,12 @@ def of_config(
       model, tasks, text_dropout=config.frozen_text_dropout or text_trained
     ),
     params,
-    mesh=mesh,
+    mesh=sharding.make_mesh(
+      config.data.batch_size,
+      accumulation=config.accumulation,
+      devices=devices,
+      **config.mesh,
+    ),
     schedule=schedule,
     seed=config.seed,
     policy=model.precision,

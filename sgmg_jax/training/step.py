@@ -64,20 +64,19 @@ def make_step(
     state stays as it is, but for the count of steps.
   """
 
-  def differentiate(params, batch, rngs):
-    def loss(params):
-      total, measured = objective(_freeze(params, trainable), batch, rngs)
-      return means.values((total, measured))
-
-    return jax.value_and_grad(loss, has_aux=True)(params)
+  def partly_frozen(params, batch, rngs):
+    return objective(_freeze(params, trainable), batch, rngs)
 
   def train_step(state, batch):
     rngs = state_lib.step_rngs(seed, state.step)
     if accumulation == 1:
-      (total, metrics), grads = differentiate(state.params, batch, rngs)
+      loss = lambda params: means.values(partly_frozen(params, batch, rngs))
+      (total, metrics), grads = jax.value_and_grad(loss, has_aux=True)(
+        state.params
+      )
     else:
       (total, metrics), grads = _accumulate(
-        objective, accumulation, trainable, state.params, batch, rngs
+        partly_frozen, accumulation, state.params, batch, rngs
       )
     norm = optax.global_norm(grads)
     updates, opt_state = tx.update(grads, state.opt_state, state.params)
@@ -99,7 +98,7 @@ def make_step(
   return precision.follow(policy, train_step)
 
 
-def _accumulate(objective, count, trainable, params, batch, rngs):
+def _accumulate(objective, count, params, batch, rngs):
   """Loss, metrics and gradient of a batch, from parts of it in turn.
 
   The parts' sums are added before they are divided, so this is the gradient of
@@ -114,7 +113,7 @@ def _accumulate(objective, count, trainable, params, batch, rngs):
     part_rngs = {k: jax.random.fold_in(v, index) for k, v in rngs.items()}
 
     def undivided(params):
-      total, measured = objective(_freeze(params, trainable), part, part_rngs)
+      total, measured = objective(params, part, part_rngs)
       return jnp.sum(total.total), (total, measured)
 
     return jax.grad(undivided, has_aux=True)(params)

@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 import jax
 import numpy as np
 
-from sgmg_jax.errors import UserError
+from sgmg_jax.errors import UserError, first_line
 from sgmg_jax.training import sharding
 
 # libtpu looks for a machine's TPU, and for others that use it; there is none.
@@ -83,7 +83,7 @@ class Topology(NamedTuple):
         topologies.get_topology_desc(platform="tpu", topology_name=name).devices
       )
     except (RuntimeError, ValueError, NotImplementedError) as error:
-      reason = str(error).strip().partition("\n")[0]
+      reason = first_line(error)
       raise UserError(f"topology {name}: {reason}") from error
 
 

@@ -9,8 +9,6 @@ import pytest
 from sgmg_jax import precision
 from sgmg_jax.losses import means
 from sgmg_jax.training import sharding
-from sgmg_jax.training import state as state_lib
-from sgmg_jax.training import step as step_lib
 
 CLIPS, EXPRESSIONS = 8, 2
 
@@ -48,34 +46,32 @@ def batch():
   }
 
 
-def _step(params, batch, rules=(), accumulation=1, **sizes):
-  mesh = sharding.make_mesh(CLIPS, accumulation=accumulation, **sizes)
-  tx = optax.sgd(0.1)
-  state = state_lib.create(params, tx, use_ema=True)
-  shardings = sharding.by_rules(state, rules, mesh)
-  step = step_lib.make_step(
-    sharding.add_over_batch(_objective, mesh, shardings.params),
-    tx,
-    trainable=dict(frozen=False, trained=True, last=True),
-    seed=0,
-    policy=precision.check("highest"),
-    ema_decay=0.9,
-    accumulation=accumulation,
-  )
-  jitted = jax.jit(
-    step,
-    in_shardings=(shardings, sharding.batch(mesh)),
-    out_shardings=(shardings, sharding.replicated(mesh)),
-  )
-  return jitted(state, batch)
+@pytest.fixture(scope="module")
+def step(one_step):
+  def run(params, batch, rules=(), accumulation=1, **sizes):
+    return one_step(
+      _objective,
+      optax.sgd(0.1),
+      params,
+      batch,
+      sharding.make_mesh(CLIPS, accumulation=accumulation, **sizes),
+      rules,
+      trainable=dict(frozen=False, trained=True, last=True),
+      policy=precision.check("highest"),
+      accumulation=accumulation,
+    )
+
+  return run
 
 
 @pytest.mark.parametrize("accumulation", [1, 2])
 @pytest.mark.parametrize("value", [np.nan, np.inf, 1e30])
-def test_what_is_not_finite_changes_nothing(params, batch, value, accumulation):
+def test_what_is_not_finite_changes_nothing(
+  step, params, batch, value, accumulation
+):
   batch = batch | {"rows": batch["rows"].at[3].set(value)}
   batch["valid"] = batch["valid"].at[3].set(True)
-  state, metrics = _step(params, batch, (), accumulation)
+  state, metrics = step(params, batch, (), accumulation)
   assert metrics["skipped"] == 1 and int(state.step) == 1
   for tree in (state.params, state.ema):
     jax.tree.map(np.testing.assert_array_equal, tree, params)
@@ -85,10 +81,10 @@ def test_what_is_not_finite_changes_nothing(params, batch, value, accumulation):
 @pytest.mark.parametrize("rules", [(), ((".*", "fsdp"),)], ids=str)
 @pytest.mark.parametrize("data, fsdp", [(1, 1), (2, 1), (1, 2)])
 def test_parts_and_shares_make_the_step_of_the_whole(
-  params, batch, data, fsdp, rules, accumulation
+  step, params, batch, data, fsdp, rules, accumulation
 ):
-  expected, whole = _step(params, batch, data=1)
-  actual, measured = _step(
+  expected, whole = step(params, batch, data=1)
+  actual, measured = step(
     params, batch, rules, accumulation, data=data, fsdp=fsdp
   )
   for name, value in whole.items():

@@ -248,48 +248,39 @@ def uneven():
   return batch.replace(targets=batch.targets.replace(valid=valid))
 
 
-def _one_step(model, params, batch, mesh=None, rules=(), accumulation=1):
-  # Along the gradient: AdamW's step would hide its size.
-  tx = optax.sgd(1.0)
-  mesh = mesh or sharding.make_mesh(4, data=1)
-  state = state_lib.create(params, tx, use_ema=True)
-  shardings = sharding.by_rules(state, rules, mesh)
-  step = step_lib.make_step(
-    sharding.add_over_batch(
-      forward.make_objective(model), mesh, shardings.params
-    ),
-    tx,
-    policy=model.precision,
-    trainable=jax.tree.map(lambda _: True, params),
-    seed=0,
-    ema_decay=0.9,
-    accumulation=accumulation,
-  )
-  jitted = jax.jit(
-    step,
-    in_shardings=(shardings, sharding.batch(mesh)),
-    out_shardings=(shardings, sharding.replicated(mesh)),
-  )
-  return jitted(state, batch)
+@pytest.fixture(scope="module")
+def take_step(model, params, uneven, one_step):
+  def run(mesh, rules=(), accumulation=1):
+    return one_step(
+      forward.make_objective(model),
+      optax.sgd(1.0),
+      params,
+      uneven,
+      mesh,
+      rules,
+      policy=model.precision,
+      trainable=jax.tree.map(lambda _: True, params),
+      accumulation=accumulation,
+    )
+
+  return run
 
 
 @pytest.fixture(scope="module")
-def whole_step(model, params, uneven):
-  return _one_step(model, params, uneven)
+def whole_step(take_step):
+  return take_step(sharding.make_mesh(4, data=1))
 
 
 @pytest.mark.parametrize(
   "axis, accumulation", [("data", 1), ("fsdp", 2)], ids=str
 )
 def test_devices_and_parts_make_the_step_of_one(
-  axis, accumulation, model, params, uneven, whole_step
+  axis, accumulation, params, take_step, whole_step
 ):
   sizes = {name: -1 if name == axis else 1 for name in sharding.AXES}
   mesh = sharding.make_mesh(4, **sizes, accumulation=accumulation)
   assert mesh.shape[axis] == 2
-  actual, shared = _one_step(
-    model, params, uneven, mesh, [(".*", "fsdp")], accumulation
-  )
+  actual, shared = take_step(mesh, [(".*", "fsdp")], accumulation)
   expected, one = whole_step
   for name, value in one.items():
     np.testing.assert_allclose(shared[name], value, rtol=1e-4, err_msg=name)

@@ -125,7 +125,7 @@ def _read_safetensors(path: pathlib.Path) -> dict[str, np.ndarray]:
     }
   # ValueError and OverflowError: shapes that NumPy does not take.
   except (safetensors.SafetensorError, ValueError, OverflowError) as error:
-    reason = str(error).strip().partition("\n")[0][:120]
+    reason = errors.first_line(error, 120)
     raise errors.UserError(
       f"{path} is damaged, incomplete or no safetensors file ({reason})"
     ) from error

@@ -96,12 +96,12 @@ class PthFile:
       )
     if isinstance(error, zipfile.BadZipFile | EOFError):
       return errors.UserError(
-        f"{self._path} is damaged or incomplete ({_line(error)}): download it "
-        "again"
+        f"{self._path} is damaged or incomplete "
+        f"({errors.first_line(error, 120)}): download it again"
       )
     return errors.UserError(
       f"{self._path} is damaged or no PyTorch weight file "
-      f"({type(error).__name__}: {_line(error)})"
+      f"({type(error).__name__}: {errors.first_line(error, 120)})"
     )
 
   def _find_folder(self) -> str:
@@ -204,7 +204,3 @@ class PthFile:
 
 def _no_storage(_: Any) -> Any:
   raise ValueError("a tensor outside of the stream's main pickle")
-
-
-def _line(error: Exception) -> str:
-  return str(error).strip().partition("\n")[0][:120]

@@ -1,0 +1,35 @@
+"""One training step on a mesh, for tests of its parts."""
+
+import jax
+import pytest
+
+from sgmg_jax.training import sharding
+from sgmg_jax.training import state as state_lib
+from sgmg_jax.training import step as step_lib
+
+
+@pytest.fixture(scope="session")
+def one_step():
+  """Makes the first step of an optimizer: the state after it, and metrics.
+
+  With `optax.sgd` that is along the gradient, whose size AdamW would hide.
+  """
+
+  def run(objective, tx, params, batch, mesh, rules=(), **settings):
+    state = state_lib.create(params, tx, use_ema=True)
+    shardings = sharding.by_rules(state, rules, mesh)
+    step = step_lib.make_step(
+      sharding.add_over_batch(objective, mesh, shardings.params),
+      tx,
+      seed=0,
+      ema_decay=0.9,
+      **settings,
+    )
+    jitted = jax.jit(
+      step,
+      in_shardings=(shardings, sharding.batch(mesh)),
+      out_shardings=(shardings, sharding.replicated(mesh)),
+    )
+    return jitted(state, batch)
+
+  return run
