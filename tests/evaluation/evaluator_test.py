@@ -293,12 +293,12 @@ def test_processes_share_the_units(model, data, results, tmp_path, monkeypatch):
 
   def wait(what):
     nonlocal index
-    if index == 0 and what == "folder":
+    if index == 0 and what == "evaluation: folder":
       index = 1
       ran.append(evaluator.evaluate([model], data["own"], tmp_path))
       index = 0
 
-  monkeypatch.setattr(evaluator, "_wait_for_others", wait)
+  monkeypatch.setattr(evaluator.distributed, "wait_for_others", wait)
   first = evaluator.evaluate([model], data["own"], tmp_path)
   (second,) = ran
   assert first.units == second.units == 1 and second.scores is None

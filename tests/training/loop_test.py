@@ -167,7 +167,7 @@ def test_stop_and_resume_is_a_straight_run_bit_for_bit(straight, resumed):
 @pytest.mark.parametrize(
   ("change", "message"),
   [
-    (dict(data=dict(batch_size=3)), "saved with batch_size = 2, now 3; use"),
+    (dict(data=dict(batch_size=4)), "saved with batch_size = 2, now 4; use"),
     (dict(total_epochs=1), "these data have no epochs"),
     (dict(ema_decay=0.0), "does not fit this config .*: ema/"),
   ],
