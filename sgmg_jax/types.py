@@ -71,6 +71,8 @@ class DecoderOutput:
       stopped gradients.
     init_reference: float[B, T, Q, 2], (cx, cy) that enters layer 0.
     memory: encoder output at strides 8, 16, 32, each float[B, T, h, w, C].
+    mask_features: float[B, T, h, w, C] at stride 4, the output of a decoder
+      that some ablations have; None: kernels are applied to `memory`.
   """
 
   hidden: Array
@@ -79,6 +81,7 @@ class DecoderOutput:
   references: Array
   init_reference: Array
   memory: tuple[Array, ...]
+  mask_features: Array | None = None
 
 
 @struct.dataclass

@@ -215,7 +215,7 @@ def _run_model(net, params, inputs, tokens, parts: _Parts, targets=None):
   memory = method(
     "encoder", "transformer", "encode_maps", fused, video, train=train
   )
-  heads = "transformer|query_embed|bbox_embed|class_embed"
+  heads = "transformer|query_embed|bbox_embed|class_embed|pixel_decoder"
   decoded = method("decoder", heads, "decode", memory, video, text, train=train)
   if train:
     patches = method(

@@ -10,10 +10,20 @@ from flax import linen as nn
 
 from sgmg_jax.model import layers, patch_kernels, resize
 
+_HIDDEN = 16
+
 
 class SegmentationOptimiser(nn.Module):
-  """Refines patch logits with visual features of strides 8, then 4."""
+  """Refines patch logits with visual features of strides 8, then 4.
 
+  Attributes:
+    patch: labels of a token. One label (an ablation) has an optimiser of the
+      same hidden channels.
+    dtype: of computation.
+    param_dtype: of parameters.
+  """
+
+  patch: int = patch_kernels.PATCH
   dtype: Any = jnp.float32
   param_dtype: Any = jnp.float32
 
@@ -22,13 +32,15 @@ class SegmentationOptimiser(nn.Module):
     """Refined patch logits.
 
     Args:
-      patches: float[F N, h, w, 16], stride 8, N of each frame.
-      low_levels: float[F, h4, w4, C4] and float[F, h, w, C8].
+      patches: float[F N, h, w, patch], N of each frame, of stride 8, or 4
+        behind a decoder.
+      low_levels: float[F, h4, w4, C4] and float[F, h8, w8, C8].
 
     Returns:
-      float[F N, h4, w4, 16].
+      float[F N, h4, w4, patch].
     """
     f4, f8 = low_levels
+    f8 = resize.resize(f8, patches.shape[1:3], "bilinear")
     patches = patches + self._correction(patches, f8, "1div8")
     patches = resize.resize(patches, f4.shape[1:3], "bilinear")
     return patches + self._correction(patches, f4, "1div4")
@@ -37,22 +49,22 @@ class SegmentationOptimiser(nn.Module):
     weights = [
       layers.ConvWeights(
         (3, 3),
-        patch_kernels.PATCH,
+        channels,
         dtype=self.dtype,
         param_dtype=self.param_dtype,
         name=f"conv{i}_{name}",
       )
-      for i in (1, 2)
+      for i, channels in ((1, _HIDDEN), (2, self.patch))
     ]
-    kernel, bias = weights[0](patch_kernels.PATCH + features.shape[-1])
-    of_patches, of_features = jnp.split(kernel, [patch_kernels.PATCH], 2)
+    kernel, bias = weights[0](self.patch + features.shape[-1])
+    of_patches, of_features = jnp.split(kernel, [self.patch], 2)
     # The convolution of both is the sum of two, and that of the features is
     # the same for all patches of a frame.
     x = _convolve(patches.astype(self.dtype), of_patches)
     shared = _convolve(features, of_features) + bias
     x = x.reshape(len(shared), -1, *shared.shape[1:]) + shared[:, None]
-    kernel, bias = weights[1](patch_kernels.PATCH)
-    return _convolve(x.reshape(patches.shape), kernel) + bias
+    kernel, bias = weights[1](_HIDDEN)
+    return _convolve(x.reshape(*patches.shape[:3], -1), kernel) + bias
 
 
 def _convolve(x, kernel):

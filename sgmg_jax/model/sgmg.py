@@ -28,6 +28,8 @@ from sgmg_jax import types
 from sgmg_jax.model import (
   backbone,
   deformable_transformer,
+  feature_augmentation,
+  fpn,
   layers,
   patch_kernels,
   segmentation_optimiser,
@@ -92,7 +94,7 @@ class SgMg(nn.Module):
       setattr(self, f"input_proj_{i}_0", conv)
       setattr(self, f"input_proj_{i}_1", layers.GroupNorm(**dtypes))
     augment = lambda: [
-      spectrum_augmentation.SpectrumAugmentation()
+      feature_augmentation.make(v.spectral, **dtypes)
       for _ in range(variants.NUM_LEVELS)
     ]
     self.input_fft = augment()
@@ -137,12 +139,18 @@ class SgMg(nn.Module):
       )
       for i in range(v.decoder_layers)
     ]
+    num_parameters = patch_kernels.num_kernel_parameters(v.width, v.patch)
     self.controller = layers.Mlp(
-      (v.width, v.width, patch_kernels.num_kernel_parameters(v.width)),
+      (v.width, v.width, num_parameters),
       kernel_init=layers.xavier_uniform,
       **dtypes,
     )
-    self.mask_refine = segmentation_optimiser.SegmentationOptimiser(**dtypes)
+    if v.decoder == "fpn":
+      self.pixel_decoder = fpn.CrossModalFpn(v.num_heads, **dtypes)
+    if v.refine:
+      self.mask_refine = segmentation_optimiser.SegmentationOptimiser(
+        v.patch, **dtypes
+      )
 
   @nn.nowrap
   def apply(self, *args, **kwargs):
@@ -291,6 +299,9 @@ class SgMg(nn.Module):
         [head(x)[..., 0] for head, x in zip(self.class_embed, hidden)]
       )
     boxes = unfold(boxes)
+    mask_features = None
+    if self.variant.decoder == "fpn":
+      mask_features = self.pixel_decoder(memory[:3], video.low_levels[0], text)
     return types.DecoderOutput(
       hidden=unfold(hidden),
       logits=logits.reshape(-1, b, t, logits.shape[-1]),
@@ -298,10 +309,12 @@ class SgMg(nn.Module):
       references=jax.lax.stop_gradient(boxes),
       init_reference=unfold(reference),
       memory=tuple(memory[:3]),
+      mask_features=mask_features,
     )
 
   def patch_masks(self, decoded, video, layer: int = -1, query=None):
-    """Patch logits float[B, T, Q, h/8, w/8, 16] of one decoder layer.
+    """Patch logits float[B, T, Q, h/8, w/8, 16] of one decoder layer, or the
+    labels that the variant's ablation gives in their place.
 
     With query int[B], only that query's: float[B, T, 1, h/8, w/8, 16].
     """
@@ -324,21 +337,30 @@ class SgMg(nn.Module):
     return patches.reshape(b, t, n, q, *patches.shape[3:])
 
   def _patch_masks(self, hidden, references, decoded, video):
+    maps, stride = decoded.memory, patch_kernels.STRIDE
+    if decoded.mask_features is not None:
+      maps, stride = [decoded.mask_features], fpn.STRIDE
     return patch_kernels.apply_patch_kernels(
-      decoded.memory,
+      maps,
       self.controller(hidden),
       references[..., :2],
       video.size,
+      self.variant.patch,
+      stride,
     )
 
   def refine(self, patches, video: types.VideoFeatures):
     """Full-resolution mask logits [B, T, ..., H, W], float32 or float64, of
     patch logits float[B, T, ..., h/8, w/8, 16], one or several a frame."""
-    refined = self.mask_refine(
-      patches.reshape(-1, *patches.shape[-3:]),
-      [x.reshape(-1, *x.shape[2:]) for x in video.low_levels],
+    labels = patches.reshape(-1, *patches.shape[-3:])
+    if self.variant.refine:
+      labels = self.mask_refine(
+        labels, [x.reshape(-1, *x.shape[2:]) for x in video.low_levels]
+      )
+    h, w = video.low_levels[0].shape[2:4]
+    masks = patch_kernels.to_masks(
+      precision_lib.at_least_float32(labels), (4 * h, 4 * w)
     )
-    masks = patch_kernels.pixel_shuffle(precision_lib.at_least_float32(refined))
     return masks.reshape(*patches.shape[:-3], *masks.shape[1:])
 
   def segment(self, decoded: types.DecoderOutput, video: types.VideoFeatures):

@@ -6,6 +6,8 @@ words are fused into it, in exact float32 also under mixed precision.
 
 from __future__ import annotations
 
+import functools
+
 import jax.numpy as jnp
 import numpy as np
 from flax import linen as nn
@@ -96,6 +98,24 @@ def filter_spectrum(x, strength, gaussian, conv1, conv2):
   return fourier.irfft2(real, imaginary, (h, w))
 
 
+def damping(x, **dtypes):
+  """How strongly each frame is damped, float[N] in (0, 1).
+
+  Its layers belong to the compact module that calls it.
+
+  Args:
+    x: float[N, h, w, C].
+    **dtypes: `dtype`, `param_dtype`.
+  """
+  c = x.shape[-1]
+  dense = functools.partial(layers.torch_dense, use_bias=False, **dtypes)
+  pooled = mean_of_valid_conv3x3(
+    x, *layers.ConvWeights((3, 3), c, name="laplace", **dtypes)(c)
+  )
+  pooled = nn.relu(dense(c, c, name="fc_0")(pooled))
+  return nn.sigmoid(dense(1, c, name="fc_2")(pooled))[:, 0]
+
+
 class SpectrumAugmentation(nn.Module):
   """x plus its adaptively filtered self, SgMg equation 1."""
 
@@ -108,15 +128,7 @@ class SpectrumAugmentation(nn.Module):
 
   def _augment(self, x, gaussian):
     c, dtype = x.shape[-1], dict(dtype=x.dtype)
-    pooled = mean_of_valid_conv3x3(
-      x, *layers.ConvWeights((3, 3), c, name="laplace", **dtype)(c)
-    )
-    pooled = nn.relu(
-      layers.torch_dense(c, c, use_bias=False, name="fc_0", **dtype)(pooled)
-    )
-    strength = nn.sigmoid(
-      layers.torch_dense(1, c, use_bias=False, name="fc_2", **dtype)(pooled)
-    )
+    strength = damping(x, **dtype)
     (kernel1, bias1), (kernel2, bias2) = (
       layers.ConvWeights((1, 1), 2 * c, name=name, **dtype)(2 * c)
       for name in ("conv1", "conv2")
@@ -125,6 +137,6 @@ class SpectrumAugmentation(nn.Module):
     y = layers.frame_by_frame(
       lambda x, strength: filter_spectrum(x, strength, gaussian, conv1, conv2),
       x,
-      strength[:, 0],
+      strength,
     )
     return x + y

@@ -30,6 +30,14 @@ class Variant:
       num_queries, dropout: the deformable transformer.
     vocab_size, text_width, text_layers, text_heads, text_ffn,
       text_positions, pad_token_id: RoBERTa.
+    spectral: what filters maps before and after words are fused into them, see
+      `feature_augmentation`: one of `SPECTRAL`.
+    patch: mask labels that a query gives each token, see `patch_kernels`: one
+      of `PATCHES`.
+    refine: whether the segmentation optimiser corrects the labels.
+    decoder: of the features that kernels are applied to, see `fpn`: one of
+      `DECODERS`. Other values of these four than the defaults are the ablations
+      of the paper's Tables 5, 6 and H.
   """
 
   backbone: str = "video_swin"
@@ -53,6 +61,10 @@ class Variant:
   text_ffn: int = 3072
   text_positions: int = 514
   pad_token_id: int = 1
+  spectral: str = "fft"
+  patch: int = 16
+  refine: bool = True
+  decoder: str = "none"
 
   def __post_init__(self):
     # JSON cards hold lists; equal variants must compare and hash equal.
@@ -73,6 +85,16 @@ class Variant:
 
 
 BACKBONES = ("video_swin", "swin", "resnet")
+SPECTRAL = ("fft", "none", "conv", "linear")
+PATCHES = (16, 1)
+DECODERS = ("none", "fpn")
+_CHOICES = {
+  "backbone": BACKBONES,
+  "spectral": SPECTRAL,
+  "patch": PATCHES,
+  "refine": (True, False),
+  "decoder": DECODERS,
+}
 # Channels that a bottleneck returns, for each that it computes with.
 RESNET_EXPANSION = 4
 # No model is larger in any size; bounds what a damaged card can ask for. Sizes
@@ -101,7 +123,7 @@ _MOST = {
 }
 _FROM_ZERO = {"drop_path", "dropout", "pad_token_id"}
 # What checkpoints did not know once: `sizes` has them where they say something.
-_LATER = {"backbone", "swin_window"}
+_LATER = {"backbone", "swin_window", "spectral", "patch", "refine", "decoder"}
 _STAGES = 4
 # Feature maps that words are fused into, of strides 8, 16, 32 and 64.
 NUM_LEVELS = 4
@@ -239,6 +261,11 @@ def _check_together(variant: Variant, where: object) -> None:
       f"{where}: size swin_window is {variant.swin_window}, expected 7 of "
       "backbone video_swin"
     )
+  if variant.decoder == "fpn" and variant.patch != 1:
+    raise UserError(
+      f"{where}: size patch is {variant.patch}, expected 1 with decoder fpn, "
+      "whose map is fine as it is"
+    )
   for stage, heads in enumerate(variant.swin_heads):
     if variant.backbone == "resnet":
       break
@@ -253,11 +280,10 @@ def _check_together(variant: Variant, where: object) -> None:
 
 
 def _check_range(name: str, value: Any, where: object) -> None:
-  if name == "backbone":
-    if value not in BACKBONES:
-      raise UserError(
-        f"{where}: backbone is {value!r}, expected {', '.join(BACKBONES)}"
-      )
+  if name in _CHOICES:
+    if value not in _CHOICES[name]:
+      known = ", ".join(map(str, _CHOICES[name]))
+      raise UserError(f"{where}: {name} is {value!r}, expected {known}")
     return
   least, most = int(name not in _FROM_ZERO), _MOST[name]
   each = value if isinstance(value, list | tuple) else [value]
@@ -272,8 +298,8 @@ def _check_range(name: str, value: Any, where: object) -> None:
 
 
 def _is_like(value: Any, default: Any) -> bool:
-  if isinstance(default, str):
-    return isinstance(value, str)
+  if isinstance(default, str | bool):
+    return isinstance(value, type(default))
   if isinstance(default, tuple):
     return isinstance(value, list | tuple) and all(
       _is_like(x, default[0]) for x in value

@@ -75,10 +75,13 @@ def match_layers(
     targets: ground truth.
     refine: `SgMg.refine` of patch logits float[B, T, N, h, w, 16].
   """
+  height, width = targets.masks.shape[-2:]
   preds = types.LayerPredictions(
     logits=decoded.logits,
     boxes=decoded.boxes,
-    masks_low=patch_kernels.pixel_shuffle(jnp.moveaxis(patches, 2, 0)),
+    masks_low=patch_kernels.to_masks(
+      jnp.moveaxis(patches, 2, 0), (height // 2, width // 2)
+    ),
   )
   query, cost = jax.vmap(matching.match, (0, None))(preds, targets)
   chosen = jax.vmap(types.take_query, (2, 0), 2)(patches, query)

@@ -26,8 +26,14 @@ def test_channels_of_the_backbone():
 
 def test_sizes_of_older_models_are_as_they_were():
   new = {"backbone", "swin_window"}
-  assert not new & variants.sizes(variants.get_variant("mini")).keys()
+  switches = {"spectral", "patch", "refine", "decoder"}
+  later = new | switches
+  assert not later & variants.sizes(variants.get_variant("mini")).keys()
   assert new < variants.sizes(variants.get_variant("swin_b_w12")).keys()
+  ablated = variants.get_variant(
+    "mini", spectral="none", patch=1, refine=False, decoder="fpn"
+  )
+  assert later & variants.sizes(ablated).keys() == switches
   # No heads to split channels into.
   variants.get_variant("resnet50", embed_dim=20)
 
@@ -57,6 +63,10 @@ def test_longest_sentence():
       "size backbone is 1, expected a value like 'video_swin'",
     ),
     (dict(swin_window=12), "swin_window is 12, expected 7 of .* video_swin"),
+    (dict(spectral="dct"), "spectral is 'dct', expected fft, none, conv, lin"),
+    (dict(patch=4), "patch is 4, expected 16, 1"),
+    (dict(refine=1), "size refine is 1, expected a value like True"),
+    (dict(decoder="fpn"), "patch is 16, expected 1 with decoder fpn"),
     (dict(text_heads=5), "text_width is 96, .* multiple of text_heads, 5"),
   ],
 )
