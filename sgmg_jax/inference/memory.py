@@ -73,9 +73,11 @@ def pass_bytes(
   encode = variant.embed_dim * maps * (0.75 if half else 1)
   # Each further sentence takes more than the first, which shares buffers with
   # the clip's; and some groups' logits wait for the host.
-  query = 0.55 * variant.width
+  query, further = 0.55 * variant.width, 0.75 * variant.width
+  if variant.decoder == "fpn":
+    query = further = 1.5 * variant.width  # Maps of stride 4.
   if group > 1:
-    query += (group - 1) * 0.75 * variant.width + 4 * group * _WAITING
+    query += (group - 1) * further + 4 * group * _WAITING
   # What `encode_video` returns: four levels, and the maps of strides 4 and 8.
   features = (2 if half else 4) * (
     variant.width * (1 / 64 + 1 / 256 + 1 / 1024 + 1 / 4096)
