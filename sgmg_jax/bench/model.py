@@ -157,11 +157,11 @@ def steps(model: sgmg.SgMg):
   return whole, encode, query
 
 
-def random_inputs(setup: Setup):
+def random_inputs(setup: Setup, **sizes: Any):
   """The model, random parameters of it, the arguments (frames, pixel_valid,
-  size) of `encode_video` and tokens."""
+  size) of `encode_video` and tokens; `sizes` replace those of the variant."""
   model = sgmg.SgMg(
-    variants.get_variant(setup.variant),
+    variants.get_variant(setup.variant, **sizes),
     dtype=jnp.dtype(setup.dtype),
     precision=precision.check(setup.precision),
   )

@@ -15,13 +15,15 @@ import dataclasses
 import math
 import os
 import pathlib
-from collections.abc import Iterator
+import re
+from collections.abc import Iterator, Sequence
 from concurrent import futures
 from typing import Any
 
 import jax
 import numpy as np
 import orbax.checkpoint as ocp
+from flax import traverse_util
 
 from sgmg_jax import errors
 from sgmg_jax import tokenizer as tokenizer_lib
@@ -137,7 +139,11 @@ def load(name_or_path: str | os.PathLike) -> Checkpoint:
 
 
 def start_from(
-  params: Params, name_or_path: str | os.PathLike, *, tokenizer: Any = None
+  params: Params,
+  name_or_path: str | os.PathLike,
+  *,
+  tokenizer: Any = None,
+  without: Sequence[str] = (),
 ) -> Params:
   """`params` with everything that a checkpoint holds, whole or part, put in.
 
@@ -145,6 +151,8 @@ def start_from(
     params: of the model.
     name_or_path: a bundled name or a directory.
     tokenizer: that the model is to be used with; None: unknown.
+    without: regular expressions on names of parameters that stay as they are,
+      and may be of other shapes in the checkpoint, or only there.
 
   Raises:
     UserError: as `load`, or the checkpoint is of another size than `params`,
@@ -157,8 +165,18 @@ def start_from(
   # A part is whole modules; what else there is does not concern it.
   names = checkpoint.params if checkpoint.card.get("part") else params
   held = {name: params[name] for name in names if name in params}
-  expected_shapes.check(checkpoint.params, held, name_or_path)
-  return {**params, **checkpoint.params}
+  given, held = (_flat_without(x, without) for x in (checkpoint.params, held))
+  expected_shapes.check(given, held, name_or_path)
+  return traverse_util.unflatten_dict(_flat_without(params) | given, sep="/")
+
+
+def _flat_without(tree: Params, patterns: Sequence[str] = ()) -> dict[str, Any]:
+  """The leaves by name, but those whose names a pattern matches whole."""
+  return {
+    name: leaf
+    for name, leaf in traverse_util.flatten_dict(tree, sep="/").items()
+    if not any(re.fullmatch(pattern, name) for pattern in patterns)
+  }
 
 
 def _load(name_or_path: str | os.PathLike) -> Checkpoint:

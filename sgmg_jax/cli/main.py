@@ -28,6 +28,7 @@ COMMANDS: Final = (
   "compile",
   "evaluate",
   "score",
+  "ablate",
   "submit",
   "convert",
   "data",

@@ -55,6 +55,11 @@ def add_config(parser: argparse.ArgumentParser, command: str) -> None:
     "(:help names them)",
   )
   add_listing(parser, command)
+  add_overrides(parser)
+
+
+def add_overrides(parser: argparse.ArgumentParser) -> None:
+  """Adds what `--config.key=value` sets, as `overrides`."""
   parser.set_defaults(overrides=())
   parse = parser.parse_known_args
 

@@ -115,7 +115,8 @@ def init_params(
     init_from: checkpoints, comma-separated; the later wins.
     required: regular expressions on the names of parameters that these must
       give.
-    reinitialise: the same of parameters that stay random all the same.
+    reinitialise: the same of parameters that stay random all the same,
+      whatever shapes a checkpoint has for them.
     tokenizer: words must have the numbers that those of the checkpoints had,
       unless their embeddings are drawn anew.
 
@@ -130,7 +131,9 @@ def init_params(
     tokenizer = None
   loaded = shapes
   for source in filter(None, map(str.strip, init_from.split(","))):
-    loaded = native.start_from(loaded, source, tokenizer=tokenizer)
+    loaded = native.start_from(
+      loaded, source, tokenizer=tokenizer, without=reinitialise
+    )
   values = _flat(loaded)
   given = {k for k in names if values[k] is not names[k]} - drawn
   missing = _select(names, required, "init_required") - given - drawn

@@ -37,13 +37,15 @@ def backbone(tmp_path_factory):
 def model(monkeypatch):
   """A tiny model whose random parameters are zeros: nothing to compile."""
 
-  def draw(model, seed):
-    del seed
-    shapes = expected_shapes.model(model.variant)
-    return jax.tree.map(lambda x: np.zeros(x.shape, x.dtype), shapes)
-
-  monkeypatch.setattr(initial, "_draw", draw)
+  monkeypatch.setattr(
+    initial, "_draw", lambda model, seed: _zeros(model.variant)
+  )
   return sgmg.SgMg(variants.get_variant("mu"))
+
+
+def _zeros(variant):
+  shapes = expected_shapes.model(variant)
+  return jax.tree.map(lambda x: np.zeros(x.shape, x.dtype), shapes)
 
 
 def _init(model, init_from, required=(), reinitialise=()):
@@ -126,6 +128,25 @@ def test_redrawn_heads_are_logged(model, mu_checkpoint, caplog):
   assert "drawn anew, as reinitialise says: class_embed_0/" in caplog.text
   assert f"and {count} more" in caplog.text
   assert f"{len(given)} of {len(given) + count + 1} parameters" in caplog.text
+
+
+def test_encoders_of_a_checkpoint_start_a_model_of_another_shape(
+  monkeypatch, mu_checkpoint
+):
+  variant = variants.get_variant(
+    "mu", num_queries=2, encoder_layers=1, spectral="none"
+  )
+  others = "(?!backbone_0/|text_encoder/).*"
+  monkeypatch.setattr(initial, "_draw", lambda model, seed: _zeros(variant))
+  params, given = _init(
+    sgmg.SgMg(variant), str(mu_checkpoint), ENCODERS, (others,)
+  )
+  assert given and all(n.startswith(("backbone", "text_en")) for n in given)
+  assert params["query_embed"]["embedding"].shape == (2, 64)
+  held = native.load(mu_checkpoint).params["backbone_0"]
+  jax.tree.map(np.testing.assert_array_equal, params["backbone_0"], held)
+  with pytest.raises(UserError, match="unexpected: input_fft_0/conv1"):
+    _init(sgmg.SgMg(variant), str(mu_checkpoint), ENCODERS)
 
 
 def test_a_pattern_that_selects_nothing(model):
