@@ -255,8 +255,11 @@ def evaluation(*, name, folder, split, window=0, options=None):
   # Only the first so many videos; 0: all.
   config.data.num_videos = 0
   config.window = window
-  # Sentences that go through the model together.
-  config.group = 8
+  # Sentences that go through the model together; 0: as many as it takes. Which:
+  # "video", any about the same frames, or "objects", one about each object.
+  # Only what Fast SgMg answers depends on either.
+  config.group = 0
+  config.grouping = "video"
   # Probability that a mask pixel exceeds.
   config.threshold = 0.5
   # Of computation, as in training.

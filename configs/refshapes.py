@@ -12,6 +12,12 @@ After what encodes video and text (`configs/refshapes_video.py` and
 
 and stage 3 from stage 2 alike.
 
+Fast SgMg starts from the bundled model, whose backbone stays as it is, and
+learns to answer any number of sentences of a clip together, some about
+different objects, some about the same:
+
+  sgmg train --config=refshapes:fast --workdir=runs/fast
+
 Stage 1 has single frames and the sentences that one frame can decide: many
 sentences per second. With the pre-trained encoders words come to mean looks
 within some hundred steps; without it the model learned colours and places and
@@ -66,11 +72,18 @@ _STAGES = {
 }
 
 
+_FAST = _STAGE | dict(
+  clips=2, sentences=6, annotated=1, steps=3000, rate=5e-4, backbone=None
+)
+
+
 def get_config(arg=None):
-  arg = common.parse_arg(arg, runlocal=False, model="mini", stage=0)
+  arg = common.parse_arg(arg, runlocal=False, model="mini", stage=0, fast=False)
   if arg["stage"] not in _STAGES:
     raise ValueError(f"stage {arg['stage']}: expected one of {sorted(_STAGES)}")
-  stage = _STAGES[arg["stage"]]
+  if arg["fast"] and arg["stage"]:
+    raise ValueError("fast and stage: expected one of them")
+  stage = _FAST if arg["fast"] else _STAGES[arg["stage"]]
   config = ConfigDict()
   # Another seed draws other clips.
   config.seed = arg["stage"]
@@ -89,6 +102,9 @@ def get_config(arg=None):
   config.data.width = 160
   # Kinds of expressions, such as ("appearance", "place"); empty: all.
   config.data.kinds = stage["kinds"]
+  # Expressions that Fast SgMg is asked together, "objects", "all" or "mixed",
+  # see `Stream`; empty: always as many.
+  config.data.group = "mixed" if arg["fast"] else ""
   # Of expressions that are another clip's and false here: what an empty mask
   # is for.
   config.data.absent_share = 0.15
@@ -192,6 +208,15 @@ def get_config(arg=None):
   config.export.preprocess = ConfigDict(
     dict(short_side=160, long_side=320, window=8)
   )
+
+  if arg["fast"]:
+    config.model.decouple = "features"
+    config.init_from = "refshapes-mini"
+    config.init_required = ("(?!decouple_module/).*",)
+    config.tokenizer.source = "refshapes-mini"
+    config.export.name = "refshapes-mini-fast"
+    config.evals.refshapes.grouping = "objects"
+    config.eval.every = 3000
 
   if arg["runlocal"]:
     config.total_steps = 4

@@ -63,6 +63,8 @@ class TextFeatures:
 class DecoderOutput:
   """Output of `SgMg.transform`, stacked over the decoder layers.
 
+  With several expressions of a clip B counts the expressions.
+
   Attributes:
     hidden: float[N, B, T, Q, C].
     logits: float[N, B, T, Q], class logits before the sigmoid.
@@ -165,14 +167,7 @@ def take_frames(maps: Sequence[Array], frames: Array) -> tuple[Array, ...]:
   return tuple(jnp.take_along_axis(x, index(x), 1) for x in maps)
 
 
-def repeat_video(video: VideoFeatures, count: int) -> VideoFeatures:
-  """Repeats each clip: row b becomes rows b * count to (b + 1) * count - 1."""
-  if count == 1:
-    return video
-  repeat = lambda x: jnp.repeat(x, count, axis=0)
-  return video.replace(
-    levels=jax.tree.map(repeat, video.levels),
-    low_levels=jax.tree.map(repeat, video.low_levels),
-    level_valid=jax.tree.map(repeat, video.level_valid),
-    size=repeat(video.size),
-  )
+def repeat_rows(x: Array, rows: int) -> Array:
+  """Repeats what each clip has for its expressions: [B, ...] to [B * E, ...],
+  row b to rows b * E to (b + 1) * E - 1."""
+  return x if len(x) == rows else jnp.repeat(x, rows // len(x), axis=0)

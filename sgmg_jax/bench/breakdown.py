@@ -215,6 +215,8 @@ def _run_model(net, params, inputs, tokens, parts: _Parts, targets=None):
   memory = method(
     "encoder", "transformer", "encode_maps", fused, video, train=train
   )
+  if net.variant.decouple:
+    memory = method("decoupling", "decouple_module", "decouple", memory, text)
   heads = "transformer|query_embed|bbox_embed|class_embed|pixel_decoder"
   decoded = method("decoder", heads, "decode", memory, video, text, train=train)
   if train:

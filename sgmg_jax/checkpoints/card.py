@@ -13,6 +13,8 @@ from sgmg_jax.model import variants
 FORMAT = 1
 _FIELDS = {"name": str, "variant": dict, "source": dict, "licence": str}
 FILE = "card.json"
+# Most sentences that Fast SgMg sees together, unless its card says otherwise.
+MAX_GROUP = 16
 # Sides that frames are resized to in each task, as in the released
 # evaluations (None: the long side has no limit), and the frames of a window.
 PREPROCESS = {
@@ -86,6 +88,8 @@ def make(
     card |= {"part": part, "variant": held}
   else:
     card |= {"variant": sizes, "preprocess": preprocess or PREPROCESS}
+    if variant.decouple:
+      card |= {"multi_object": True, "max_group": MAX_GROUP}
   return {**card, "source": source, "licence": licence, **extra}
 
 
@@ -166,6 +170,29 @@ def preprocess_of(card: dict[str, Any], where: object) -> dict[str, Any]:
       _check_count(rule["long_side"], f"{task}.long_side", where)
   _check_count(held.get("window"), "window", where)
   return {**sides, "window": held["window"]}
+
+
+def max_group_of(card: dict[str, Any], where: object) -> int:
+  """Most sentences that Fast SgMg sees together; 0 of SgMg.
+
+  Raises:
+    UserError: it is no such number, or the card calls SgMg a Fast SgMg.
+  """
+  fast = bool(variant_of(card, where).decouple)
+  if card.get("multi_object", fast) is not fast:
+    raise errors.UserError(
+      f"{where}: card field multi_object is {card['multi_object']!r}, expected "
+      f"{fast} as the variant has it"
+    )
+  if not fast:
+    return 0
+  most = card.get("max_group", MAX_GROUP)
+  if type(most) is not int or not 1 <= most <= _MOST:
+    raise errors.UserError(
+      f"{where}: card field max_group is {most!r}, expected an integer from 1 "
+      f"to {_MOST}"
+    )
+  return most
 
 
 def _check_count(value: Any, field: str, where: object) -> None:

@@ -34,6 +34,8 @@ from sgmg_jax.model import variants
 
 Params = Any
 
+# The only module that Fast SgMg has and SgMg has not.
+_DECOUPLING = "decouple_module"
 # The folders whose files the card lists.
 _FOLDERS = ("params", "tokenizer")
 # Arrays compress, by less than this unless a file was made to fill memory.
@@ -52,6 +54,10 @@ class Checkpoint:
   variant: variants.Variant
   card: dict[str, Any]
   tokenizer: Any
+
+
+# The only module that Fast SgMg has and SgMg has not.
+_DECOUPLING = "decouple_module"
 
 
 def bundled() -> list[str]:
@@ -162,9 +168,13 @@ def start_from(
   if tokenizer is not None and checkpoint.tokenizer is not None:
     folder = locate(name_or_path) / "tokenizer"
     tokenizer_lib.check_same(tokenizer, checkpoint.tokenizer, folder)
-  # A part is whole modules; what else there is does not concern it.
-  names = checkpoint.params if checkpoint.card.get("part") else params
-  held = {name: params[name] for name in names if name in params}
+  held = params
+  if checkpoint.card.get("part"):
+    # Whole modules; what else there is does not concern it.
+    held = {k: held[k] for k in checkpoint.params if k in held}
+  elif (_DECOUPLING in checkpoint.params) != (_DECOUPLING in params):
+    # SgMg and Fast SgMg start each other.
+    without = (*without, f"{_DECOUPLING}/.*")
   given, held = (_flat_without(x, without) for x in (checkpoint.params, held))
   expected_shapes.check(given, held, name_or_path)
   return traverse_util.unflatten_dict(_flat_without(params) | given, sep="/")

@@ -20,6 +20,7 @@ examples:
   sgmg bench model --variant video_swin_b --frames 36 --dtype bfloat16
   sgmg bench model --json figures.json
   sgmg bench model --breakdown
+  sgmg bench expressions --figure sentences.png
   sgmg bench kernels
   sgmg bench kernels --dtype bfloat16 --json figures.json
   sgmg bench kernels --explain
@@ -31,7 +32,8 @@ examples:
   sgmg bench metrics --videos 30
 
 model: medians of several passes with random weights; decoding of videos and
-writing of masks are not counted. kernels: deformable attention at the model's
+writing of masks are not counted. expressions: several sentences about a video,
+SgMg beside Fast SgMg. kernels: deformable attention at the model's
 shapes, against PyTorch where it is installed. startup: from the start of
 `sgmg segment` to the first mask. segment: from a video file to mask files.
 training: a step of the paper's training. data: the training pipeline on
@@ -42,6 +44,7 @@ of a data set of the size of DAVIS 2017 val from files.
 
 _PARTS = (
   "model",
+  "expressions",
   "kernels",
   "startup",
   "segment",
@@ -61,6 +64,8 @@ _OPTIONS = (
   "quality",
   "repeats",
   "videos",
+  "counts",
+  "figure",
 )
 # What a part may offer instead of `measure`.
 _INSTEAD = ("breakdown", "explain")
@@ -71,8 +76,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
   parser.add_argument(
     "what",
     choices=_PARTS,
-    help="the whole model, its deformable attention, the first answer, whole "
-    "videos, the training step, the training pipeline, or scoring",
+    help="the whole model, several sentences, its deformable attention, the "
+    "first answer, whole videos, the training step, the training pipeline, or "
+    "scoring",
   )
   # Each part has its own defaults.
   parser.add_argument(
@@ -107,6 +113,16 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
   )
   parser.add_argument(
     "--videos", type=int, help="of the metrics' data set (3; whole: 30)"
+  )
+  parser.add_argument(
+    "--counts",
+    metavar="N,N",
+    help="of expressions: sentences asked together (1,2,4,6,8,10)",
+  )
+  parser.add_argument(
+    "--figure",
+    metavar="FILE",
+    help="of expressions: draw frames x sentences a second, a PNG",
   )
   parser.add_argument(
     "--breakdown",

@@ -63,6 +63,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     help="probability that mask pixels exceed (default: 0.5)",
   )
   parser.add_argument(
+    "--group",
+    type=int,
+    metavar="N",
+    help="sentences that go through the model together (default: all that the "
+    "model takes); Fast SgMg sees the others of its group, with 1 none",
+  )
+  parser.add_argument(
     "--fps",
     type=float,
     help="frames per second of the overlay (default: the video's own time "
@@ -101,6 +108,7 @@ def run(args: argparse.Namespace) -> int:
     args.out,
     window=args.window,
     threshold=args.threshold,
+    group=args.group,
     overwrite=args.overwrite,
     quiet=args.quiet,
   )

@@ -16,7 +16,7 @@ import os
 import pathlib
 import time
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any
+from typing import Any, Final
 
 import jax
 import numpy as np
@@ -35,10 +35,11 @@ from sgmg_jax.evaluation import (
 from sgmg_jax.evaluation import scores as scores_lib
 from sgmg_jax.evaluation import truth as truth_lib
 from sgmg_jax.evaluation.prediction_folder import PredictionFolder
-from sgmg_jax.inference import memory
+from sgmg_jax.inference import memory, stages
 from sgmg_jax.inference import predictor as predictor_lib
 from sgmg_jax.input_pipeline.sets import registry
 
+GROUPINGS: Final = ("video", "objects")
 # (done, all): units that are predicted.
 Progress = Callable[[int, int], None]
 
@@ -54,7 +55,10 @@ class Settings:
     options: of its reader.
     num_videos: only the first so many; 0: all.
     window: frames that the model sees at once; None: all where memory allows.
-    group: sentences that go through the model together.
+    group: sentences that go through the model together; 0: as many as it
+      takes.
+    grouping: which: "video", any about the same frames, or "objects", one about
+      each object. Only what Fast SgMg answers depends on either.
     threshold: probability that a mask pixel exceeds.
     processes: that score; 0: one for each core.
   """
@@ -65,16 +69,21 @@ class Settings:
   options: Mapping[str, Any] = dataclasses.field(default_factory=dict)
   num_videos: int = 0
   window: int | None = None
-  group: int = 8
+  group: int = 0
+  grouping: str = "video"
   threshold: float = 0.5
   processes: int = 0
 
   def __post_init__(self):
-    least = {"num_videos": 0, "window": 0, "group": 1, "processes": 0}
+    least = {"num_videos": 0, "window": 0, "group": 0, "processes": 0}
     for name, lowest in least.items():
       value = getattr(self, name)
       if value is not None and value < lowest:
         raise UserError(f"{name}: expected at least {lowest}, got {value}")
+    if self.grouping not in GROUPINGS:
+      raise UserError(
+        f"grouping: expected {' or '.join(GROUPINGS)}, got {self.grouping!r}"
+      )
     if not 0 < self.threshold < 1:
       raise UserError(
         f"threshold: expected a probability in (0, 1), got {self.threshold}"
@@ -94,6 +103,7 @@ class Settings:
       data.num_videos,
       config.window or None,
       config.group,
+      config.grouping,
       config.threshold,
       config.processes,
     )
@@ -179,15 +189,20 @@ def evaluate(
   """
   truth = truth or settings.truth()
   source = truth.sentences
+  predictor = predictors[0]
+  group = settings.group or predictor.max_group or stages.GROUP
   kind = predictions.kind_of(settings.name)(
     source,
     settings.window,
-    settings.group,
+    predictor.group_size(group),
+    settings.grouping,
     settings.threshold,
-    memory.free(predictors[0].device, sharing=len(predictors)),
+    memory.free(predictor.device, sharing=len(predictors)),
   )
   everything = units.of_source(source)
-  run = _identity(predictors[0], settings, everything)
+  run = _identity(predictor, settings, everything)
+  if predictor.max_group:
+    run |= {"group": group, "grouping": settings.grouping}
   index, count = jax.process_index(), jax.process_count()
   with contextlib.ExitStack() as stack:
     if index == 0:

@@ -25,7 +25,7 @@ from sgmg_jax.evaluation import (
 )
 from sgmg_jax.evaluation.prediction_folder import PredictionFolder
 from sgmg_jax.files import atomic
-from sgmg_jax.inference import annotated_frame, memory, stages
+from sgmg_jax.inference import annotated_frame, groups, memory, stages
 from sgmg_jax.inference import predictor as predictor_lib
 from sgmg_jax.input_pipeline import source as source_lib
 from sgmg_jax.input_pipeline.batches import clip_sampler
@@ -42,6 +42,7 @@ class Kind(abc.ABC):
     source: the split.
     window: frames that the model sees at once; None: all where memory allows.
     group: sentences that go through the model together.
+    grouping: which of them, see `evaluator.Settings`.
     threshold: probability that a mask pixel exceeds.
     free: memory before anything is computed. Asked for each video, it would
       depend on the video that is computed at that time, and so would windows.
@@ -50,6 +51,7 @@ class Kind(abc.ABC):
   source: source_lib.Source
   window: int | None
   group: int
+  grouping: str
   threshold: float
   free: memory.Free
 
@@ -78,9 +80,21 @@ class Kind(abc.ABC):
     predictor: predictor_lib.Predictor,
     expressions: Sequence[source_lib.Expression],
   ) -> list[stages.TextGroup]:
-    return predictor.encode_texts(
-      [e.text for e in expressions], group=self.group
-    )
+    """Encode the sentences of a unit in groups."""
+    every = np.arange(len(expressions))
+    rounds = [every]
+    if self.grouping == "objects":
+      ranks = np.array(units.ranks([e.object_ids for e in expressions]))
+      rounds = [np.flatnonzero(ranks == n) for n in range(max(ranks) + 1)]
+    texts = []
+    for positions in rounds:
+      sentences = [expressions[i].text for i in positions]
+      for text in predictor.encode_texts(sentences, group=self.group):
+        group = dataclasses.replace(
+          text.group, positions=positions[text.group.positions]
+        )
+        texts.append(dataclasses.replace(text, group=group))
+    return texts
 
   def record(self, unit: units.Unit, parts: Sequence[Any]) -> dict[str, Any]:
     """What is kept of a unit beside its files, in JSON's types."""
@@ -107,12 +121,15 @@ class SentenceMasks(Kind):
 
   def read(self, predictor, unit):
     frames = _frames(self.source, unit.video)
+    count, group = len(unit.expressions), self.group
+    if predictor.max_group:
+      group = groups.padded(min(count, group), group)
     clips = predictor.prepare(
       frames,
       window=self.window,
       # Masks are made while they are written, not of all sentences at once.
-      expressions=min(len(unit.expressions), overlap.WRITERS * self.group),
-      group=self.group,
+      expressions=min(count, overlap.WRITERS * group),
+      group=group,
       free=self.free,
     )
     # Only their sizes are asked for again.
@@ -130,8 +147,9 @@ class SentenceMasks(Kind):
     names = self.source.video(unit.video).frames
     names = names[clip.start : clip.start + clip.length]
     masks, *_ = predictor.finish(answer, clip, threshold=self.threshold)
-    for e, mask in zip(unit.expressions[answer.first :], masks):
-      place = folder.predictions / "Annotations" / unit.video / e.id
+    for position, mask in zip(answer.group.positions, masks, strict=True):
+      expression = unit.expressions[position]
+      place = folder.predictions / "Annotations" / unit.video / expression.id
       mask_writer.write_masks(place, names, mask)
     return number
 
@@ -157,8 +175,10 @@ class AnnotatorLabels(SentenceMasks):
 
   def write(self, predictor, unit, part, folder):
     number, clip, annotator, answers = part
-    probabilities = [predictor.probabilities(a, clip) for a in answers]
-    labels = davis.merge_expressions(np.concatenate(probabilities))
+    (probabilities,) = stages.in_order(
+      [(a.group.positions, predictor.probabilities(a, clip)) for a in answers]
+    )
+    labels = davis.merge_expressions(probabilities)
     place = folder.predictions / f"anno_{annotator}" / unit.video
     mask_writer.write_labels(place, labels, clip.start)
     return number
@@ -187,8 +207,8 @@ class Detections(Kind):
       predictor, answer, frames, threshold=self.threshold
     )
     entries = []
-    asked = unit.expressions[answer.first :][: answer.count]
-    for row, e in enumerate(asked):
+    for row, position in enumerate(answer.group.positions):
+      e = unit.expressions[position]
       image_id = annotated_frames.image_id(self.source.name, e)
       for score, mask, box in zip(
         found.scores[row], found.masks[row], found.boxes[row]

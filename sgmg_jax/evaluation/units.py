@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import collections
 import dataclasses
 import hashlib
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Hashable, Iterator, Sequence
 from typing import Generic, TypeVar
 
 from sgmg_jax.input_pipeline import source as source_lib
@@ -39,6 +40,16 @@ def of_source(source: source_lib.Source) -> list[Unit]:
     Unit(video if frame is None else f"{video}/{frame}", video, frame, tuple(e))
     for (video, frame), e in groups.items()
   ]
+
+
+def ranks(objects: Sequence[Hashable]) -> list[int]:
+  """How many of the same object come before each."""
+  seen: collections.Counter = collections.Counter()
+  found = []
+  for object_ in objects:
+    found.append(seen[object_])
+    seen[object_] += 1
+  return found
 
 
 def digest(units: Sequence[Unit]) -> str:

@@ -73,7 +73,8 @@ def pass_bytes(
   encode = variant.embed_dim * maps * (0.75 if half else 1)
   # Each further sentence takes more than the first, which shares buffers with
   # the clip's; and some groups' logits wait for the host.
-  query, further = 0.55 * variant.width, 0.75 * variant.width
+  query = 0.55 * variant.width
+  further = (0.14 if variant.decouple else 0.75) * variant.width
   if variant.decoder == "fpn":
     query = further = 1.5 * variant.width  # Maps of stride 4.
   if group > 1:

@@ -94,8 +94,9 @@ class Predictor(stages.Stages):
         it fits into memory (see `memory.most_frames`), else the checkpoint's
         window. Which it was is logged.
       threshold: probability that a mask pixel exceeds.
-      group: sentences that go through the model together, with the same
-        numbers; None: one on a CPU, where more are no faster, else 8.
+      group: sentences that go through the model together; None: see
+        `stages.Stages.group_size`. SgMg answers as if each were alone. Fast
+        SgMg does not: 1 asks it about each alone.
       progress: called with 0 once all input is checked, then with the frames
         done since the last call; each sentence counts for a part of a frame.
 
@@ -201,7 +202,7 @@ class Predictor(stages.Stages):
       )
     expressions = _as_list(expressions)
     _check_threshold(threshold)
-    texts = self.encode_texts(expressions, group=self._group(group))
+    texts = self.encode_texts(expressions, group=group)
     steps = [
       self._window_result(clip, self._answers(features, texts, clip, threshold))
       for features, clip in encoded.clips
@@ -231,19 +232,18 @@ class Predictor(stages.Stages):
     """
     expressions = _as_list(expressions)
     _check_threshold(threshold)
-    texts = self.encode_texts(expressions, group=self._group(group))
+    texts = self.encode_texts(expressions, group=group)
     prepared = annotated_frame.prepare(self, clip, frame)
     features = annotated_frame.encode(self, prepared)
-    parts = [
-      annotated_frame.finish(self, answer, prepared, threshold=threshold)
-      for answer in annotated_frame.ask(self, features, texts)
-    ]
-    return annotated_frame.Detections(
-      *(
-        np.concatenate([getattr(part, field.name) for part in parts])
-        for field in dataclasses.fields(annotated_frame.Detections)
+    answers = []
+    for answer in annotated_frame.ask(self, features, texts):
+      found = annotated_frame.finish(
+        self, answer, prepared, threshold=threshold
       )
-    )
+      answers.append(
+        (answer.group.positions, found.scores, found.masks, found.boxes)
+      )
+    return annotated_frame.Detections(*stages.in_order(answers))
 
   def _start(
     self,
@@ -259,7 +259,6 @@ class Predictor(stages.Stages):
     """Check everything; the results are computed as they are asked for."""
     reader = video_lib.open_video(video)
     expressions = _as_list(expressions)
-    group = self._group(group)
     texts = self.encode_texts(expressions, group=group)
     _check_threshold(threshold)
     _check_window(window)
@@ -268,7 +267,7 @@ class Predictor(stages.Stages):
       window=window,
       whole=whole,
       expressions=len(expressions),
-      group=group,
+      group=max(text.group.padded for text in texts),
     )
     steps = self._steps(reader, clips, texts, threshold, progress)
     return reader, expressions, steps
@@ -278,7 +277,7 @@ class Predictor(stages.Stages):
     self.geometry(reader)
     if progress:
       progress(0.0)
-    num_sentences = sum(text.count for text in texts)
+    num_sentences = sum(len(text.group.positions) for text in texts)
     for clip in clips:
       # The encoding counts as one more sentence.
       share = clip.length / (num_sentences + 1)
@@ -296,24 +295,15 @@ class Predictor(stages.Stages):
       progress(len(reader.skipped))
 
   def _answers(self, features, texts, clip, threshold):
-    """Masks, scores and boxes of each group of sentences."""
+    """Positions, masks, scores and boxes of each group of sentences."""
     for answer in self.ask(features, texts):
-      yield self.finish(answer, clip, threshold=threshold)
+      found = self.finish(answer, clip, threshold=threshold)
+      yield answer.group.positions, *found
 
   def _window_result(self, clip, answers) -> results.WindowResult:
     pixels, times, numbers = map(list, zip(*clip.frames))
-    fields = (np.concatenate(field) for field in zip(*answers))
+    fields = stages.in_order(answers)
     return results.WindowResult(clip.start, pixels, *fields, times, numbers)
-
-  def _group(self, group: int | None) -> int:
-    if group is None:
-      device = self.device or jax.local_devices()[0]
-      return 1 if device.platform == "cpu" else stages.GROUP
-    if not isinstance(group, numbers.Integral) or group < 1:
-      raise errors.UserError(
-        f"group {group!r}: expected a whole number of sentences, at least 1"
-      )
-    return int(group)
 
   def _collect(self, reader, expressions, threshold, steps):
     steps = list(steps)

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import dataclasses
 import logging
+import numbers
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any, Final
 
@@ -20,12 +21,14 @@ from sgmg_jax import precision as precision_lib
 from sgmg_jax import tokenizer as tokenizer_lib
 from sgmg_jax.checkpoints import card as card_lib
 from sgmg_jax.checkpoints import native
+from sgmg_jax.inference import groups as groups_lib
 from sgmg_jax.inference import memory, postprocess, preprocess, programs
 from sgmg_jax.inference import video as video_lib
 from sgmg_jax.inference import windows as windows_lib
 from sgmg_jax.inference.video_reader import TimedFrame
 
-# Sentences that go through the model together, by default.
+# Sentences that go through SgMg together, by default; on a CPU more than one
+# are no faster.
 GROUP: Final = 8
 
 
@@ -50,16 +53,14 @@ class PreparedClip:
 
 @dataclasses.dataclass(frozen=True)
 class TextGroup:
-  """Encoded sentences, padded to a full group.
+  """Encoded sentences of a group.
 
   Attributes:
-    first: index of the first among all.
-    count: how many there are, not counting those that fill the group.
+    group: which they are.
     features: of all rows.
   """
 
-  first: int
-  count: int
+  group: groups_lib.Group
   features: types.TextFeatures
 
 
@@ -68,15 +69,13 @@ class Answer:
   """What the model says of a clip and a group of G sentences.
 
   Attributes:
-    first: index of the first sentence among all.
-    count: how many there are; further rows fill the group.
+    group: which they are, and in which rows.
     logits: float32[G, bucket, padded h, padded w] of the best query's masks.
     scores: float32[G, bucket], NaN where a logit is not finite.
     boxes: float32[G, bucket, 4], (cx, cy, w, h) over the unpadded clip.
   """
 
-  first: int
-  count: int
+  group: groups_lib.Group
   logits: Any
   scores: Any
   boxes: Any
@@ -102,6 +101,8 @@ class Stages:
     dtype: of computation.
     precision: of float32 products.
     preprocess: sides of frames by task, and the window.
+    max_group: of Fast SgMg, most sentences that it sees together; 0: the model
+      sees each alone.
     device: where it runs; None: JAX's default.
     programs: what is compiled.
   """
@@ -121,6 +122,7 @@ class Stages:
     self.dtype = _float(dtype)
     self.precision = precision_lib.check(precision)
     self.preprocess = card_lib.preprocess_of(checkpoint.card, self.name)
+    self.max_group = card_lib.max_group_of(checkpoint.card, self.name)
     self.device = device
     self._tokenizer = checkpoint.tokenizer
     self._on_truncation = on_truncation
@@ -206,36 +208,59 @@ class Stages:
       np.int32(clip.length),
     )
 
+  def group_size(self, group: int | None) -> int:
+    """Check the number of sentences that go through the model together.
+
+    Args:
+      group: None: all that the model may see together; of SgMg, `GROUP`, or
+        one on a CPU.
+
+    Raises:
+      UserError: no such number.
+    """
+    if group is None:
+      device = self.device or jax.local_devices()[0]
+      return self.max_group or (1 if device.platform == "cpu" else GROUP)
+    if not isinstance(group, numbers.Integral) or group < 1:
+      raise errors.UserError(
+        f"group {group!r}: expected a whole number of sentences, at least 1"
+      )
+    if self.max_group and group > self.max_group:
+      raise errors.UserError(
+        f"group {group}: {self.name} sees at most {self.max_group} sentences "
+        "together"
+      )
+    return int(group)
+
   def encode_texts(
-    self, expressions: Sequence[str], *, group: int = GROUP
+    self, expressions: Sequence[str], *, group: int | None = None
   ) -> list[TextGroup]:
     """Encode sentences in groups.
 
     Args:
       expressions: E sentences.
-      group: sentences of a group; the last is filled up with copies. One: each
-        sentence has a program for its own length.
+      group: most sentences of a group, see `group_size`. Of SgMg all groups
+        are as large, and with one each sentence has a program for its length.
 
     Raises:
-      UserError: no sentence, or an empty one.
+      UserError: no sentence, an empty one, or no such group.
     """
     if not expressions:
       raise errors.UserError("no expressions: expected at least one sentence")
     limit = self.variant.max_tokens
-    tokens, valid = tokenizer_lib.encode(
-      self._tokenizer, expressions, limit, self._on_truncation
-    )
-    groups = []
-    for first in range(0, len(tokens), group):
-      rows = np.arange(first, min(first + group, len(tokens)))
-      count = len(rows)
-      rows = np.pad(rows, (0, group - count), mode="edge")
-      length = min(_token_bucket(valid[rows].sum(1).max()), limit)
+    split = groups_lib.together if self.max_group else groups_lib.one_by_one
+    texts = []
+    for some in split(expressions, self.group_size(group)):
+      tokens, valid = tokenizer_lib.encode(
+        self._tokenizer, some.sentences, limit, self._on_truncation
+      )
+      rows = np.arange(some.padded).clip(max=len(tokens) - 1)
+      length = min(_token_bucket(valid.sum(1).max()), limit)
       features = self.programs.encode_text(
         self.params, tokens[rows, :length], valid[rows, :length]
       )
-      groups.append(TextGroup(first, count, features))
-    return groups
+      texts.append(TextGroup(some, features))
+    return texts
 
   def ask(
     self,
@@ -253,13 +278,18 @@ class Stages:
     if program is None:
       program = self.programs.query
     for text in texts:
-      logits, scores, boxes = program(self.params, features, text.features)
-      yield Answer(text.first, text.count, logits, scores, boxes)
+      valid = np.arange(text.group.padded)[None] < len(text.group.sentences)
+      logits, scores, boxes = program(
+        self.params, features, text.features, valid
+      )
+      yield Answer(text.group, logits, scores, boxes)
 
   def finish(
     self, answer: Answer, clip: PreparedClip, *, threshold: float = 0.5
   ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Masks, scores and boxes of E sentences at the video's own size.
+
+    They are those at the `positions` of the answer's group.
 
     Args:
       answer: of the device.
@@ -319,7 +349,7 @@ class Stages:
     self, answer: Answer, length: int | None
   ) -> tuple[np.ndarray, ...]:
     return tuple(
-      np.asarray(x)[: answer.count, :length]
+      np.asarray(x)[answer.group.rows, :length]
       for x in (answer.logits, answer.scores, answer.boxes)
     )
 
@@ -343,6 +373,20 @@ class Stages:
         need / 1e9,
         free / 1e9,
       )
+
+
+def in_order(answers: Sequence[Sequence[np.ndarray]]) -> list[np.ndarray]:
+  """Join what groups answered, in the order in which sentences were asked.
+
+  Args:
+    answers: of each group, the positions of its sentences, then arrays with
+      a row for each.
+  """
+  positions, *fields = map(np.concatenate, zip(*answers))
+  order = np.argsort(positions)
+  if np.array_equal(order, positions):
+    return fields
+  return [field[order] for field in fields]
 
 
 def _float(dtype: Any) -> str:

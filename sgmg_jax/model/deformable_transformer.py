@@ -83,7 +83,7 @@ class DecoderLayer(_Layer):
   ):
     q = x + query_pos
     y = vision_language_fusion.PackedAttention(
-      self.num_heads, self.dropout, name="self_attn", **self.types
+      x.shape[-1], self.num_heads, self.dropout, name="self_attn", **self.types
     )(q, q, x, train=train)
     x = self.norm("norm2", x + self.drop(y, train))
     y = self.attention("cross_attn")(
@@ -260,14 +260,14 @@ class DeformableTransformer(nn.Module):
     ]
 
   def decode(
-    self, memory, level_valid, sentence, query_pos, box_heads, *, train=False
+    self, memory, level_valid, queries, query_pos, box_heads, *, train=False
   ):
     """Decode the queries.
 
     Args:
       memory: V maps float[F, h, w, C] of `encode`.
       level_valid: V maps bool[F, h, w].
-      sentence: float[F, C], the start of every query.
+      queries: float[F, Q, C], their start.
       query_pos: float[Q, C].
       box_heads: see `Decoder`.
       train: drop out.
@@ -276,14 +276,12 @@ class DeformableTransformer(nn.Module):
       hidden float[N, F, Q, C], boxes float[N, F, Q, 4] and the first
       reference float[F, Q, 2].
     """
-    f, c = sentence.shape
     with precision.exact():
       reference = nn.sigmoid(self.reference_points(query_pos))
-    reference = jnp.broadcast_to(reference, (f, *reference.shape))
-    queries = jnp.broadcast_to(sentence[:, None], (f, query_pos.shape[0], c))
+    reference = jnp.broadcast_to(reference, (len(queries), *reference.shape))
     hidden, boxes = self.decoder(
       queries,
-      query_pos.astype(sentence.dtype),
+      query_pos.astype(queries.dtype),
       reference,
       _flat(memory),
       _flat(level_valid),

@@ -53,7 +53,8 @@ class CrossModalFpn(nn.Module):
       x = self._convolution(x, c, 1, f"lateral_{stride}")
       x = jnp.repeat(x, rows // len(x), 0)
       x = x + vision_language_fusion.VisionLanguageFusion(
-        num_heads=self.num_heads,
+        c,
+        self.num_heads,
         dtype=self.dtype,
         param_dtype=self.param_dtype,
         name=f"fusion_{stride}",

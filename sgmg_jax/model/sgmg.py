@@ -1,4 +1,4 @@
-"""SgMg (Miao et al., ICCV 2023): one video, one expression, one mask a frame.
+"""SgMg (Miao et al., ICCV 2023): masks of what expressions refer to in a video.
 
 The model runs in steps, so that a video is encoded once and queried with
 many expressions:
@@ -9,8 +9,10 @@ many expressions:
   decoded = transform(fused, …)     deformable transformer, scores and boxes
   masks = segment(decoded, video)   conditional patch kernels, optimiser
 
-To query one clip with several expressions, repeat its `VideoFeatures` along
-the batch.
+The features of B clips go with those of B * E expressions, expression e of clip
+b in row b * E + e; what is made of both has B * E rows. Fast SgMg, which has
+the variant's `decouple`, keeps one row for each clip until the transformer's
+encoder is through, see `multi_instance`.
 """
 
 from __future__ import annotations
@@ -31,6 +33,7 @@ from sgmg_jax.model import (
   feature_augmentation,
   fpn,
   layers,
+  multi_instance,
   patch_kernels,
   segmentation_optimiser,
   spectrum_augmentation,
@@ -100,8 +103,15 @@ class SgMg(nn.Module):
     self.input_fft = augment()
     self.input_fft_post = augment()
     self.fusion_module = vision_language_fusion.VisionLanguageFusion(
-      v.num_heads, **dtypes
+      v.width, v.num_heads, **dtypes
     )
+    if v.decouple in ("features", "queries"):
+      self.decouple_module = vision_language_fusion.VisionLanguageFusion(
+        v.width,
+        v.num_heads,
+        out_kernel_init=nn.initializers.zeros,
+        **dtypes,
+      )
     self.transformer = deformable_transformer.DeformableTransformer(
       v.width,
       v.encoder_layers,
@@ -234,14 +244,39 @@ class SgMg(nn.Module):
       sentence=self.sentence_proj(pooled, train=train),
     )
 
-  def fuse(self, video: types.VideoFeatures, text: types.TextFeatures):
-    """Four maps float[B, T, h, w, C] with the expression's words in them."""
+  def fuse(
+    self,
+    video: types.VideoFeatures,
+    text: types.TextFeatures,
+    expression_valid=None,
+  ):
+    """Four maps float[B * E, T, h, w, C] with the expressions' words in them;
+    of Fast SgMg float[B, T, h, w, C], with the words of all.
+
+    Args:
+      video: B clips.
+      text: B * E expressions.
+      expression_valid: bool[B, E], the expressions that Fast SgMg takes into
+        account; None: all. SgMg computes each for itself.
+    """
     maps = spectrum_augmentation.gaussian_maps(
       [x.shape[2:4] for x in video.levels]
     )
+    if expression_valid is None:
+      clips = len(video.size)
+      expression_valid = jnp.ones((clips, len(text.sentence) // clips), bool)
     fused = []
     for augment, x, gaussian in zip(self.input_fft_post, video.levels, maps):
-      x = self.fusion_module(x, text)
+      if self.variant.decouple:
+        x = multi_instance.fuse(
+          self.fusion_module,
+          x,
+          text,
+          expression_valid,
+          self.variant.fusion_scale,
+        )
+      else:
+        x = self.fusion_module(x, text)
       flat = x.reshape(-1, *x.shape[2:])
       fused.append(augment(flat, gaussian).reshape(x.shape))
     return tuple(fused)
@@ -256,12 +291,13 @@ class SgMg(nn.Module):
   ) -> types.DecoderOutput:
     """The deformable transformer, frame by frame, with scores and boxes."""
     memory = self.encode_maps(fused, video, train=train)
+    memory = self.decouple(memory, text)
     return self.decode(memory, video, text, train=train)
 
   def encode_maps(self, fused, video: types.VideoFeatures, *, train=False):
-    """The transformer's encoder: four maps float[B, T, h, w, C]."""
+    """The transformer's encoder: four maps with the shapes of `fused`."""
     b, t = fused[0].shape[:2]
-    per_frame = lambda x: jnp.repeat(x, t, 0)
+    per_frame = lambda x: jnp.repeat(types.repeat_rows(x, b), t, 0)
     positions = [
       per_frame(layers.pixel_positions(valid, self.variant.width))
       for valid in video.level_valid
@@ -274,6 +310,12 @@ class SgMg(nn.Module):
     )
     return tuple(x.reshape(b, t, *x.shape[1:]) for x in memory)
 
+  def decouple(self, memory, text: types.TextFeatures):
+    """Encoded maps float[B * E, T, h, w, C] of each expression; SgMg's are."""
+    if self.variant.decouple == "features":
+      return multi_instance.decouple(self.decouple_module, memory, text)
+    return tuple(types.repeat_rows(x, len(text.sentence)) for x in memory)
+
   def decode(
     self,
     memory,
@@ -284,12 +326,19 @@ class SgMg(nn.Module):
   ) -> types.DecoderOutput:
     """The transformer's decoder on the encoded maps, scores and boxes."""
     b, t = memory[0].shape[:2]
-    per_frame = lambda x: jnp.repeat(x, t, 0)
+    per_frame = lambda x: jnp.repeat(types.repeat_rows(x, b), t, 0)
+    query_embed = self.query_embed.embedding
+    if self.variant.decouple == "queries":
+      queries = multi_instance.decouple_queries(
+        self.decouple_module, query_embed, text
+      )
+    else:
+      queries = jnp.repeat(text.sentence[:, None], len(query_embed), 1)
     hidden, boxes, reference = self.transformer.decode(
       [x.reshape(b * t, *x.shape[2:]) for x in memory],
       [per_frame(valid) for valid in video.level_valid],
-      per_frame(text.sentence),
-      self.query_embed.embedding,
+      per_frame(queries),
+      query_embed,
       self.bbox_embed,
       train=train,
     )
@@ -344,15 +393,18 @@ class SgMg(nn.Module):
       maps,
       self.controller(hidden),
       references[..., :2],
-      video.size,
+      types.repeat_rows(video.size, len(hidden)),
       self.variant.patch,
       stride,
     )
 
   def refine(self, patches, video: types.VideoFeatures):
-    """Full-resolution mask logits [B, T, ..., H, W], float32 or float64, of
-    patch logits float[B, T, ..., h/8, w/8, 16], one or several a frame."""
-    labels = patches.reshape(-1, *patches.shape[-3:])
+    """Full-resolution mask logits [B * E, T, ..., H, W], float32 or float64, of
+    patch logits float[B * E, T, ..., h/8, w/8, 16], one or several a frame."""
+    (b, t), shape = video.low_levels[0].shape[:2], patches.shape
+    # All patches of a frame together: its features are convolved once.
+    labels = patches.reshape(b, shape[0] // b, t, -1, *shape[-3:])
+    labels = jnp.moveaxis(labels, 1, 2).reshape(-1, *shape[-3:])
     if self.variant.refine:
       labels = self.mask_refine(
         labels, [x.reshape(-1, *x.shape[2:]) for x in video.low_levels]
@@ -361,7 +413,9 @@ class SgMg(nn.Module):
     masks = patch_kernels.to_masks(
       precision_lib.at_least_float32(labels), (4 * h, 4 * w)
     )
-    return masks.reshape(*patches.shape[:-3], *masks.shape[1:])
+    masks = masks.reshape(b, t, shape[0] // b, -1, *masks.shape[1:])
+    masks = jnp.moveaxis(masks, 2, 1)
+    return masks.reshape(*shape[:-3], *masks.shape[-2:])
 
   def segment(self, decoded: types.DecoderOutput, video: types.VideoFeatures):
     """Mask logits of the best query, and which one that is.
@@ -370,7 +424,7 @@ class SgMg(nn.Module):
     all frames.
 
     Returns:
-      float32[B, T, H, W] at padded size, int32[B].
+      float32[B * E, T, H, W] at padded size, int32[B * E].
     """
     query = best_query(decoded.logits[-1], video.num_frames)
     patches = self.patch_masks(decoded, video, query=query)
@@ -384,6 +438,7 @@ class SgMg(nn.Module):
     tokens,
     token_valid,
     num_frames=None,
+    expression_valid=None,
     *,
     train=False,
   ):
@@ -393,7 +448,7 @@ class SgMg(nn.Module):
       frames, pixel_valid, size, num_frames, train=train
     )
     text = self.encode_text(tokens, token_valid, train=train)
-    fused = self.fuse(video, text)
+    fused = self.fuse(video, text, expression_valid)
     decoded = self.transform(fused, video, text, train=train)
     return self.segment(decoded, video), decoded
 

@@ -38,6 +38,9 @@ class Variant:
     decoder: of the features that kernels are applied to, see `fpn`: one of
       `DECODERS`. Other values of these four than the defaults are the ablations
       of the paper's Tables 5, 6 and H.
+    decouple: how Fast SgMg tells the expressions of a clip apart behind the
+      shared encoder, one of `DECOUPLE`; empty: SgMg, each has its own.
+    fusion_scale: of the sum over its expressions, one of `FUSION_SCALES`.
   """
 
   backbone: str = "video_swin"
@@ -65,6 +68,8 @@ class Variant:
   patch: int = 16
   refine: bool = True
   decoder: str = "none"
+  decouple: str = ""
+  fusion_scale: str = "sum"
 
   def __post_init__(self):
     # JSON cards hold lists; equal variants must compare and hash equal.
@@ -88,12 +93,17 @@ BACKBONES = ("video_swin", "swin", "resnet")
 SPECTRAL = ("fft", "none", "conv", "linear")
 PATCHES = (16, 1)
 DECODERS = ("none", "fpn")
+# By gating the encoded maps, by the first queries, or by the sentence alone.
+DECOUPLE = ("", "features", "queries", "none")
+FUSION_SCALES = ("sum", "rsqrt", "mean")
 _CHOICES = {
   "backbone": BACKBONES,
   "spectral": SPECTRAL,
   "patch": PATCHES,
   "refine": (True, False),
   "decoder": DECODERS,
+  "decouple": DECOUPLE,
+  "fusion_scale": FUSION_SCALES,
 }
 # Channels that a bottleneck returns, for each that it computes with.
 RESNET_EXPANSION = 4
@@ -123,7 +133,16 @@ _MOST = {
 }
 _FROM_ZERO = {"drop_path", "dropout", "pad_token_id"}
 # What checkpoints did not know once: `sizes` has them where they say something.
-_LATER = {"backbone", "swin_window", "spectral", "patch", "refine", "decoder"}
+_LATER = {
+  "backbone",
+  "swin_window",
+  "spectral",
+  "patch",
+  "refine",
+  "decoder",
+  "decouple",
+  "fusion_scale",
+}
 _STAGES = 4
 # Feature maps that words are fused into, of strides 8, 16, 32 and 64.
 NUM_LEVELS = 4
@@ -282,7 +301,7 @@ def _check_together(variant: Variant, where: object) -> None:
 def _check_range(name: str, value: Any, where: object) -> None:
   if name in _CHOICES:
     if value not in _CHOICES[name]:
-      known = ", ".join(map(str, _CHOICES[name]))
+      known = ", ".join('""' if c == "" else str(c) for c in _CHOICES[name])
       raise UserError(f"{where}: {name} is {value!r}, expected {known}")
     return
   least, most = int(name not in _FROM_ZERO), _MOST[name]

@@ -3,64 +3,145 @@
 from __future__ import annotations
 
 import functools
+from collections.abc import Callable
 from typing import Any
 
+import jax
 import jax.numpy as jnp
 from flax import linen as nn
+from flax import struct
 
-from sgmg_jax import precision
+from sgmg_jax import platforms, precision
 from sgmg_jax.model import dropout, layers
+
+
+@struct.dataclass
+class Words:
+  """Keys and values of R rows, with the projections of queries and output
+  absorbed: there are few keys, so query and output are multiplied once.
+
+  Attributes:
+    keys: float[R, C, M, L].
+    offsets: float[R, M, L], what the bias of the queries' projection adds.
+    values: float[R, M, L, C].
+    bias: float[R, C], of the output.
+    valid: bool[R, 1, L], or of each head bool[R, M, L]; None: all are.
+  """
+
+  keys: jax.Array
+  offsets: jax.Array
+  values: jax.Array
+  bias: jax.Array
+  valid: jax.Array | None = None
+
+
+def attention_weights(query, words: Words) -> jax.Array:
+  """Softmax over the words: query float[R, P, C] -> float32[R, P, M, L]."""
+  r, c, m, length = words.keys.shape
+  scores = query @ words.keys.reshape(r, c, -1)
+  scores += words.offsets.reshape(r, 1, -1)
+  scores = precision.at_least_float32(scores.reshape(r, -1, m, length))
+  if words.valid is not None:
+    scores = jnp.where(words.valid[:, None], scores, -1e30)
+  return nn.softmax(scores)
+
+
+def weighted_sum(weights, words: Words) -> jax.Array:
+  """float[R, P, M, L] times the values, [R, P, C]."""
+  r, m, length, c = words.values.shape
+  values = words.values.reshape(r, -1, c)
+  out = weights.astype(values.dtype).reshape(r, -1, m * length) @ values
+  return out + words.bias[:, None]
+
+
+def fuse(tokens, words: Words) -> jax.Array:
+  """float[R, P, C] times what they attend to."""
+  return weighted_sum(attention_weights(tokens, words), words) * tokens
+
+
+def for_each_expression(
+  function: Callable[[Any, Words], jax.Array], tokens, words: Words
+) -> jax.Array:
+  """function(tokens, words) of each expression and its clip.
+
+  On CPUs it gets one expression at a time: what it computes then takes memory
+  for one of them only, and no clip is copied.
+
+  Args:
+    function: of float[R, P, C] and the words of R rows, which it must not mix.
+    tokens: float[B, P, C].
+    words: of B * E rows.
+  """
+  b, rows = len(tokens), len(words.bias)
+  if b == rows:
+    return function(tokens, words)
+
+  def one_by_one(tokens, words):
+    def row(index_and_words):
+      index, words = index_and_words
+      one = jax.lax.dynamic_index_in_dim(tokens, index)
+      return function(one, jax.tree.map(lambda x: x[None], words))[0]
+
+    return jax.lax.map(row, (jnp.arange(rows) // (rows // b), words))
+
+  def at_once(tokens, words):
+    words = jax.tree.map(lambda x: x.reshape(b, -1, *x.shape[1:]), words)
+    out = jax.vmap(function, (None, 1), 1)(tokens, words)
+    return out.reshape(rows, *out.shape[2:])
+
+  return platforms.dependent(tokens, words, cpu=one_by_one, default=at_once)
 
 
 class PackedAttention(nn.Module):
   """Multi-head attention with one packed input projection."""
 
+  width: int
   num_heads: int
   dropout: float = 0.0
   kernel_init: Any = layers.xavier_uniform
+  out_kernel_init: Any = layers.xavier_uniform
   dtype: Any = jnp.float32
   param_dtype: Any = jnp.float32
 
-  @nn.compact
-  def __call__(self, query, key, value, key_valid=None, *, train=False):
-    """float[B, Lq, C], [B, L, C], [B, L, C], bool[B, L] -> [B, Lq, C].
-
-    There are few keys, so the queries' projection is applied to the keys and
-    the output's to the values: query and output are multiplied once.
-    """
-    (b, length, c), m = key.shape, self.num_heads
+  def setup(self):
     affine = functools.partial(
       layers.Affine,
-      c,
-      kernel_init=self.kernel_init,
+      self.width,
       dtype=self.dtype,
       param_dtype=self.param_dtype,
     )
-    in_kernel, in_bias = affine(3 * c, name="in_proj")()
-    out_kernel, out_bias = affine(c, name="out_proj")()
-    query, key, value = (x.astype(self.dtype) for x in (query, key, value))
+    self.in_proj = affine(3 * self.width, kernel_init=self.kernel_init)
+    self.out_proj = affine(self.width, kernel_init=self.out_kernel_init)
+    self.drop = dropout.Dropout(self.dropout)
+
+  def __call__(self, query, key, value, *, train=False):
+    """float[B, Lq, C], [B, L, C], [B, L, C] -> [B, Lq, C]."""
+    words = self.project(key, value)
+    weights = attention_weights(query.astype(self.dtype), words)
+    return weighted_sum(self.drop(weights, train=train), words)
+
+  def project(self, key, value, key_valid=None) -> Words:
+    """`Words` of float[R, L, C], [R, L, C] and bool[R, L]."""
+    (r, length, c), m = key.shape, self.num_heads
+    (in_kernel, in_bias), (out_kernel, out_bias) = (
+      self.in_proj(),
+      self.out_proj(),
+    )
     kernels, biases = jnp.split(in_kernel, 3, -1), jnp.split(in_bias, 3)
     k, v = (
-      (layers.matmul(x, kernel) + bias).reshape(b, length, m, -1)
+      (layers.matmul(x.astype(self.dtype), kernel) + bias).reshape(
+        r, length, m, -1
+      )
       for x, kernel, bias in zip((key, value), kernels[1:], biases[1:])
     )
     k = k * k.shape[-1] ** -0.5
-    # [B, C, M L], [B, M L], [B, M L, C]
-    projected_keys = jnp.einsum(
-      "cmd,bkmd->bcmk", kernels[0].reshape(c, m, -1), k
+    return Words(
+      keys=jnp.einsum("cmd,rkmd->rcmk", kernels[0].reshape(c, m, -1), k),
+      offsets=jnp.einsum("md,rkmd->rmk", biases[0].reshape(m, -1), k),
+      values=jnp.einsum("rkmd,mdc->rmkc", v, out_kernel.reshape(m, -1, c)),
+      bias=jnp.broadcast_to(out_bias, (r, c)),
+      valid=None if key_valid is None else key_valid[:, None],
     )
-    offset = jnp.einsum("md,bkmd->bmk", biases[0].reshape(m, -1), k)
-    projected_values = jnp.einsum(
-      "bkmd,mdc->bmkc", v, out_kernel.reshape(m, -1, c)
-    )
-    scores = query @ projected_keys.reshape(b, c, -1) + offset.reshape(b, 1, -1)
-    scores = precision.at_least_float32(scores.reshape(b, -1, m, length))
-    if key_valid is not None:
-      scores = jnp.where(key_valid[:, None, None], scores, -1e30)
-    weights = nn.softmax(scores).astype(self.dtype)
-    weights = dropout.Dropout(self.dropout)(weights, train=train)
-    weights = weights.reshape(b, -1, m * length)
-    return weights @ projected_values.reshape(b, -1, c) + out_bias
 
 
 class VisionLanguageFusion(nn.Module):
@@ -69,22 +150,30 @@ class VisionLanguageFusion(nn.Module):
   Every visual token attends by itself, so frames and padding do not mix.
   """
 
+  width: int
   num_heads: int
+  out_kernel_init: Any = layers.xavier_uniform
   dtype: Any = jnp.float32
   param_dtype: Any = jnp.float32
 
   def setup(self):
     self.multihead_attn = PackedAttention(
+      self.width,
       self.num_heads,
-      kernel_init=layers.xavier_uniform,
+      out_kernel_init=self.out_kernel_init,
       dtype=self.dtype,
       param_dtype=self.param_dtype,
     )
 
   def __call__(self, visual, text):
-    """float[B, T, h, w, C] and `TextFeatures` -> float[B, T, h, w, C]."""
+    """float[B, T, h, w, C] and `TextFeatures` of B * E expressions ->
+    float[B * E, T, h, w, C]."""
     tokens = visual.reshape(visual.shape[0], -1, visual.shape[-1])
-    attended = self.multihead_attn(
-      tokens, text.words + text.word_pos, text.words, text.word_valid
+    out = for_each_expression(fuse, tokens, self.words(text))
+    return out.reshape(-1, *visual.shape[1:])
+
+  def words(self, text) -> Words:
+    """The words of `TextFeatures`."""
+    return self.multihead_attn.project(
+      text.words + text.word_pos, text.words, text.word_valid
     )
-    return (attended * tokens).reshape(visual.shape)

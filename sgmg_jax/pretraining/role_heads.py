@@ -100,7 +100,8 @@ def measure(
   """
   mean = means.masked
   measured = {}
-  for kind, roles in _PREDICTED.items():
+  for kind in scores:
+    roles = _PREDICTED[kind]
     columns = [role_labels.ROLES.index(role) for role in roles]
     for s, logits, label, object_ in zip(
       cell_heads.STRIDES, scores[kind], labels, shown, strict=True
@@ -127,13 +128,23 @@ def total_loss(measured: Mapping[str, Any]) -> Any:
     for s, weight in _STRIDE_WEIGHTS.items()
     for kind, roles in _PREDICTED.items()
     for role in roles
+    if f"loss_{kind}_{role}_{s}" in measured
   )
 
 
 def losses(params, video, fused, decoded, batch):
-  """Computes what `training.auxiliary.Task.losses` does."""
+  """Computes what `training.auxiliary.Task.losses` does.
+
+  Fast SgMg's fused maps have the words of all expressions in them; only what
+  is decoupled from each other is scored.
+  """
   del video
   scores = apply_heads(params, fused, decoded)
-  shown = shown_cells(batch)
-  measured = measure(scores, batch.labels["roles"], shown)
+  if len(fused[0]) != len(batch.tokens):
+    del scores["fused"]
+  labels = batch.labels["roles"]
+  if batch.expression_valid is not None:
+    valid = batch.expression_valid.reshape(-1, 1, 1, 1, 1)
+    labels = [jnp.where(valid, x, -1) for x in labels]
+  measured = measure(scores, labels, shown_cells(batch))
   return WEIGHT * total_loss(measured), measured

@@ -46,7 +46,7 @@ class Task(Protocol):
     Args:
       params: the heads.
       video: features of the B clips, see `EVERY_FRAME`.
-      fused: what `SgMg.fuse` returns, of B * E expressions.
+      fused: what `SgMg.fuse` returns.
       decoded: what `SgMg.transform` returns.
       batch: the batch that the features are of.
     """

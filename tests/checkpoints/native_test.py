@@ -1,5 +1,6 @@
 """Native checkpoint directories."""
 
+import dataclasses
 import json
 import shutil
 import subprocess
@@ -421,3 +422,41 @@ def test_no_path_of_the_machine_is_kept(mu_checkpoint, tmp_path):
   for file in (tmp_path / "copy").rglob("*"):
     if file.is_file():
       assert str(tmp_path).encode() not in file.read_bytes(), file
+
+
+def test_sgmg_and_fast_sgmg_start_each_other(mu_checkpoint, tmp_path):
+  sgmg = native.load(mu_checkpoint)
+  fast_variant = dataclasses.replace(sgmg.variant, decouple="features")
+  fast = native.start_from(
+    expected_shapes.model(fast_variant), mu_checkpoint, tokenizer=sgmg.tokenizer
+  )
+  decoupling = jax.tree.map(
+    lambda x: np.ones(x.shape, np.float32), fast.pop("decouple_module")
+  )
+  its_card = card.make(fast_variant, name="fast", source={}, licence="x")
+  assert its_card["multi_object"] and its_card["max_group"] == 16
+  path = tmp_path / "fast"
+  native.save(
+    path, {**fast, "decouple_module": decoupling}, its_card, sgmg.tokenizer
+  )
+  again = native.start_from(expected_shapes.model(sgmg.variant), path)
+  jax.tree.map(np.testing.assert_array_equal, again, sgmg.params)
+  # And a Fast SgMg gives all that it has.
+  both = native.start_from(expected_shapes.model(fast_variant), path)
+  jax.tree.map(
+    np.testing.assert_array_equal, both["decouple_module"], decoupling
+  )
+
+
+@pytest.mark.parametrize(
+  "field, value, message",
+  [
+    ("multi_object", True, "multi_object is True, expected False"),
+    ("decouple", "words", "decouple is 'words', expected \"\", features"),
+  ],
+)
+def test_a_card_that_confuses_sgmg_and_fast_sgmg(field, value, message):
+  changed = mu_card()
+  (changed["variant"] if field == "decouple" else changed)[field] = value
+  with pytest.raises(errors.UserError, match=message):
+    card.max_group_of(changed, "here")

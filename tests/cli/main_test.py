@@ -68,7 +68,7 @@ _EVALUATE = (
 @pytest.mark.parametrize(
   "arguments, message",
   [
-    (f"{_EVALUATE} --config.group=0 --out x", "group: expected at least 1"),
+    (f"{_EVALUATE} --config.group=-1 --out x", "group: expected at least 0"),
     (f"{_EVALUATE} --config.threshold=1.5 --out x", "threshold: expected a pr"),
     (f"{_EVALUATE} --config.window=-1 --out x", "window: expected at least 0"),
     (f"{_EVALUATE} --out {__file__}", "a file, expected a folder"),

@@ -8,9 +8,11 @@ import signal
 import threading
 
 import numpy as np
+import PIL.Image
 import pytest
 
 import sgmg_jax
+from sgmg_jax.checkpoints import native, random_weights
 from sgmg_jax.errors import UserError
 from sgmg_jax.evaluation import (
   best_query,
@@ -22,7 +24,8 @@ from sgmg_jax.evaluation import (
   protocols,
   units,
 )
-from sgmg_jax.inference import memory
+from sgmg_jax.inference import memory, predictor
+from sgmg_jax.model import variants
 
 SQUARE = dict(size=(96, 96))
 
@@ -281,7 +284,7 @@ def test_windows_depend_on_the_memory_before(
   monkeypatch.setitem(model.preprocess, "window", 2)
   source = data["own"].truth().sentences
   found = memory.Free(free, free, shared=True)
-  kind = predictions.SentenceMasks(source, None, 4, 0.5, found)
+  kind = predictions.SentenceMasks(source, None, 4, "video", 0.5, found)
   assert len(kind.read(model, units.of_source(source)[0])) == clips
 
 
@@ -303,6 +306,51 @@ def test_processes_share_the_units(model, data, results, tmp_path, monkeypatch):
   (second,) = ran
   assert first.units == second.units == 1 and second.scores is None
   assert first.scores.rows == alone.rows
+
+
+@pytest.fixture(scope="module")
+def fast():
+  """A Fast SgMg whose decoupling is random."""
+  checkpoint = native.load("refshapes-mini")
+  variant = dataclasses.replace(checkpoint.variant, decouple="features")
+  params = dict(checkpoint.params)
+  params["decouple_module"] = random_weights.make(variant)["decouple_module"]
+  card = checkpoint.card | {"multi_object": True, "max_group": 6}
+  card["variant"] = variants.sizes(variant)
+  changed = dict(params=params, variant=variant, card=card)
+  return predictor.Predictor(dataclasses.replace(checkpoint, **changed))
+
+
+@pytest.mark.parametrize("grouping", ["video", "objects"])
+def test_fast_sgmg_sees_the_sentences_of_a_group(
+  grouping, fast, data, tmp_path
+):
+  settings = dataclasses.replace(data["own"], group=0, grouping=grouping)
+  settings = dataclasses.replace(settings, num_videos=1)
+  result = evaluator.evaluate([fast], settings, tmp_path)
+  source = settings.truth().sentences
+  rounds = {}
+  for e in source.expressions:
+    same = [o for o in source.expressions if o.object_ids == e.object_ids]
+    rounds.setdefault(same.index(e) if grouping == "objects" else 0, []).append(
+      e
+    )
+  assert (len(rounds) > 1) == (grouping == "objects")
+  for group in rounds.values():
+    video = group[0].video
+    every = range(len(source.video(video).frames))
+    found = fast.segment(
+      source.read_frames(video, every), [e.text for e in group]
+    )
+    for e, masks in zip(group, found.masks, strict=True):
+      place = result.folder / "predictions/Annotations" / video / e.id
+      written = [
+        np.asarray(PIL.Image.open(f)) > 0 for f in sorted(place.iterdir())
+      ]
+      assert np.array_equal(written, masks), e.text
+  other = dataclasses.replace(settings, group=1)
+  with pytest.raises(UserError, match=r"group \d \(now 1\)"):
+    evaluator.evaluate([fast], other, tmp_path)
 
 
 def test_another_threshold_is_another_run(model, data, results):

@@ -58,13 +58,24 @@ class Golden:
     return names.from_torch(golden_state_dict(shapes), abstract)
 
   def small_model(self, dtype, **sizes):
-    """The small golden model that computes in `dtype`, and its weights."""
+    """The small golden model that computes in `dtype`, and its weights; of
+    Fast SgMg with random ones of what decouples, behind zeros."""
     model = sgmg.SgMg(variants.get_variant("mu", **sizes), dtype=dtype)
     abstract = jax.eval_shape(
       lambda: sgmg.init_params(model, jax.random.key(0))
     )
+    decoupling = abstract.pop("decouple_module", None)
     state_dict = golden_state_dict(self.shapes("sgmg"))
     params = names.from_torch(state_dict, abstract)
+    if decoupling:
+      fill = lambda value, tree: jax.tree.map(
+        lambda x: np.full(x.shape, value), tree
+      )
+      attention = {
+        name: fill(float(name == "in_proj"), part)
+        for name, part in decoupling["multihead_attn"].items()
+      }
+      params["decouple_module"] = {"multihead_attn": attention}
     return model, jax.tree.map(lambda x: np.asarray(x, dtype), params)
 
   def close(self, actual, expected, bound=1e-4, what=""):

@@ -46,7 +46,9 @@ def test_vision_language_fusion(golden):
   )
   valid = jnp.asarray(~data["pad_mask_bl"])
   text = types.TextFeatures(words, positions, valid, words[:, 0])
-  module = vision_language_fusion.VisionLanguageFusion(num_heads=8)
+  module = vision_language_fusion.VisionLanguageFusion(
+    visual.shape[-1], num_heads=8
+  )
   params = golden.params("vision_language_fusion", module, visual, text)
   out = jax.jit(module.apply)({"params": params}, visual, text)
   out = out.reshape(out.shape[0], -1, out.shape[-1]).transpose(1, 0, 2)

@@ -18,6 +18,8 @@ from sgmg_jax.input_pipeline import batch
 from sgmg_jax.input_pipeline.batches import planner
 from sgmg_jax.input_pipeline.refshapes import dataset, grammar, predicates
 
+GROUPS = ("", "objects", "all", "mixed")
+
 
 @dataclasses.dataclass(frozen=True)
 class Stream:
@@ -27,6 +29,10 @@ class Stream:
     split: of RefShapes.
     batch_size: B.
     expressions_per_clip: E, of every clip; they repeat where it has fewer.
+    group: what Fast SgMg is trained with: distinct expressions, any number up
+      to E of them, about "objects" that differ, about "all", or "mixed",
+      either by chance. The rows beyond repeat some and are not valid. Empty:
+      always E.
     num_frames: T.
     height: of the frames, pixels.
     width: of the frames, pixels.
@@ -51,6 +57,7 @@ class Stream:
   absent_share: float = 0.0
   num_annotated: int = 0
   labels: Sequence[str] = ()
+  group: str = ""
   # Of `loader.DataSet`: nothing is ever read.
   skipped: tuple[str, ...] = ()
   resample: bool = False
@@ -66,6 +73,11 @@ class Stream:
       raise UserError(
         f"num_annotated {self.num_annotated}: expected 0 (all) to num_frames "
         f"({self.num_frames})"
+      )
+    if self.group not in GROUPS:
+      raise UserError(
+        f"group: expected {', '.join(GROUPS[1:])} or nothing, got "
+        f"{self.group!r}"
       )
     if not 0 <= self.absent_share <= 1:
       raise UserError(f"absent_share {self.absent_share}: expected 0 to 1")
@@ -103,6 +115,10 @@ class Stream:
     random = np.random.default_rng((seed[0], index))
     objects = [e.object_index for e in candidates]
     chosen = choose_expressions(objects, self.expressions_per_clip, random)
+    count = len(chosen)
+    if self.group:
+      count = draw_count(objects, chosen, self.group, random)
+      chosen = [chosen[i % count] for i in range(len(chosen))]
     kept = np.arange(self.num_frames, dtype=np.int32)
     if self.num_annotated:
       kept = np.sort(random.choice(kept, self.num_annotated, replace=False))
@@ -117,12 +133,14 @@ class Stream:
           expression, referent = absent, None
           masks[row], boxes[row] = False, 0
       said.append((expression, referent))
+    used = np.arange(len(said)) < count
+    masks[~used], boxes[~used] = False, 0
     return {
       "frames": clip.frames,
       "masks": masks,
       "boxes": boxes,
       "valid": masks.any((-2, -1)),
-      "expression_valid": np.ones(len(said), bool),
+      "expression_valid": used,
       "annotated": kept,
       "expressions": [expression.text for expression, _ in said],
       "size": (self.height, self.width),
@@ -161,6 +179,26 @@ def choose_expressions(
   shuffled = random.permutation(len(object_indices))
   order = spread([object_indices[position] for position in shuffled])
   return [int(shuffled[order[i % len(order)]]) for i in range(count)]
+
+
+def draw_count(
+  object_indices: Sequence[int],
+  chosen: Sequence[int],
+  group: str,
+  random: np.random.Generator,
+) -> int:
+  """Draw how many of `choose_expressions` make a group of distinct ones.
+
+  Args:
+    object_indices: of all candidates.
+    chosen: positions of E of them, every object's first before any second.
+    group: "objects", "all" or "mixed".
+    random: of the clip.
+  """
+  if group == "mixed":
+    group = str(random.choice(GROUPS[1:3]))
+  most = len(set(object_indices) if group == "objects" else object_indices)
+  return int(random.integers(min(most, len(chosen)))) + 1
 
 
 def spread(object_indices: Sequence[int]) -> list[int]:

@@ -225,3 +225,27 @@ def test_cells_with_the_referent_s_role_are_those_of_its_mask():
       np.testing.assert_array_equal(labels[..., 0] == 1, centres)
     absent += (~batch.valid.any(1)).sum()
   assert absent
+
+
+@pytest.mark.parametrize("group", ["objects", "all", "mixed"])
+def test_groups_are_distinct_and_of_any_size(group):
+  sizes = set()
+  for batch in _take(6, group=group):
+    used = batch.expression_valid
+    assert used[:, 0].all() and not (~used[:, :-1] & used[:, 1:]).any()
+    sizes |= set(used.sum(1).tolist())
+    said = np.array(batch.expressions).reshape(used.shape)
+    masks = batch.masks.reshape(*used.shape, *batch.masks.shape[1:])
+    assert not masks[~used].any() and masks[used].any((1, 2, 3)).all()
+    assert not batch.valid.reshape(*used.shape, -1)[~used].any()
+    for row, count in enumerate(used.sum(1)):
+      texts, shown = said[row, :count].tolist(), masks[row, :count]
+      assert len(set(texts)) == count
+      if group == "objects":
+        assert not (shown.sum(0) > 1).any()
+  assert sizes == {1, 2, 3}
+
+
+def test_an_unknown_group_is_named():
+  with pytest.raises(errors.UserError, match="group: expected objects, all"):
+    _take(1, group="some")
