@@ -9,9 +9,13 @@ import jax.numpy as jnp
 
 
 @jax.jit
-def _are_finite(leaves: list[jax.Array]) -> jax.Array:
-  """bool[N], of N arrays: one reduction each, on the device."""
-  return jnp.stack([jnp.all(jnp.isfinite(leaf)) for leaf in leaves])
+def _is_finite(leaf: jax.Array) -> jax.Array:
+  """bool[], reduced on the device.
+
+  A program for each shape: one of a thousand reductions, as many as a state
+  has arrays, compiles for longer than all of these.
+  """
+  return jnp.all(jnp.isfinite(leaf))
 
 
 def find_broken(tree: Any) -> list[str]:
@@ -21,7 +25,9 @@ def find_broken(tree: Any) -> list[str]:
   if not flat:
     return []
   paths, leaves = zip(*flat)
-  finite = jax.device_get(_are_finite(list(leaves)))
+  # One after the other: a CPU's devices may wait for each other for ever when
+  # many programs that sum over them are under way.
+  finite = [bool(_is_finite(leaf)) for leaf in leaves]
   return [
     jax.tree_util.keystr(path, simple=True, separator="/")
     for path, good in zip(paths, finite)
