@@ -130,7 +130,9 @@ def training(dtype, policy):
   return products(lowered(step, jax.eval_shape(create, params()), batch))
 
 
-@pytest.mark.parametrize("program", [inference, training])
+@pytest.mark.parametrize(
+  "program", [inference, pytest.param(training, marks=pytest.mark.slow)]
+)
 def test_highest_rounds_nothing(program):
   found = float32(program("float32", "highest"))
   assert len(found) > 100

@@ -27,6 +27,7 @@ def clip():
   return low.repeat(24, 1).repeat(20, 2)  # 144x160
 
 
+@pytest.mark.slow
 def test_equals_the_model_run_by_hand(model, clip):
   found = model.detect(clip, 1, SENTENCES[:1], threshold=0.4)
   pixels = ((clip / 255.0 - preprocess.MEAN) / preprocess.STD)[None]

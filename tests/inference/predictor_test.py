@@ -45,6 +45,7 @@ def test_shapes_and_ranges(model, frames):
   assert 0.01 < result.masks.mean() < 0.99
 
 
+@pytest.mark.slow
 def test_equals_the_model_run_by_hand(model, mu_checkpoint, frames):
   """No padding, no buckets: T = 8, 144 x 160 as they are."""
   clip = frames[:8, :144]
@@ -141,6 +142,7 @@ def test_one_compilation_serves_other_lengths_and_sentences(
   assert (len(query), len(encode)) == before
 
 
+@pytest.mark.slow
 def test_padding_in_time_does_not_change_real_frames(
   model, frames, monkeypatch
 ):

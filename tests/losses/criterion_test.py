@@ -55,6 +55,7 @@ def test_last_layer_losses_are_the_released_ones(golden, targets):
     )
 
 
+@pytest.mark.slow
 def test_rows_that_only_fill_up_change_nothing(golden, targets):
   preds = types.LayerPredictions(
     logits=jnp.array(golden["out/pred_logits"][..., 0]),

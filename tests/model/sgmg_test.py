@@ -31,6 +31,7 @@ def clip(num_frames, height=144, width=160, seed=0):
 
 # Up to 8 frames are one window, clipped in time; more are padded with zeros
 # to whole windows of 8, which shift.
+@pytest.mark.slow
 @pytest.mark.parametrize("real, padded", [(3, 4), (5, 8), (11, 16)])
 def test_padding_in_time_does_not_change_real_frames(
   golden, small_model, real, padded
@@ -53,6 +54,7 @@ def test_padding_in_time_does_not_change_real_frames(
   assert np.abs(masks[:, real:]).max() > 0
 
 
+@pytest.mark.slow
 def test_further_expressions_reuse_the_encoded_video(golden, small_model):
   """Repeated features of one clip equal the clip encoded for each."""
   frames, valid, size = clip(2)
@@ -81,6 +83,7 @@ def test_padding_words_change_nothing(golden, small_model):
   golden.close(long.sentence, np.asarray(short.sentence), 1e-5)
 
 
+@pytest.mark.slow
 def test_bfloat16_stays_near_float32(small_model):
   frames, valid, size = clip(2)
   tokens = jnp.array([[0, 5, 9, 2]])
@@ -114,6 +117,7 @@ def test_too_small_frames():
     )
 
 
+@pytest.mark.slow
 class TestInitialValues:
   @pytest.fixture(scope="class")
   def params(self):
