@@ -65,6 +65,11 @@ ALLOWED = {
 }
 # Removable: the model is trained without it.
 ALLOWED["pretraining"] = ALLOWED["training"] | {"training"}
+ALLOWED["analysis"] = ALLOWED["evaluation"] | {
+  "evaluation",
+  "model",
+  "checkpoints",
+}
 ALLOWED["bench"] = set(ALLOWED) | {"bench", "cli"}
 ALLOWED["cli"] = set(ALLOWED) | {"cli"}
 ANYWHERE_TORCH = {"checkpoints/torch/files.py", "bench/grid_sample.py"}

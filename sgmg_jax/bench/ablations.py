@@ -19,9 +19,11 @@ import numpy as np
 from ml_collections import ConfigDict
 
 from sgmg_jax.bench import breakdown, model, report
+from sgmg_jax.checkpoints import expected_shapes
 from sgmg_jax.cli import config_files
 from sgmg_jax.errors import UserError
 from sgmg_jax.files import atomic, json_object
+from sgmg_jax.model import sgmg, variants
 
 SWITCHES: Final = ("spectral", "patch", "refine", "decoder")
 SCORES: Final = ("J&F", "J", "F")
@@ -139,20 +141,13 @@ def work_and_speed(
   """
   found, passes, text = [], [], None
   for row in rows:
-    net, params, inputs, tokens = model.random_inputs(setup, **row)
-    # One text encoder for all of them.
-    text = text or params["text_encoder"]
-    args = {**params, "text_encoder": text}, inputs, tokens
-    whole, _, _ = model.steps(net)
-    sizes = {k: v for k, v in params.items() if k != "text_encoder"}
-    flops = breakdown.count_flops(jax.make_jaxpr(whole)(*args).jaxpr)
-    found.append(
-      {
-        "parameters": sum(x.size for x in jax.tree.leaves(sizes)),
-        "gflop": flops / 1e9,
-      }
-    )
+    found.append(_work(setup, variants.get_variant(setup.variant, **row)))
     if setup.repeats:
+      net, params, inputs, tokens = model.random_inputs(setup, **row)
+      # One text encoder for all of them.
+      text = text or params["text_encoder"]
+      args = {**params, "text_encoder": text}, inputs, tokens
+      whole, _, _ = model.steps(net)
       compiled = jax.jit(whole).lower(*args).compile()
       run = lambda compiled=compiled, args=args: jax.block_until_ready(
         compiled(*args)
@@ -165,6 +160,21 @@ def work_and_speed(
   for row, times in zip(found, zip(*seconds)):
     row["frames_per_second"] = setup.frames / statistics.median(times)
   return found
+
+
+def _work(setup: model.Setup, variant: variants.Variant) -> dict[str, float]:
+  """Parameters and operations, traced and not computed."""
+  net, params = sgmg.SgMg(variant), expected_shapes.model(variant)
+  inputs, tokens = model.random_clip(setup, variant)
+  whole, _, _ = model.steps(net)
+  flops = breakdown.count_flops(
+    jax.make_jaxpr(whole)(params, inputs, tokens).jaxpr
+  )
+  sizes = {k: v for k, v in params.items() if k != "text_encoder"}
+  return {
+    "parameters": sum(x.size for x in jax.tree.leaves(sizes)),
+    "gflop": flops / 1e9,
+  }
 
 
 def summarise(

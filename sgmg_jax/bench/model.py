@@ -165,6 +165,13 @@ def random_inputs(setup: Setup, **sizes: Any):
     dtype=jnp.dtype(setup.dtype),
     precision=precision.check(setup.precision),
   )
+  inputs, tokens = random_clip(setup, model.variant)
+  params = jax.device_put(random_weights.make(model.variant))
+  return model, params, inputs, tokens
+
+
+def random_clip(setup: Setup, variant: variants.Variant):
+  """The arguments (frames, pixel_valid, size) of `encode_video`, and tokens."""
   height, width = (-(-n // 16) * 16 for n in (setup.height, setup.width))
   random = np.random.RandomState(0)
   frames = random.standard_normal((1, setup.frames, height, width, 3))
@@ -172,10 +179,8 @@ def random_inputs(setup: Setup, **sizes: Any):
   valid[:, : setup.height, : setup.width] = True
   size = np.array([[setup.height, setup.width]])
   inputs = jax.device_put((frames.astype(np.float32), valid, size))
-  high = min(model.variant.vocab_size, 100)
-  tokens = jnp.asarray(random.randint(4, high, (1, _NUM_TOKENS)))
-  params = jax.device_put(random_weights.make(model.variant))
-  return model, params, inputs, tokens
+  high = min(variant.vocab_size, 100)
+  return inputs, jnp.asarray(random.randint(4, high, (1, _NUM_TOKENS)))
 
 
 def _figures(setup: Setup) -> dict[str, Any]:

@@ -32,6 +32,7 @@ COMMANDS: Final = (
   "submit",
   "convert",
   "data",
+  "analyse",
   "bench",
 )
 

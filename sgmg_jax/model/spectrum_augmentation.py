@@ -129,6 +129,8 @@ class SpectrumAugmentation(nn.Module):
   def _augment(self, x, gaussian):
     c, dtype = x.shape[-1], dict(dtype=x.dtype)
     strength = damping(x, **dtype)
+    # For analyses that ask for it.
+    self.sow("intermediates", "strength", strength)
     (kernel1, bias1), (kernel2, bias2) = (
       layers.ConvWeights((1, 1), 2 * c, name=name, **dtype)(2 * c)
       for name in ("conv1", "conv2")
