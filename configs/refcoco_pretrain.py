@@ -12,8 +12,9 @@ Below data.root lies coco/ with train2014/, refcoco/, refcoco+/ and refcocog/
 as downloaded, or the sets built by `sgmg data build`.
 
 Single images, 4 a step (the paper: two on each of two GPUs), 12 epochs of
-321,327 sentences (964,000 steps), text encoder trained. Smoke test on a
-miniature of the data:
+321,327 sentences (964,000 steps), text encoder trained. What it is worth shows
+behind `refer_ytvos` and `a2d`, which start from it. Smoke test on a miniature
+of the data:
 
   sgmg train --config=refcoco_pretrain:runlocal \
       --workdir=/tmp/refcoco --config.data.root=MINIATURE

@@ -73,7 +73,7 @@ _STAGES = {
 
 
 _FAST = _STAGE | dict(
-  clips=2, sentences=6, annotated=1, steps=3000, rate=5e-4, backbone=None
+  clips=2, sentences=6, annotated=1, steps=9000, rate=5e-4, backbone=None
 )
 
 

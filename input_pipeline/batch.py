@@ -10,6 +10,8 @@ import numpy as np
 
 # Frames and ground truth are padded to this in training.
 PAD_MULTIPLE = 32
+# The expression of a row that only fills its clip or its batch.
+FILLING = ""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -22,7 +24,7 @@ class ClipBatch:
   Attributes:
     frames: uint8[B, T, H, W, 3], zero-padded to multiples of 32.
     size: int32[B, 2], (height, width) before padding.
-    expressions: B * E sentences.
+    expressions: B * E sentences, or `FILLING`.
     boxes: float32[B * E, K, 4], (cx, cy, w, h) over the unpadded clip.
     masks: bool[B * E, K, H, W], padded as the frames.
     valid: bool[B * E, K], False where the object is not to be seen.
@@ -120,8 +122,7 @@ def pad_example(
   return {
     "frames": pad(example["frames"], bucket, 1),
     "size": np.array([height, width], np.int32),
-    # Tokenizers refuse an empty one.
-    "expressions": [*example["expressions"], *["nothing"] * missing],
+    "expressions": [*example["expressions"], *[FILLING] * missing],
     "boxes": fill(normalise_boxes(example["boxes"], height, width)),
     "masks": fill(pad(example["masks"], bucket, 2)),
     "valid": fill(np.asarray(example["valid"], bool)),

@@ -127,13 +127,14 @@ class Batch:
     pixel_valid: bool[B, H, W].
     size: int[B, 2], (height, width) before padding.
     tokens: int[B * E, L].
-    token_valid: bool[B * E, L].
+    token_valid: bool[B * E, L]; rows without a valid word only fill.
     targets: `Targets` with leading dimension B * E.
     annotated: int[B, K], the frames that `targets` are about; None: all T.
     labels: labels for auxiliary losses by name, arrays or trees of them whose
       first axis is B or B * E; empty: there are none.
     expression_valid: bool[B, E], False for rows that count in no loss, whose
-      targets are valid nowhere; None: all True.
+      targets are valid nowhere; None: all True. Fast SgMg sees their words all
+      the same, unless they only fill.
   """
 
   frames: Array

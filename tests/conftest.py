@@ -2,6 +2,7 @@
 
 import atexit
 import contextlib
+import dataclasses
 import gc
 import importlib.metadata
 import importlib.util
@@ -102,6 +103,26 @@ def mu_checkpoint(tmp_path_factory):
   tokenizer = _word_tokenizer(WORDS)
   native.save(path, random_weights.make(variant), card, tokenizer)
   return path
+
+
+@pytest.fixture(scope="session")
+def fast_sgmg():
+  """A predictor of a Fast SgMg: the bundled SgMg with random decoupling."""
+  from sgmg_jax.checkpoints import native, random_weights
+  from sgmg_jax.inference import predictor
+  from sgmg_jax.model import variants
+
+  checkpoint = native.load("refshapes-mini")
+  variant = dataclasses.replace(checkpoint.variant, decouple="features")
+  params = dict(checkpoint.params)
+  # Of a size that leaves the masks of single sentences.
+  params["decouple_module"] = jax.tree.map(
+    lambda x: 0.05 * x, random_weights.make(variant)["decouple_module"]
+  )
+  card = checkpoint.card | {"multi_object": True, "max_group": 6}
+  card["variant"] = variants.sizes(variant)
+  changed = dict(params=params, variant=variant, card=card)
+  return predictor.Predictor(dataclasses.replace(checkpoint, **changed))
 
 
 def _word_tokenizer(words):

@@ -217,7 +217,7 @@ def _run_model(net, params, inputs, tokens, parts: _Parts, targets=None):
   )
   if net.variant.decouple:
     memory = method("decoupling", "decouple_module", "decouple", memory, text)
-  heads = "transformer|query_embed|bbox_embed|class_embed|pixel_decoder"
+  heads = "transformer|.*_embed|pixel_decoder|decouple_module"
   decoded = method("decoder", heads, "decode", memory, video, text, train=train)
   if train:
     patches = method(

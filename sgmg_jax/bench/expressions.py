@@ -148,12 +148,10 @@ class _Model:
     """Encode so many sentences and answer them together."""
     rows = groups.padded(count, card.MAX_GROUP) if self._fast else count
     tokens = self._tokens[:rows]
-    text = self._programs.encode_text(
-      self._params, tokens, np.ones(tokens.shape, bool)
-    )
-    valid = np.arange(rows)[None] < count
+    valid = np.broadcast_to(np.arange(rows)[:, None] < count, tokens.shape)
+    text = self._programs.encode_text(self._params, tokens, valid)
     query = self._programs.query
-    jax.block_until_ready(query(self._params, self.video, text, valid))
+    jax.block_until_ready(query(self._params, self.video, text))
 
 
 def _counts(text: str) -> list[int]:

@@ -67,6 +67,7 @@ def make(
   licence: str,
   part: str | None = None,
   preprocess: dict[str, Any] | None = None,
+  max_group: int = MAX_GROUP,
   **extra: Any,
 ) -> dict[str, Any]:
   """A card, as `native.save` takes it.
@@ -79,6 +80,7 @@ def make(
     part: one of `PARTS` if the checkpoint holds only that part.
     preprocess: as `PREPROCESS`, which is the default, or with `short_side`
       and `long_side` for all tasks alike.
+    max_group: of Fast SgMg, most sentences that it is to see together.
     **extra: further JSON values, such as `results`.
   """
   sizes = variants.sizes(variant)
@@ -89,7 +91,7 @@ def make(
   else:
     card |= {"variant": sizes, "preprocess": preprocess or PREPROCESS}
     if variant.decouple:
-      card |= {"multi_object": True, "max_group": MAX_GROUP}
+      card |= {"multi_object": True, "max_group": max_group}
   return {**card, "source": source, "licence": licence, **extra}
 
 

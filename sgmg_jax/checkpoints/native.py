@@ -56,10 +56,6 @@ class Checkpoint:
   tokenizer: Any
 
 
-# The only module that Fast SgMg has and SgMg has not.
-_DECOUPLING = "decouple_module"
-
-
 def bundled() -> list[str]:
   """Names of the checkpoints that come with the package."""
   return sorted(path.parent.name for path in PRETRAINED.glob("*/card.json"))

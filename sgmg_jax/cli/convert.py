@@ -112,6 +112,11 @@ def run(args: argparse.Namespace) -> int:
     checkpoint = native.load(args.source)
     params, card, notes = checkpoint.params, checkpoint.card, ()
     tokenizer = checkpoint.tokenizer
+    if kind != "native" and checkpoint.variant.decouple:
+      raise errors.UserError(
+        f"{args.source} is a Fast SgMg, which has no released form: expected "
+        "an SgMg (a training of one may start from it, by init_from)"
+      )
   else:
     source = pathlib.Path(args.source)
     if not os.path.exists(source):

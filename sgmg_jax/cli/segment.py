@@ -66,8 +66,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     "--group",
     type=int,
     metavar="N",
-    help="sentences that go through the model together (default: all that the "
-    "model takes); Fast SgMg sees the others of its group, with 1 none",
+    help="sentences that go through the model together; Fast SgMg sees the "
+    "others of its group, with 1 none (default: Fast SgMg all that its card "
+    "allows, SgMg 8, on a CPU 1)",
   )
   parser.add_argument(
     "--fps",

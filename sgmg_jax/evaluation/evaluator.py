@@ -202,7 +202,12 @@ def evaluate(
   everything = units.of_source(source)
   run = _identity(predictor, settings, everything)
   if predictor.max_group:
-    run |= {"group": group, "grouping": settings.grouping}
+    run |= {
+      "group": group,
+      "grouping": settings.grouping,
+      "decouple": predictor.variant.decouple,
+      "fusion_scale": predictor.variant.fusion_scale,
+    }
   index, count = jax.process_index(), jax.process_count()
   with contextlib.ExitStack() as stack:
     if index == 0:

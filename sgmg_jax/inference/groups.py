@@ -11,7 +11,7 @@ import numpy as np
 from sgmg_jax.input_pipeline.ops import captions
 
 # Rows of Fast SgMg's programs: few serve any number of sentences.
-_SIZES: Final = (1, 2, 3, 4, 6, 8, 12, 16)
+_SIZES: Final = (1, 2, 4, 8, 12, 16)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -30,8 +30,14 @@ class Group:
   positions: np.ndarray
   rows: np.ndarray
 
+  def answers(self, x: np.ndarray) -> np.ndarray:
+    """What `x` has of each sentence, [G, ...], of each position, [N, ...]."""
+    if len(self.rows) == len(x) and (np.diff(self.rows) == 1).all():
+      return x
+    return x[self.rows]
 
-def one_by_one(sentences: Sequence[str], size: int) -> list[Group]:
+
+def of_one_size(sentences: Sequence[str], size: int) -> list[Group]:
   """Split for SgMg, whose answers do not depend on the others of a group.
 
   Args:
@@ -50,8 +56,8 @@ def together(sentences: Sequence[str], most: int) -> list[Group]:
   """Split for Fast SgMg, which sums over the sentences of a group.
 
   The same sentence in other words of case and space is asked once, for a
-  second time would double its weight. Where there are too many sentences,
-  groups are equally large, but for one.
+  second time would double its weight. Where there are too many sentences, the
+  sizes of the groups differ by at most one.
 
   Args:
     sentences: all that are asked.

@@ -168,7 +168,9 @@ class Predictor(stages.Stages):
     _check_window(window)
     reader = video_lib.open_video(video)
     clips = []
-    for clip in self.prepare(reader, window=window):
+    # As many sentences may be asked together later.
+    group = self.group_size(None)
+    for clip in self.prepare(reader, window=window, group=group):
       features = self.encode_clip(clip)
       # The pixels are not asked for again.
       frames = [frame._replace(pixels=None) for frame in clip.frames]

@@ -78,10 +78,9 @@ class Programs:
       `types.VideoFeatures` of that frame alone, seen with the others.
     encode_text: (params, tokens int32[G, L], token_valid bool[G, L]) ->
       `types.TextFeatures`.
-    query: (params, video, text, expression_valid bool[1, G]) -> mask logits
-      float32[G, T, H, W], scores float32[G, T] (NaN where the logit is not
-      finite) and boxes float32[G, T, 4] of each sentence's best query. The
-      sentences that are not valid only fill the group, see `SgMg.fuse`.
+    query: (params, video, text) -> mask logits float32[G, T, H, W], scores
+      float32[G, T] (NaN where the logit is not finite) and boxes
+      float32[G, T, 4] of each sentence's best query.
     query_all: the same of all queries of one frame: logits
       float32[G, Q, H, W], scores float32[G, Q] and boxes float32[G, Q, 4].
   """
@@ -132,11 +131,11 @@ def compiled(
       {"params": params}, tokens, token_valid, method="encode_text"
     )
 
-  def query(params, *args):
-    return model.apply({"params": params}, *args, method=_segment)
+  def query(params, video, text):
+    return model.apply({"params": params}, video, text, method=_segment)
 
-  def query_all(params, *args):
-    return model.apply({"params": params}, *args, method=_segment_all)
+  def query_all(params, video, text):
+    return model.apply({"params": params}, video, text, method=_segment_all)
 
   functions = encode_video, encode_frame, encode_text, query, query_all
   return Programs(*map(BoundedJit, functions))
@@ -149,24 +148,18 @@ def _encode_frame(model: sgmg.SgMg, pixels, valid, size, num_frames, frame):
   return model.project(stages, valid, size, frame.shape[1])
 
 
-def _transform(model: sgmg.SgMg, video, text, expression_valid=None):
-  """What the decoder makes of a clip and its sentences."""
-  fused = model.fuse(video, text, expression_valid)
-  return model.transform(fused, video, text)
-
-
-def _segment(model: sgmg.SgMg, *args):
+def _segment(model: sgmg.SgMg, video, text):
   """Mask logits, scores and boxes of the best query, as `Programs.query`."""
-  decoded = _transform(model, *args)
-  masks, query = model.segment(decoded, args[0])
+  decoded = model.transform(model.fuse(video, text), video, text)
+  masks, query = model.segment(decoded, video)
   logits = types.take_query(decoded.logits[-1], query, axis=2)
   boxes = types.take_query(decoded.boxes[-1], query, axis=2)
   return masks, _scores(logits), boxes
 
 
-def _segment_all(model: sgmg.SgMg, *args):
+def _segment_all(model: sgmg.SgMg, video, text):
   """Mask logits, scores and boxes of all queries of the only frame."""
-  decoded, video = _transform(model, *args), args[0]
+  decoded = model.transform(model.fuse(video, text), video, text)
   masks = model.refine(model.patch_masks(decoded, video), video)[:, 0]
   return masks, _scores(decoded.logits[-1][:, 0]), decoded.boxes[-1][:, 0]
 

@@ -90,7 +90,8 @@ class Stages:
   """A checkpoint on a device.
 
   Compiled programs are shared by all of the same sizes. They do not depend on
-  the number of sentences or, within a bucket, on the number of frames. Every
+  the number of sentences (those of Fast SgMg are for a few numbers) or, within
+  a bucket, on the number of frames. Every
   method may be called from any thread.
 
   Attributes:
@@ -248,17 +249,17 @@ class Stages:
     if not expressions:
       raise errors.UserError("no expressions: expected at least one sentence")
     limit = self.variant.max_tokens
-    split = groups_lib.together if self.max_group else groups_lib.one_by_one
+    split = groups_lib.together if self.max_group else groups_lib.of_one_size
     texts = []
     for some in split(expressions, self.group_size(group)):
       tokens, valid = tokenizer_lib.encode(
         self._tokenizer, some.sentences, limit, self._on_truncation
       )
-      rows = np.arange(some.padded).clip(max=len(tokens) - 1)
       length = min(_token_bucket(valid.sum(1).max()), limit)
-      features = self.programs.encode_text(
-        self.params, tokens[rows, :length], valid[rows, :length]
-      )
+      # Rows without words: Fast SgMg does not see what only fills a group.
+      filling = [(0, some.padded - len(tokens)), (0, 0)]
+      tokens, valid = (np.pad(x[:, :length], filling) for x in (tokens, valid))
+      features = self.programs.encode_text(self.params, tokens, valid)
       texts.append(TextGroup(some, features))
     return texts
 
@@ -278,10 +279,7 @@ class Stages:
     if program is None:
       program = self.programs.query
     for text in texts:
-      valid = np.arange(text.group.padded)[None] < len(text.group.sentences)
-      logits, scores, boxes = program(
-        self.params, features, text.features, valid
-      )
+      logits, scores, boxes = program(self.params, features, text.features)
       yield Answer(text.group, logits, scores, boxes)
 
   def finish(
@@ -330,7 +328,8 @@ class Stages:
       logits.reshape(-1, *logits.shape[2:]), geometry, threshold
     )
     self._check_finite(finite, scores, boxes)
-    return masks.reshape(shape), scores, boxes
+    found = masks.reshape(shape), scores, boxes
+    return tuple(map(answer.group.answers, found))
 
   def probabilities(self, answer: Answer, clip: PreparedClip) -> np.ndarray:
     """Mask probabilities float32[E, T, H, W] at the video's own size.
@@ -343,13 +342,13 @@ class Stages:
       logits, geometry.size, geometry.original
     )
     self._check_finite(np.isfinite(logits).all(), scores, boxes)
-    return postprocess.sigmoid(logits)
+    return answer.group.answers(postprocess.sigmoid(logits))
 
   def _fetch(
     self, answer: Answer, length: int | None
   ) -> tuple[np.ndarray, ...]:
     return tuple(
-      np.asarray(x)[answer.group.rows, :length]
+      np.asarray(x)[: len(answer.group.sentences), :length]
       for x in (answer.logits, answer.scores, answer.boxes)
     )
 

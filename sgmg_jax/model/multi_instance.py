@@ -14,7 +14,6 @@ from __future__ import annotations
 import jax
 import jax.numpy as jnp
 
-from sgmg_jax import platforms
 from sgmg_jax.model import vision_language_fusion
 
 Words = vision_language_fusion.Words
@@ -24,8 +23,8 @@ def merge(words: Words, expression_valid, scale: str) -> Words:
   """One row of words for each clip, which sums over its expressions.
 
   The heads of all expressions become heads of that row, so attention to it is
-  the sum of the attention to each: the softmax is over one expression's words,
-  and so is the output's bias, which counts once for each.
+  the sum of the attention to each: the softmax stays within the words of one
+  expression, and the bias of the output counts once for each expression.
 
   Args:
     words: of B * E rows.
@@ -59,34 +58,30 @@ def merge(words: Words, expression_valid, scale: str) -> Words:
   )
 
 
-def fuse(fusion, visual, text, expression_valid, scale: str):
+def fuse(fusion, visual, text, scale: str):
   """Multi-instance fusion without its spectra: the clip times the sum of what
   its tokens attend to in each expression.
 
   Args:
     fusion: the bound `VisionLanguageFusion`.
     visual: float[B, T, h, w, C].
-    text: `TextFeatures` of B * E expressions.
-    expression_valid: bool[B, E].
+    text: `TextFeatures` of B * E expressions; those without a valid word do
+      not count.
     scale: see `merge`.
 
   Returns:
     float[B, T, h, w, C].
   """
-  words = merge(fusion.words(text), expression_valid, scale)
   b, t, h, w, c = visual.shape
-  frames = visual.reshape(b, t, h * w, c)
+  asked = jnp.any(text.word_valid, 1).reshape(b, -1)
+  words = merge(fusion.words(text), asked, scale)
   fuse_frame = lambda x: vision_language_fusion.fuse(x, words)
-  all_at_once = lambda x: fuse_frame(x.reshape(b, -1, c)).reshape(x.shape)
-
-  # The weights of many expressions are larger than the maps.
-  def one_by_one(x):
-    return jnp.moveaxis(jax.lax.map(fuse_frame, jnp.moveaxis(x, 1, 0)), 0, 1)
-
-  if t == 1 or len(words.bias) == len(text.sentence):
-    return all_at_once(frames).reshape(visual.shape)
-  out = platforms.dependent(frames, cpu=one_by_one, default=all_at_once)
-  return out.reshape(visual.shape)
+  if asked.shape[1] == 1:
+    return fuse_frame(visual.reshape(b, -1, c)).reshape(visual.shape)
+  # Frame by frame, for the weights of many expressions are larger than maps.
+  frames = jnp.moveaxis(visual.reshape(b, t, h * w, c), 1, 0)
+  out = jax.lax.map(fuse_frame, frames)
+  return jnp.moveaxis(out, 0, 1).reshape(visual.shape)
 
 
 def decouple(fusion, memory, text):

@@ -244,27 +244,15 @@ class SgMg(nn.Module):
       sentence=self.sentence_proj(pooled, train=train),
     )
 
-  def fuse(
-    self,
-    video: types.VideoFeatures,
-    text: types.TextFeatures,
-    expression_valid=None,
-  ):
+  def fuse(self, video: types.VideoFeatures, text: types.TextFeatures):
     """Four maps float[B * E, T, h, w, C] with the expressions' words in them;
     of Fast SgMg float[B, T, h, w, C], with the words of all.
 
-    Args:
-      video: B clips.
-      text: B * E expressions.
-      expression_valid: bool[B, E], the expressions that Fast SgMg takes into
-        account; None: all. SgMg computes each for itself.
+    Rows without a valid word only fill the batch: Fast SgMg does not see them.
     """
     maps = spectrum_augmentation.gaussian_maps(
       [x.shape[2:4] for x in video.levels]
     )
-    if expression_valid is None:
-      clips = len(video.size)
-      expression_valid = jnp.ones((clips, len(text.sentence) // clips), bool)
     fused = []
     for augment, x, gaussian in zip(self.input_fft_post, video.levels, maps):
       if self.variant.decouple:
@@ -272,7 +260,6 @@ class SgMg(nn.Module):
           self.fusion_module,
           x,
           text,
-          expression_valid,
           self.variant.fusion_scale,
         )
       else:
@@ -311,7 +298,8 @@ class SgMg(nn.Module):
     return tuple(x.reshape(b, t, *x.shape[1:]) for x in memory)
 
   def decouple(self, memory, text: types.TextFeatures):
-    """Encoded maps float[B * E, T, h, w, C] of each expression; SgMg's are."""
+    """Encoded maps float[B * E, T, h, w, C] of each expression; those of SgMg
+    stay as they are."""
     if self.variant.decouple == "features":
       return multi_instance.decouple(self.decouple_module, memory, text)
     return tuple(types.repeat_rows(x, len(text.sentence)) for x in memory)
@@ -438,7 +426,6 @@ class SgMg(nn.Module):
     tokens,
     token_valid,
     num_frames=None,
-    expression_valid=None,
     *,
     train=False,
   ):
@@ -448,7 +435,7 @@ class SgMg(nn.Module):
       frames, pixel_valid, size, num_frames, train=train
     )
     text = self.encode_text(tokens, token_valid, train=train)
-    fused = self.fuse(video, text, expression_valid)
+    fused = self.fuse(video, text)
     decoded = self.transform(fused, video, text, train=train)
     return self.segment(decoded, video), decoded
 

@@ -11,7 +11,7 @@ import jax.numpy as jnp
 from flax import linen as nn
 from flax import struct
 
-from sgmg_jax import platforms, precision
+from sgmg_jax import precision
 from sgmg_jax.model import dropout, layers
 
 
@@ -64,32 +64,25 @@ def for_each_expression(
 ) -> jax.Array:
   """function(tokens, words) of each expression and its clip.
 
-  On CPUs it gets one expression at a time: what it computes then takes memory
-  for one of them only, and no clip is copied.
+  It gets one expression of every clip at a time: what it computes then takes
+  memory for these only, and no clip is copied.
 
   Args:
-    function: of float[R, P, C] and the words of R rows, which it must not mix.
+    function: of float[B, P, C] and the words of B rows, which it must not mix.
     tokens: float[B, P, C].
     words: of B * E rows.
+
+  Returns:
+    [B * E, ...].
   """
   b, rows = len(tokens), len(words.bias)
   if b == rows:
     return function(tokens, words)
-
-  def one_by_one(tokens, words):
-    def row(index_and_words):
-      index, words = index_and_words
-      one = jax.lax.dynamic_index_in_dim(tokens, index)
-      return function(one, jax.tree.map(lambda x: x[None], words))[0]
-
-    return jax.lax.map(row, (jnp.arange(rows) // (rows // b), words))
-
-  def at_once(tokens, words):
-    words = jax.tree.map(lambda x: x.reshape(b, -1, *x.shape[1:]), words)
-    out = jax.vmap(function, (None, 1), 1)(tokens, words)
-    return out.reshape(rows, *out.shape[2:])
-
-  return platforms.dependent(tokens, words, cpu=one_by_one, default=at_once)
+  of_clips = lambda x: jnp.moveaxis(x.reshape(b, -1, *x.shape[1:]), 1, 0)
+  out = jax.lax.map(
+    lambda words: function(tokens, words), jax.tree.map(of_clips, words)
+  )
+  return jnp.moveaxis(out, 0, 1).reshape(rows, *out.shape[2:])
 
 
 class PackedAttention(nn.Module):

@@ -142,9 +142,10 @@ def losses(params, video, fused, decoded, batch):
   scores = apply_heads(params, fused, decoded)
   if len(fused[0]) != len(batch.tokens):
     del scores["fused"]
-  labels = batch.labels["roles"]
+  labels, shown = batch.labels["roles"], shown_cells(batch)
   if batch.expression_valid is not None:
-    valid = batch.expression_valid.reshape(-1, 1, 1, 1, 1)
-    labels = [jnp.where(valid, x, -1) for x in labels]
-  measured = measure(scores, labels, shown_cells(batch))
+    valid = batch.expression_valid.reshape(-1, 1, 1, 1)
+    labels = [jnp.where(valid[..., None], x, -1) for x in labels]
+    shown = [x & valid for x in shown]
+  measured = measure(scores, labels, shown)
   return WEIGHT * total_loss(measured), measured

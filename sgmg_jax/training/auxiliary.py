@@ -46,7 +46,8 @@ class Task(Protocol):
     Args:
       params: the heads.
       video: features of the B clips, see `EVERY_FRAME`.
-      fused: what `SgMg.fuse` returns.
+      fused: what `SgMg.fuse` returns, maps of B * E expressions, or of the B
+        clips if the model is a Fast SgMg.
       decoded: what `SgMg.transform` returns.
       batch: the batch that the features are of.
     """

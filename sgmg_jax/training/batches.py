@@ -103,6 +103,9 @@ def _drawn(
   *, batch_size, expressions_per_clip, num_frames, height, width, **options
 ) -> dict[str, Any]:
   """Make the settings of a pipeline that draws RefShapes without end."""
+  # Positions saved before there were groups lack them.
+  if not options["group"]:
+    del options["group"]
   return {
     "root": "",
     "sets": (("refshapes", "", 1),),
@@ -134,8 +137,12 @@ def to_batch(
   Raises:
     UserError: an empty expression.
   """
+  filling = _filling(clips)
   tokens, token_valid = tokenizer_lib.encode(
-    tokenizer, clips.expressions, max_tokens, on_truncation
+    tokenizer,
+    ["nothing" if f else e for f, e in zip(filling, clips.expressions)],
+    max_tokens,
+    on_truncation,
   )
   put = functools.partial(jax.make_array_from_process_local_data, sharding)
   size = put(clips.size)
@@ -145,7 +152,7 @@ def to_batch(
     pixel_valid=pixel_valid,
     size=size,
     tokens=put(np.asarray(tokens)),
-    token_valid=put(np.asarray(token_valid)),
+    token_valid=put(np.asarray(token_valid) & ~filling[:, None]),
     targets=types.Targets(
       boxes=put(clips.boxes), masks=put(clips.masks), valid=put(clips.valid)
     ),
@@ -153,3 +160,15 @@ def to_batch(
     labels=jax.tree.map(put, clips.labels),
     expression_valid=jax.tree.map(put, clips.expression_valid),
   )
+
+
+def _filling(clips: batch_lib.ClipBatch) -> np.ndarray:
+  """bool[B * E], rows that only fill: they have no words. An expression that
+  counts and is empty is an error, which the tokenizer tells."""
+  empty = np.array([e == batch_lib.FILLING for e in clips.expressions])
+  counts = np.ones((len(clips.size), len(empty) // len(clips.size)), bool)
+  if clips.expression_valid is not None:
+    counts &= clips.expression_valid
+  if clips.valid_row is not None:
+    counts &= clips.valid_row[:, None]
+  return empty & ~counts.reshape(-1)

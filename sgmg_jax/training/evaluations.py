@@ -124,6 +124,7 @@ class Evaluations:
       source={},
       licence=self._config.export.licence,
       preprocess=self._config.export.preprocess.to_dict(),
+      max_group=max_group(self._config),
     )
     # Programs are compiled once, whatever the parameters.
     return predictor.Predictor(
@@ -132,6 +133,12 @@ class Evaluations:
       config.precision,
       on_truncation=self._truncations,
     )
+
+
+def max_group(config: ConfigDict) -> int:
+  """Most sentences that a trained Fast SgMg is to see: those of its clips."""
+  trained = config.data.expressions_per_clip
+  return trained if trained > 1 else card_lib.MAX_GROUP
 
 
 class Best:

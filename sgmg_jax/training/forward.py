@@ -1,6 +1,6 @@
 """The model's forward pass for training: several expressions per clip.
 
-The video is encoded once, and of Fast SgMg also fused.
+The video is encoded once. Fast SgMg also fuses all expressions at once.
 """
 
 from __future__ import annotations
@@ -156,7 +156,7 @@ def losses(
     train=True,
     encoder_dropout=text_dropout,
   )
-  fused = apply("fuse", video, text, batch.expression_valid)
+  fused = apply("fuse", video, text)
   decoded = apply("transform", fused, video, text, train=True)
   extra = [
     task.losses(

@@ -201,6 +201,7 @@ def _train(
       preprocess=config.export.preprocess.to_dict(),
       config=json.loads(config_json),
       metrics=metrics_lib.read_metrics(folder / "metrics.jsonl"),
+      max_group=evaluations.max_group(config),
     )
 
   return run(

@@ -56,6 +56,7 @@ def export(
   preprocess: dict[str, Any],
   config: dict[str, Any],
   metrics: Sequence[Mapping[str, float]],
+  max_group: int = card_lib.MAX_GROUP,
 ) -> None:
   """Writes `directory`, replacing what an earlier export left there.
 
@@ -71,6 +72,7 @@ def export(
       has them.
     config: of the run, JSON.
     metrics: lines of the run's `metrics.jsonl`.
+    max_group: in the card of a Fast SgMg.
 
   Raises:
     UserError: `dtype` is none of `stored_dtype.DTYPES`, or a parameter is NaN,
@@ -89,6 +91,7 @@ def export(
     source=source(config),
     licence=licence,
     preprocess=preprocess,
+    max_group=max_group,
     results=scores[-1] if scores else {},
     curve={
       "train": thin(metrics, ("total", "loss_ce", "loss_dice")),

@@ -1,6 +1,7 @@
 """`sgmg convert`, through its arguments."""
 
 import argparse
+import dataclasses
 import json
 import pathlib
 
@@ -8,7 +9,8 @@ import numpy as np
 import pytest
 
 from sgmg_jax import errors
-from sgmg_jax.checkpoints import expected_shapes, native
+from sgmg_jax.checkpoints import card as card_lib
+from sgmg_jax.checkpoints import expected_shapes, native, random_weights
 from sgmg_jax.checkpoints.torch import files as torch_file
 from sgmg_jax.checkpoints.torch import names
 from sgmg_jax.cli import convert
@@ -231,3 +233,17 @@ def test_image_swin_becomes_a_part(released, tmp_path):
     native.load(tmp_path / "swin")
   with pytest.raises(errors.UserError, match="holds only the backbone"):
     run(tmp_path / "swin", tmp_path / "x.pth")
+
+
+def test_fast_sgmg_has_no_released_form(checkpoint, tmp_path):
+  loaded = native.load(checkpoint)
+  variant = dataclasses.replace(loaded.variant, decouple="features")
+  params = {
+    **loaded.params,
+    "decouple_module": random_weights.make(variant)["decouple_module"],
+  }
+  card = card_lib.make(variant, name="fast", source={}, licence="none")
+  native.save(tmp_path / "fast", params, card, loaded.tokenizer)
+  with pytest.raises(errors.UserError, match="a Fast SgMg, which has no"):
+    run(tmp_path / "fast", tmp_path / "fast.pth")
+  assert not (tmp_path / "fast.pth").exists()

@@ -12,7 +12,6 @@ import PIL.Image
 import pytest
 
 import sgmg_jax
-from sgmg_jax.checkpoints import native, random_weights
 from sgmg_jax.errors import UserError
 from sgmg_jax.evaluation import (
   best_query,
@@ -24,8 +23,7 @@ from sgmg_jax.evaluation import (
   protocols,
   units,
 )
-from sgmg_jax.inference import memory, predictor
-from sgmg_jax.model import variants
+from sgmg_jax.inference import memory
 
 SQUARE = dict(size=(96, 96))
 
@@ -308,26 +306,13 @@ def test_processes_share_the_units(model, data, results, tmp_path, monkeypatch):
   assert first.scores.rows == alone.rows
 
 
-@pytest.fixture(scope="module")
-def fast():
-  """A Fast SgMg whose decoupling is random."""
-  checkpoint = native.load("refshapes-mini")
-  variant = dataclasses.replace(checkpoint.variant, decouple="features")
-  params = dict(checkpoint.params)
-  params["decouple_module"] = random_weights.make(variant)["decouple_module"]
-  card = checkpoint.card | {"multi_object": True, "max_group": 6}
-  card["variant"] = variants.sizes(variant)
-  changed = dict(params=params, variant=variant, card=card)
-  return predictor.Predictor(dataclasses.replace(checkpoint, **changed))
-
-
 @pytest.mark.parametrize("grouping", ["video", "objects"])
 def test_fast_sgmg_sees_the_sentences_of_a_group(
-  grouping, fast, data, tmp_path
+  grouping, fast_sgmg, data, tmp_path
 ):
   settings = dataclasses.replace(data["own"], group=0, grouping=grouping)
   settings = dataclasses.replace(settings, num_videos=1)
-  result = evaluator.evaluate([fast], settings, tmp_path)
+  result = evaluator.evaluate([fast_sgmg], settings, tmp_path)
   source = settings.truth().sentences
   rounds = {}
   for e in source.expressions:
@@ -339,7 +324,7 @@ def test_fast_sgmg_sees_the_sentences_of_a_group(
   for group in rounds.values():
     video = group[0].video
     every = range(len(source.video(video).frames))
-    found = fast.segment(
+    found = fast_sgmg.segment(
       source.read_frames(video, every), [e.text for e in group]
     )
     for e, masks in zip(group, found.masks, strict=True):
@@ -350,7 +335,7 @@ def test_fast_sgmg_sees_the_sentences_of_a_group(
       assert np.array_equal(written, masks), e.text
   other = dataclasses.replace(settings, group=1)
   with pytest.raises(UserError, match=r"group \d \(now 1\)"):
-    evaluator.evaluate([fast], other, tmp_path)
+    evaluator.evaluate([fast_sgmg], other, tmp_path)
 
 
 def test_another_threshold_is_another_run(model, data, results):

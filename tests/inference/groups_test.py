@@ -11,7 +11,7 @@ def _lists(group):
 
 
 def test_sgmg_answers_each_in_groups_of_one_size():
-  first, second = groups.one_by_one(SENTENCES, 4)
+  first, second = groups.of_one_size(SENTENCES, 4)
   assert first.sentences + second.sentences == tuple(SENTENCES)
   assert first.padded == second.padded == 4
   assert _lists(second) == ([4, 5], [0, 1])
@@ -39,7 +39,7 @@ def test_long_lists_are_split_evenly():
 
 
 @pytest.mark.parametrize(
-  "count, padded", [(1, 1), (3, 3), (5, 6), (8, 8), (9, 10)]
+  "count, padded", [(1, 1), (3, 4), (5, 8), (8, 8), (9, 10)]
 )
 def test_a_few_sizes_serve_any_number(count, padded):
   (group,) = groups.together([str(k) for k in range(count)], 10)

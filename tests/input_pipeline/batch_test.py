@@ -60,7 +60,7 @@ def test_an_example_becomes_a_row():
     row["boxes"][0], [[6 / 30, 9 / 20, 6 / 30, 10 / 20]], rtol=1e-6
   )
   # The second expression only fills.
-  assert row["expressions"][0] == "a dog" and row["expressions"][1]
+  assert row["expressions"] == ["a dog", batch.FILLING]
   assert row["expression_valid"].tolist() == [True, False]
   assert row["valid"].tolist() == [[True], [False]]
   assert not row["masks"][1].any() and not row["boxes"][1].any()

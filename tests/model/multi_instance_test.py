@@ -64,9 +64,9 @@ class Fast:
     per_clip = lambda x: x[index : index + 1] if x.ndim else x
     return jax.tree.map(per_clip, self.video)
 
-  def _answer(self, params, video, tokens, token_valid, expression_valid):
+  def _answer(self, params, video, tokens, token_valid):
     text = self.apply(params, "encode_text", tokens, token_valid)
-    fused = self.apply(params, "fuse", video, text, expression_valid)
+    fused = self.apply(params, "fuse", video, text)
     decoded = self.apply(params, "transform", fused, video, text)
     masks, query = self.apply(params, "segment", decoded, video)
     return {
@@ -78,9 +78,8 @@ class Fast:
 
   def __call__(self, video, tokens, token_valid, expression_valid):
     """All outputs of tokens int[B, E, L], with shapes [B, E, ...]."""
-    out = self._run(
-      self.params, video, _flat(tokens), _flat(token_valid), expression_valid
-    )
+    token_valid = token_valid & expression_valid[..., None]
+    out = self._run(self.params, video, _flat(tokens), _flat(token_valid))
     shape = expression_valid.shape
     return {
       k: np.asarray(v).reshape(*shape, *v.shape[1:]) for k, v in out.items()
@@ -264,6 +263,69 @@ class TestSum:
       ),
     )
     np.testing.assert_allclose(of([0, 1, 2]), of([0, 2]) + of([1]), atol=1e-5)
+
+
+class Attention:
+  """Plain multi-head attention of one row, with packed parameters."""
+
+  def __init__(self, params, heads):
+    self.params, self.heads = params["multihead_attn"], heads
+
+  def __call__(self, query, key, value, valid):
+    kernel, bias = (self.params["in_proj"][n] for n in ("kernel", "bias"))
+    q, k, v = (
+      x @ w + b
+      for x, w, b in zip(
+        (query, key, value), np.split(kernel, 3, 1), np.split(bias, 3)
+      )
+    )
+    split = lambda x: x.reshape(len(x), self.heads, -1).swapaxes(0, 1)
+    scores = split(q) @ split(k).swapaxes(1, 2)
+    scores = scores / np.sqrt(q.shape[1] // self.heads)
+    weights = np.where(valid, np.exp(scores), 0)
+    weights /= weights.sum(-1, keepdims=True)
+    out = (weights @ split(v)).swapaxes(0, 1).reshape(len(query), -1)
+    kernel, bias = (self.params["out_proj"][n] for n in ("kernel", "bias"))
+    return out @ kernel + bias
+
+
+def test_fusion_and_decoupling_are_their_equations(fast, inputs):
+  """M + M * attention(M, words), and F * sum of attention(F, words), of two
+  clips with three expressions each, the last of which only fills."""
+  tokens, valid = (x[:, :3] for x in inputs)
+  valid = valid & (np.arange(3) < 2)[:, None]
+  text = jax.jit(lambda *args: fast.apply(fast.params, "encode_text", *args))(
+    _flat(tokens), _flat(valid)
+  )
+  random = np.random.RandomState(2)
+  maps = random.standard_normal((2, 2, 3, 4, fast.model.variant.width))
+  maps = maps.astype(np.float32)
+  decoupled, fused = jax.jit(
+    lambda params: (
+      fast.apply(params, "decouple", (maps,), text)[0],
+      fast.apply(params, _fuse_without_spectrum, maps, text),
+    )
+  )(fast.params)
+  words, position, known = map(
+    np.asarray, (text.words, text.word_pos, text.word_valid)
+  )
+  params = jax.tree.map(np.asarray, fast.params)
+  of_maps = Attention(params["decouple_module"], fast.model.variant.num_heads)
+  of_clip = Attention(params["fusion_module"], fast.model.variant.num_heads)
+  for b in range(2):
+    flat, total = maps[b].reshape(-1, maps.shape[-1]), 0
+    for row in (3 * b, 3 * b + 1):
+      args = words[row] + position[row], words[row], known[row]
+      want = flat + flat * of_maps(flat, *args)
+      got = np.asarray(decoupled[row]).reshape(want.shape)
+      assert np.abs(got - want).max() < 1e-4 * want.std()
+      total = total + of_clip(flat, *args)
+    got = np.asarray(fused[b]).reshape(flat.shape)
+    assert np.abs(got - flat * total).max() < 1e-4 * (flat * total).std()
+
+
+def _fuse_without_spectrum(model, maps, text):
+  return multi_instance.fuse(model.fusion_module, maps, text, "sum")
 
 
 def test_what_is_shared_and_what_decouples_learn_from_the_start(fast, inputs):

@@ -1,5 +1,6 @@
 """Every config's data, in miniature."""
 
+import dataclasses
 import pathlib
 
 import jax
@@ -89,6 +90,27 @@ def test_several_sentences_of_a_clip_are_rows_of_their_own(root):
   assert batch.expression_valid.shape == (2, 3)
   seen = np.any(batch.targets.valid, 1).reshape(2, 3)
   np.testing.assert_array_equal(batch.expression_valid, seen)
+  asked = np.any(batch.token_valid, 1).reshape(2, 3)
+  assert asked[:, 0].all() and not (batch.expression_valid & ~asked).any()
+
+
+def test_rows_that_only_fill_have_no_words_and_others_must(root):
+  config = _config("refer_ytvos.py:runlocal", root)
+  config.data.expressions_per_clip = 3
+  clips = next(iter(batches_lib.open_data(config)._pipe))
+  changed = dict(
+    expressions=["a dog", "", "", "a cat", "a hat", ""],
+    expression_valid=np.array([[1, 0, 0], [1, 0, 0]], bool),
+  )
+  arguments = Tokenizer(), 8, _on_one_device(), lambda text: None
+  batch = batches_lib.to_batch(
+    dataclasses.replace(clips, **changed), *arguments
+  )
+  words = np.asarray(batch.token_valid).any(1)
+  assert words.tolist() == [True, False, False, True, True, False]
+  changed["expression_valid"] = np.ones((2, 3), bool)
+  with pytest.raises(UserError, match="is empty: expected a sentence"):
+    batches_lib.to_batch(dataclasses.replace(clips, **changed), *arguments)
 
 
 def test_davis_is_listed_five_times(root):

@@ -17,7 +17,7 @@ from sgmg_jax.inference import preprocess
 from sgmg_jax.input_pipeline.refshapes import dataset
 from sgmg_jax.losses import criterion, means
 from sgmg_jax.model import sgmg, variants
-from sgmg_jax.training import forward
+from sgmg_jax.training import forward, sharding
 
 pytestmark = pytest.mark.slow
 
@@ -45,7 +45,7 @@ def batch():
     pixel_valid=jnp.ones((2, SIDE, SIDE), bool),
     size=jnp.full((2, 2), SIDE),
     tokens=rows(tokens),
-    token_valid=jnp.ones((6, 6), bool),
+    token_valid=rows(np.broadcast_to(used[..., None], tokens.shape)),
     targets=types.Targets(
       boxes=rows(boxes), masks=rows(masks), valid=rows(used[..., None])
     ),
@@ -70,14 +70,24 @@ def differentiate():
   objective = forward.make_objective(sgmg.SgMg(variant))
   rngs = {name: jax.random.key(0) for name in ("dropout", "drop_path")}
 
-  @jax.jit
-  def run(batch):
-    def loss(params):
-      total, metrics = objective(params, batch, rngs)
+  @functools.cache
+  def step(devices):
+    mesh = sharding.make_mesh(2, devices=jax.devices()[:devices])
+    shardings = sharding.by_rules(params, (), mesh)
+    shared = sharding.add_over_batch(objective, mesh, shardings)
+
+    def loss(params, batch):
+      total, metrics = shared(params, batch, rngs)
       return jnp.sum(total.total), (total.count, metrics)
 
-    (total, rest), grads = jax.value_and_grad(loss, has_aux=True)(params)
-    return total, *rest, grads
+    return jax.jit(
+      jax.value_and_grad(loss, has_aux=True),
+      in_shardings=(shardings, sharding.batch(mesh)),
+    )
+
+  def run(batch, devices=1):
+    (total, rest), grads = step(devices)(params, batch)
+    return jax.device_get((total, *rest, grads))
 
   return run
 
@@ -87,15 +97,10 @@ def whole(differentiate, batch):
   return differentiate(batch)
 
 
-def test_clips_with_different_numbers_add_up(differentiate, batch, whole):
-  """What two devices with a clip each have is what one has of both."""
-  half = lambda k, x: x[k * len(x) // 2 : (k + 1) * len(x) // 2]
-  parts = [
-    differentiate(jax.tree.map(functools.partial(half, k), batch))
-    for k in range(2)
-  ]
-  added = jax.tree.map(jnp.add, *parts)
-  _close(added, whole)
+def test_two_devices_with_different_numbers_are_one(
+  differentiate, batch, whole
+):
+  _close(differentiate(batch, devices=2), whole)
   assert np.unique(whole[1]).tolist() == [COUNTS.sum()]
 
 
@@ -111,6 +116,14 @@ def test_rows_that_fill_the_batch_teach_nothing(differentiate, batch, whole):
   )
   assert np.abs(grad[np.asarray(batch.tokens[0])]).max() > 0
   assert not np.any(grad[JUNK])
+
+
+def test_words_about_what_is_not_shown_are_seen(differentiate, batch, whole):
+  """They count in no loss and yet are part of what is asked."""
+  absent = jnp.ones_like(batch.token_valid)
+  total, count, *_ = differentiate(batch.replace(token_valid=absent))
+  np.testing.assert_array_equal(count, whole[1])
+  assert abs(total / whole[0] - 1) > 1e-5
 
 
 def test_losses_do_not_know_the_order(differentiate, batch, whole):

@@ -31,8 +31,7 @@ class Stream:
     expressions_per_clip: E, of every clip; they repeat where it has fewer.
     group: what Fast SgMg is trained with: distinct expressions, any number up
       to E of them, about "objects" that differ, about "all", or "mixed",
-      either by chance. The rows beyond repeat some and are not valid. Empty:
-      always E.
+      either by chance. The rows beyond only fill. Empty: always E.
     num_frames: T.
     height: of the frames, pixels.
     width: of the frames, pixels.
@@ -128,7 +127,12 @@ class Stream:
     for row, k in enumerate(chosen):
       expression, referent = candidates[k], objects[k]
       if random.random() < self.absent_share:
-        absent = absent_expression(clip, self._others(index), random)
+        taken = {expression.text for expression, _ in said}
+        taken |= {candidates[k].text for k in chosen}
+        others = self._others(index)
+        if self.group:
+          others = [e for e in others if e.text not in taken]
+        absent = absent_expression(clip, others, random)
         if absent is not None:
           expression, referent = absent, None
           masks[row], boxes[row] = False, 0
@@ -142,7 +146,10 @@ class Stream:
       "valid": masks.any((-2, -1)),
       "expression_valid": used,
       "annotated": kept,
-      "expressions": [expression.text for expression, _ in said],
+      "expressions": [
+        expression.text if counts else batch.FILLING
+        for (expression, _), counts in zip(said, used, strict=True)
+      ],
       "size": (self.height, self.width),
       "labels": self._make_labels(clip, kept, said),
     }

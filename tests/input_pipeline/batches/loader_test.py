@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from sgmg_jax.errors import UserError
-from sgmg_jax.input_pipeline import seeds
+from sgmg_jax.input_pipeline import batch, seeds
 from sgmg_jax.input_pipeline import source as source_lib
 from sgmg_jax.input_pipeline.batches import (
   clip_sampler,
@@ -250,7 +250,7 @@ def test_several_expressions_share_a_clip():
     assert example["masks"].shape == (4, 4, *bucket)
     valid = example["expression_valid"]
     assert valid.any() and not example["valid"][~valid].any()
-    chosen = [t for t in example["expressions"] if t != "nothing"]
+    chosen = [t for t in example["expressions"] if t != batch.FILLING]
     counts.add(len(chosen))
     assert len({captions.normalise(t) for t in chosen}) == len(chosen)
     for k, text in enumerate(example["expressions"]):

@@ -230,13 +230,14 @@ def test_cells_with_the_referent_s_role_are_those_of_its_mask():
 @pytest.mark.parametrize("group", ["objects", "all", "mixed"])
 def test_groups_are_distinct_and_of_any_size(group):
   sizes = set()
-  for batch in _take(6, group=group):
+  for batch in _take(6, group=group, absent_share=0.5):
     used = batch.expression_valid
     assert used[:, 0].all() and not (~used[:, :-1] & used[:, 1:]).any()
     sizes |= set(used.sum(1).tolist())
     said = np.array(batch.expressions).reshape(used.shape)
     masks = batch.masks.reshape(*used.shape, *batch.masks.shape[1:])
-    assert not masks[~used].any() and masks[used].any((1, 2, 3)).all()
+    assert not masks[~used].any() and masks[used].any()
+    assert (said == "")[~used].all() and (said != "")[used].all()
     assert not batch.valid.reshape(*used.shape, -1)[~used].any()
     for row, count in enumerate(used.sum(1)):
       texts, shown = said[row, :count].tolist(), masks[row, :count]
