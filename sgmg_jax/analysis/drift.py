@@ -90,7 +90,11 @@ def centroid_distance(x: np.ndarray, y: np.ndarray) -> float:
 
 
 def standardise(x: np.ndarray) -> np.ndarray:
-  """Every channel with mean 0 and standard deviation 1."""
+  """Every channel with mean 0 and standard deviation 1.
+
+  Where only these differed, a probe falls below 0.5: the means of what it holds
+  back have the other sign than those of what it learned from.
+  """
   sd = x.std(0)
   return (x - x.mean(0)) / np.where(sd > 0, sd, 1.0)
 

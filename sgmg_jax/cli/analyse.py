@@ -114,7 +114,11 @@ def _drift(args, checkpoints, chosen) -> None:
       figures.scatter(
         points,
         example.name,
-        [example.sentence, _line(found["decoder"])],
+        [
+          example.sentence,
+          _line(found["decoder"], "probe", "cka", "distance"),
+          _line(found["decoder"], "j_before", "j_after"),
+        ],
       )
     )
   means = drift.means(records)
@@ -132,17 +136,19 @@ def _drift(args, checkpoints, chosen) -> None:
     _write_picture(args.out / "drift.png", figures.drift(panels, title))
 
 
-def _line(values: dict[str, float | None]) -> str:
-  named = {
-    "probe": "probe",
-    "cka": "CKA",
-    "distance": "distance",
-    "j_before": "J of F_vl",
-    "j_after": "J of F_vl^d",
-  }
+_NAMES = {
+  "probe": "probe",
+  "cka": "CKA",
+  "distance": "distance",
+  "j_before": "J of F_vl",
+  "j_after": "J of F_vl^d",
+}
+
+
+def _line(values: dict[str, float | None], *keys: str) -> str:
   return ", ".join(
-    f"{text} {values[key]:.2f}"
-    for key, text in named.items()
+    f"{_NAMES[key]} {values[key]:.2f}"
+    for key in keys or _NAMES
     if values.get(key) is not None
   )
 
