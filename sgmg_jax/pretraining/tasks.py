@@ -130,7 +130,9 @@ def init_video(model: sgmg.SgMg, seed: int, init_from: str) -> types.Params:
   loaded = native.start_from(
     {**expected_shapes.model(model.variant), **fresh}, init_from
   )
-  if all(loaded[name] is fresh[name] for name in fresh):
+  loaded = {name: loaded[name] for name in fresh}
+  pairs = zip(jax.tree.leaves(loaded), jax.tree.leaves(fresh), strict=True)
+  if all(new is old for new, old in pairs):
     raise UserError(
       f"init_from: {init_from} holds nothing of what is pre-trained "
       f"({', '.join(sorted(fresh))})"
@@ -138,7 +140,7 @@ def init_video(model: sgmg.SgMg, seed: int, init_from: str) -> types.Params:
   video = jax.tree.map(
     lambda old, new: jnp.asarray(new, old.dtype),
     fresh,
-    {name: loaded[name] for name in fresh},
+    loaded,
   )
   return {**params, VIDEO: video}
 
