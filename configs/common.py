@@ -255,9 +255,9 @@ def evaluation(*, name, folder, split, window=0, options=None):
   # Only the first so many videos; 0: all.
   config.data.num_videos = 0
   config.window = window
-  # Sentences that go through the model together; 0: as many as it takes. Which:
-  # "video", any about the same frames, or "objects", one about each object.
-  # Only what Fast SgMg answers depends on either.
+  # Sentences that go through the model together; 0: as many as it takes. Those
+  # about the same frames may, "video", or one about each object, "objects".
+  # Only what Fast SgMg answers depends on it.
   config.group = 0
   config.grouping = "video"
   # Probability that a mask pixel exceeds.

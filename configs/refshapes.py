@@ -70,8 +70,6 @@ _STAGES = {
   ),
   3: _STAGE | dict(steps=6000, rate=3e-4),
 }
-
-
 _FAST = _STAGE | dict(
   clips=2, sentences=6, annotated=1, steps=9000, rate=5e-4, backbone=None
 )

@@ -57,8 +57,8 @@ class Settings:
     window: frames that the model sees at once; None: all where memory allows.
     group: sentences that go through the model together; 0: as many as it
       takes.
-    grouping: which: "video", any about the same frames, or "objects", one about
-      each object. Only what Fast SgMg answers depends on either.
+    grouping: which may go together: "video", all about the same frames, or
+      "objects", one about each object. Only Fast SgMg's answers depend on it.
     threshold: probability that a mask pixel exceeds.
     processes: that score; 0: one for each core.
   """

@@ -75,26 +75,38 @@ class Kind(abc.ABC):
   ) -> Any:
     """Write the files of a part; returns what `record` takes of it."""
 
-  def _texts(
-    self,
-    predictor: predictor_lib.Predictor,
-    expressions: Sequence[source_lib.Expression],
-  ) -> list[stages.TextGroup]:
-    """Encode the sentences of a unit in groups."""
-    every = np.arange(len(expressions))
-    rounds = [every]
-    if self.grouping == "objects":
-      ranks = np.array(units.ranks([e.object_ids for e in expressions]))
-      rounds = [np.flatnonzero(ranks == n) for n in range(max(ranks) + 1)]
-    texts = []
-    for positions in rounds:
-      sentences = [expressions[i].text for i in positions]
-      for text in predictor.encode_texts(sentences, group=self.group):
-        group = dataclasses.replace(
-          text.group, positions=positions[text.group.positions]
+  def rounds(self, unit: units.Unit) -> list[np.ndarray]:
+    """Positions of the sentences of a unit that may be asked together."""
+    if self.grouping == "video":
+      return [np.arange(len(unit.expressions))]
+    # Sentences without an object are about nothing that they share.
+    ranks = np.array(
+      units.ranks([e.object_ids or e.id for e in unit.expressions])
+    )
+    return [np.flatnonzero(ranks == n) for n in range(max(ranks) + 1)]
+
+  def group_of(
+    self, predictor: predictor_lib.Predictor, unit: units.Unit
+  ) -> int:
+    """Most rows that the model gets together."""
+    if not predictor.max_group:
+      return self.group
+    largest = max(map(len, self.rounds(unit)))
+    return groups.padded(min(largest, self.group), self.group)
+
+  def encode_rounds(
+    self, predictor: predictor_lib.Predictor, unit: units.Unit
+  ) -> list[list[stages.TextGroup]]:
+    """Encode the sentences of a unit: the groups of each round."""
+    return [
+      [
+        text.at(positions)
+        for text in predictor.encode_texts(
+          [unit.expressions[i].text for i in positions], group=self.group
         )
-        texts.append(dataclasses.replace(text, group=group))
-    return texts
+      ]
+      for positions in self.rounds(unit)
+    ]
 
   def record(self, unit: units.Unit, parts: Sequence[Any]) -> dict[str, Any]:
     """What is kept of a unit beside its files, in JSON's types."""
@@ -121,14 +133,12 @@ class SentenceMasks(Kind):
 
   def read(self, predictor, unit):
     frames = _frames(self.source, unit.video)
-    count, group = len(unit.expressions), self.group
-    if predictor.max_group:
-      group = groups.padded(min(count, group), group)
+    group = self.group_of(predictor, unit)
     clips = predictor.prepare(
       frames,
       window=self.window,
       # Masks are made while they are written, not of all sentences at once.
-      expressions=min(count, overlap.WRITERS * group),
+      expressions=min(len(unit.expressions), overlap.WRITERS * group),
       group=group,
       free=self.free,
     )
@@ -136,7 +146,7 @@ class SentenceMasks(Kind):
     return [dataclasses.replace(clip, frames=()) for clip in clips]
 
   def compute(self, predictor, unit, frames):
-    texts = self._texts(predictor, unit.expressions)
+    texts = sum(self.encode_rounds(predictor, unit), [])
     for number, clip in enumerate(frames):
       features = predictor.encode_clip(clip)
       for answer in predictor.ask(features, texts):
@@ -160,13 +170,15 @@ class AnnotatorLabels(SentenceMasks):
   Sentence 4 o + a of a video is annotator a's of object o.
   """
 
-  def compute(self, predictor, unit, frames):
-    texts = [
-      self._texts(
-        predictor, unit.expressions[annotator :: refer_davis.NUM_ANNOTATORS]
-      )
+  def rounds(self, unit):
+    every = np.arange(len(unit.expressions))
+    return [
+      every[annotator :: refer_davis.NUM_ANNOTATORS]
       for annotator in range(refer_davis.NUM_ANNOTATORS)
     ]
+
+  def compute(self, predictor, unit, frames):
+    texts = self.encode_rounds(predictor, unit)
     for number, clip in enumerate(frames):
       features = predictor.encode_clip(clip)
       for annotator, of_annotator in enumerate(texts):
@@ -196,7 +208,7 @@ class Detections(Kind):
     return annotated_frame.prepare(predictor, clip, frames.index(unit.frame))
 
   def compute(self, predictor, unit, frames):
-    texts = self._texts(predictor, unit.expressions)
+    texts = sum(self.encode_rounds(predictor, unit), [])
     features = annotated_frame.encode(predictor, frames)
     for answer in annotated_frame.ask(predictor, features, texts):
       yield frames, answer.ready()

@@ -63,6 +63,12 @@ class TextGroup:
   group: groups_lib.Group
   features: types.TextFeatures
 
+  def at(self, positions: np.ndarray) -> TextGroup:
+    """The same group, of sentences at these positions of a longer list."""
+    positions = positions[self.group.positions]
+    group = dataclasses.replace(self.group, positions=positions)
+    return dataclasses.replace(self, group=group)
+
 
 @dataclasses.dataclass(frozen=True)
 class Answer:

@@ -23,7 +23,7 @@ from sgmg_jax.evaluation import (
   protocols,
   units,
 )
-from sgmg_jax.inference import memory
+from sgmg_jax.inference import groups, memory
 
 SQUARE = dict(size=(96, 96))
 
@@ -336,6 +336,17 @@ def test_fast_sgmg_sees_the_sentences_of_a_group(
   other = dataclasses.replace(settings, group=1)
   with pytest.raises(UserError, match=r"group \d \(now 1\)"):
     evaluator.evaluate([fast_sgmg], other, tmp_path)
+
+
+def test_memory_is_estimated_for_what_is_asked_together(fast_sgmg, data):
+  """Ref-DAVIS17 asks about each annotator's objects, four times."""
+  source = data["refer_davis"].truth().sentences
+  (unit, *_) = units.of_source(source)
+  found = memory.Free(2**34, 2**34, shared=True)
+  kind = predictions.AnnotatorLabels(source, 36, 6, "video", 0.5, found)
+  objects = len(unit.expressions) // 4
+  assert [len(r) for r in kind.rounds(unit)] == [objects] * 4
+  assert kind.group_of(fast_sgmg, unit) == groups.padded(objects, 6)
 
 
 def test_another_threshold_is_another_run(model, data, results):

@@ -127,10 +127,10 @@ class Stream:
     for row, k in enumerate(chosen):
       expression, referent = candidates[k], objects[k]
       if random.random() < self.absent_share:
-        taken = {expression.text for expression, _ in said}
-        taken |= {candidates[k].text for k in chosen}
         others = self._others(index)
         if self.group:
+          taken = {expression.text for expression, _ in said}
+          taken |= {candidates[k].text for k in chosen}
           others = [e for e in others if e.text not in taken]
         absent = absent_expression(clip, others, random)
         if absent is not None:
