@@ -94,8 +94,8 @@ def golden():
 class SmallModel:
   """The small golden model with jitted steps."""
 
-  def __init__(self, golden):
-    self.model, self.params = golden.small_model(jnp.float32)
+  def __init__(self, golden, **sizes):
+    self.model, self.params = golden.small_model(jnp.float32, **sizes)
 
   def __call__(self, method, *args, **kwargs):
     def run(params, *args):
@@ -109,6 +109,20 @@ class SmallModel:
 @pytest.fixture(scope="session")
 def small_model(golden):
   return SmallModel(golden)
+
+
+@pytest.fixture(scope="session")
+def small_fast(golden):
+  """The same as a Fast SgMg whose decoupling ends in zeros."""
+  return SmallModel(golden, decouple="features")
+
+
+@pytest.fixture(
+  params=["small_model", pytest.param("small_fast", marks=pytest.mark.slow)]
+)
+def either_model(request):
+  """SgMg, and Fast SgMg, which of one sentence must give the same."""
+  return request.getfixturevalue(request.param)
 
 
 @pytest.fixture(params=["cpu", "cuda", "tpu"])

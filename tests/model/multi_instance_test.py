@@ -49,8 +49,10 @@ class Fast:
     self.params = self.initial | {
       "decouple_module": {"multihead_attn": attention}
     }
-    valid = jnp.ones((2, SIDE, SIDE), bool)
-    size = jnp.full((2, 2), SIDE)
+    # The second clip is padded on its right.
+    size = jnp.array([[SIDE, SIDE], [SIDE, SIDE - 48]])
+    valid = jnp.ones((2, SIDE, SIDE), bool).at[1, :, SIDE - 48 :].set(False)
+    frames = frames * valid[:, None, ..., None]
     self.video = jax.jit(
       lambda params: self.apply(params, "encode_video", frames, valid, size)
     )(self.params)
@@ -160,6 +162,52 @@ def test_padded_words_change_nothing(fast, inputs, both):
   for b, count in enumerate(COUNTS):
     rows = np.arange(count)
     _close(_rows(padded, b, rows), _rows(both, b, rows))
+
+
+def test_padded_frames_change_nothing(fast, inputs):
+  """What fills the second frame, which is not real, is not seen."""
+  random = np.random.RandomState(3)
+  fill = lambda maps: tuple(
+    x.at[:, 1].set(random.standard_normal(x[:, 1].shape)) for x in maps
+  )
+  video = fast.video.replace(num_frames=jnp.int32(1))
+  junk = video.replace(
+    levels=fill(video.levels), low_levels=fill(video.low_levels)
+  )
+  outputs = [fast(v, *inputs, FILLED) for v in (video, junk)]
+  rest = [{k: out[k][:, :, 1:] for k in out if k != "query"} for out in outputs]
+  assert np.abs(rest[0]["logits"] - rest[1]["logits"]).max() > 1e-2
+  for out in outputs:
+    out.update({k: v[:, :, :1] for k, v in out.items() if k != "query"})
+  for b, count in enumerate(COUNTS):
+    rows = np.arange(count)
+    _close(*(_rows(out, b, rows) for out in outputs))
+
+
+def test_padded_pixels_change_nothing_behind_the_fusion(fast, inputs):
+  """Before it the spectrum, of the padded map, sees them, as SgMg's does."""
+  tokens, valid = (_flat(x[1:, :2]) for x in inputs)
+  video = fast.clip(1)
+
+  @jax.jit
+  def run(params, random):
+    text = fast.apply(params, "encode_text", tokens, valid)
+    fused = fast.apply(params, "fuse", video, text)
+    fused = tuple(
+      jnp.where(known[:, None, ..., None], x, random * jnp.cos(x))
+      for x, known in zip(fused, video.level_valid, strict=True)
+    )
+    decoded = fast.apply(params, "transform", fused, video, text)
+    return decoded.memory[0], decoded.logits, decoded.boxes
+
+  (memory, *plain), (other, *junk) = (
+    run(fast.params, 0.0),
+    run(fast.params, 9.0),
+  )
+  known = video.level_valid[0][0]
+  assert np.abs(memory - other)[..., ~known, :].max() > 1
+  np.testing.assert_array_equal(memory[..., known, :], other[..., known, :])
+  jax.tree.map(np.testing.assert_array_equal, junk, plain)
 
 
 @pytest.fixture(scope="module")

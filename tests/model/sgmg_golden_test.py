@@ -30,7 +30,7 @@ def stored_masks(masks, data):
 
 @pytest.mark.parametrize("case", ["video", "batch"])
 def test_evaluation_and_its_stages(
-  golden, small_model, pad, channels_first, case
+  golden, either_model, pad, channels_first, case
 ):
   data = golden.load(f"sgmg_eval_{case}")
   clips = [data[name] for name in sorted(data) if name.startswith("frames")]
@@ -39,21 +39,21 @@ def test_evaluation_and_its_stages(
     assert all(list(clip.shape[2:]) == expected for clip in clips)
   inputs = pad(clips, 16)
   tokens, valid = data["input_ids"], data["attention_mask"] > 0
-  video = small_model("encode_video", *inputs)
-  text = small_model("encode_text", tokens, valid)
-  fused = small_model("fuse", video, text)
-  decoded = small_model("transform", fused, video, text)
-  masks, query = small_model("segment", decoded, video)
+  video = either_model("encode_video", *inputs)
+  text = either_model("encode_text", tokens, valid)
+  fused = either_model("fuse", video, text)
+  decoded = either_model("transform", fused, video, text)
+  masks, query = either_model("segment", decoded, video)
 
   maps = {"fused": fused, "memory": decoded.memory}
-  maps["backbone"] = small_model(
+  maps["backbone"] = either_model(
     lambda module, frames: module.backbone_0(frames), inputs[0]
   )
   maps["pos"] = [
     layers_lib.pixel_positions(valid, 64).repeat(len(clips[0]), 0)
     for valid in video.level_valid
   ]
-  maps["patch_masks_in"] = [small_model("patch_masks", decoded, video)]
+  maps["patch_masks_in"] = [either_model("patch_masks", decoded, video)]
   chosen = lambda x: np.asarray(types.take_query(x, query, axis=2))
   patches = chosen(maps.pop("patch_masks_in")[0])
   for name, levels in maps.items():
