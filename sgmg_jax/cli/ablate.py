@@ -30,7 +30,6 @@ again goes on where it stopped. Parameters, operations and speed are those of
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-  parser.epilog = EPILOG
   parser.add_argument(
     "--table", required=True, choices=("5", "6", "H"), help="of the paper"
   )

@@ -30,7 +30,6 @@ t-SNE needs scikit-learn (pip install 'sgmg_jax[analysis]').
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-  parser.epilog = EPILOG
   parser.add_argument("what", choices=("drift", "features"))
   parser.add_argument(
     "--checkpoint", required=True, help="checkpoint folder or bundled name"

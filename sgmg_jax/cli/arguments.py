@@ -3,8 +3,20 @@
 from __future__ import annotations
 
 import argparse
+import types
+from typing import Any
 
 from sgmg_jax import errors
+
+
+def about(command: types.ModuleType) -> dict[str, Any]:
+  """Makes the options of a command's parser."""
+  return {
+    "description": command.HELP,
+    "epilog": command.EPILOG,
+    "formatter_class": argparse.RawDescriptionHelpFormatter,
+    "allow_abbrev": False,
+  }
 
 
 def add_data_set(

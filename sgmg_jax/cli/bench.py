@@ -72,7 +72,6 @@ _INSTEAD = ("breakdown", "explain")
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-  parser.epilog = EPILOG
   parser.add_argument(
     "what",
     choices=_PARTS,

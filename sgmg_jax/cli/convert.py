@@ -39,7 +39,6 @@ install "sgmg_jax[convert]"); it reads .safetensors too.
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-  parser.epilog = EPILOG
   parser.add_argument(
     "source",
     metavar="SOURCE",

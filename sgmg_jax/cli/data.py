@@ -7,10 +7,11 @@ import importlib
 import types
 from typing import Final
 
+from sgmg_jax.cli import arguments
+
 HELP = "build, check and look at data sets"
 
-# Modules data_<name>.py beside this one: HELP, add_arguments(parser),
-# run(args) -> int, as in `main.py`.
+# Modules data_<name>.py beside this one, with the contents of those of `main`.
 COMMANDS: Final = ("build", "doctor", "show", "buckets", "example")
 
 EPILOG = """\
@@ -26,20 +27,13 @@ examples:
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-  parser.epilog = EPILOG
   commands = parser.add_subparsers(
     dest="data_command", metavar="COMMAND", required=True
   )
   for name in COMMANDS:
     command = _command(name)
     command.add_arguments(
-      commands.add_parser(
-        name,
-        help=command.HELP,
-        description=command.HELP,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-        allow_abbrev=False,
-      )
+      commands.add_parser(name, help=command.HELP, **arguments.about(command))
     )
 
 

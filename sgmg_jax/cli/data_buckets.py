@@ -29,7 +29,6 @@ _SAMPLES = 2000
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-  parser.epilog = EPILOG
   arguments.add_data_set(parser, folder=True)
   parser.add_argument(
     "--frames",

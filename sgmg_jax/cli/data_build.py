@@ -28,7 +28,6 @@ expected. Training also runs straight from the downloaded files.
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-  parser.epilog = EPILOG
   arguments.add_data_set(parser)
   parser.add_argument(
     "--manual_dir",

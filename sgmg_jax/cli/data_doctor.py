@@ -27,7 +27,6 @@ Exit code 0: no error (there may be warnings); 1: errors; 2: bad arguments.
 def add_arguments(parser: argparse.ArgumentParser) -> None:
   from sgmg_jax.input_pipeline.doctor import counts, examination
 
-  parser.epilog = EPILOG
   parser.add_argument(
     "paths",
     nargs="+",

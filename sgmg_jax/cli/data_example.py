@@ -34,7 +34,6 @@ storing and training need TensorFlow: pip install tensorflow"""
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-  parser.epilog = EPILOG
   parser.add_argument(
     "folder", metavar="FOLDER", type=pathlib.Path, help="new folder to write"
   )

@@ -26,7 +26,6 @@ seeds show other clips and other draws of the transforms.
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-  parser.epilog = EPILOG
   arguments.add_data_set(parser, folder=True)
   parser.add_argument(
     "--phase",

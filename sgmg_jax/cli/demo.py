@@ -14,7 +14,7 @@ from sgmg_jax.cli import arguments, program
 
 HELP = "segment made-up clips with the bundled model and look at the result"
 
-EXAMPLES = """\
+EPILOG = """\
 examples:
   sgmg demo
   sgmg demo --clips 2 --out /tmp/demo
@@ -28,7 +28,6 @@ _FPS = 3
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-  parser.epilog = EXAMPLES
   parser.add_argument(
     "--checkpoint",
     default="refshapes-mini",

@@ -30,8 +30,6 @@ public, `sgmg submit` packs OUT for the server.
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-  parser.epilog = EPILOG
-  parser.formatter_class = argparse.RawDescriptionHelpFormatter
   parser.add_argument(
     "--checkpoint", required=True, help="checkpoint folder or bundled name"
   )

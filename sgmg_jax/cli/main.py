@@ -17,8 +17,10 @@ from typing import Final
 
 import sgmg_jax
 from sgmg_jax import errors
+from sgmg_jax.cli import arguments
 
-# Modules of this package: HELP, add_arguments(parser), run(args) -> int.
+# Modules of this package: HELP, EPILOG, add_arguments(parser) and
+# run(args) -> int.
 # Imported one at a time, so that `sgmg convert` does not wait for training.
 COMMANDS: Final = (
   "segment",
@@ -99,10 +101,7 @@ def _run(argv: list[str]) -> int:
   name, *rest = argv
   command = _command(name)
   parser = argparse.ArgumentParser(
-    prog=f"sgmg {name}",
-    description=command.HELP,
-    formatter_class=argparse.RawDescriptionHelpFormatter,
-    allow_abbrev=False,
+    prog=f"sgmg {name}", **arguments.about(command)
   )
   command.add_arguments(parser)
   args = parser.parse_args(rest)

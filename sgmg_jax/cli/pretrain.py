@@ -30,7 +30,6 @@ the checkpoint of the part. Backbones and text encoders trained elsewhere
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
   train.add_arguments(parser, command="pretrain")
-  parser.epilog = EPILOG
 
 
 def run(args: argparse.Namespace) -> int:

@@ -40,8 +40,6 @@ Writes scores.json, and sentences.csv with a line for each sentence, to --out.
 def add_arguments(parser: argparse.ArgumentParser) -> None:
   from sgmg_jax.evaluation import protocols
 
-  parser.epilog = EPILOG
-  parser.formatter_class = argparse.RawDescriptionHelpFormatter
   parser.add_argument("truth", metavar="TRUTH", help="folder of the data set")
   parser.add_argument(
     "predictions", metavar="PREDICTIONS", help="folder, zip or JSON file"

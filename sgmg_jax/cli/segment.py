@@ -13,7 +13,7 @@ from sgmg_jax import errors
 
 HELP = "segment the objects that sentences refer to in a video"
 
-EXAMPLES = """\
+EPILOG = """\
 examples:
   sgmg segment --checkpoint refshapes-mini --video shapes.mp4 \\
       --expression "the red circle" --expression "the square moving left" \\
@@ -27,7 +27,6 @@ out/ then holds contact_sheet.png (look at it first), overlay.mp4, results.json
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-  parser.epilog = EXAMPLES
   parser.add_argument(
     "--checkpoint",
     required=True,

@@ -26,8 +26,6 @@ appears only when it is complete.
 def add_arguments(parser: argparse.ArgumentParser) -> None:
   from sgmg_jax.evaluation import submission
 
-  parser.epilog = EPILOG
-  parser.formatter_class = argparse.RawDescriptionHelpFormatter
   parser.add_argument("folder", metavar="DATA", help="folder of the data set")
   parser.add_argument(
     "predictions", metavar="PREDICTIONS", help="folder or zip of masks"

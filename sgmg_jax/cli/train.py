@@ -38,8 +38,6 @@ load_config = config_files.load
 def add_arguments(
   parser: argparse.ArgumentParser, *, command: str = "train"
 ) -> None:
-  parser.epilog = EPILOG
-  parser.formatter_class = argparse.RawDescriptionHelpFormatter
   parser.add_argument("--workdir", required=True, help="folder of the run")
   add_processes(parser)
   add_config(parser, command)
@@ -54,7 +52,16 @@ def add_config(parser: argparse.ArgumentParser, command: str) -> None:
     help="a config of --list or a file, with arguments for its get_config "
     "(:help names them)",
   )
-  add_listing(parser, command)
+
+  class List(argparse.Action):
+    def __call__(self, parser, *_):
+      for name, summary in config_files.summaries(command):
+        print(f"{name:18}{summary}")
+      parser.exit()
+
+  parser.add_argument(
+    "--list", action=List, nargs=0, help="print the configs there are, and exit"
+  )
   add_overrides(parser)
 
 
@@ -100,20 +107,6 @@ def split_overrides(args: Sequence[str]) -> tuple[list[str], list[str]]:
     else:
       overrides.append(f"{arg}={next(remaining, '')}")
   return overrides, rest
-
-
-def add_listing(parser: argparse.ArgumentParser, command: str) -> None:
-  """Adds `--list`, which prints the configs of a command and exits."""
-
-  class List(argparse.Action):
-    def __call__(self, parser, *_):
-      for name, summary in config_files.summaries(command):
-        print(f"{name:18}{summary}")
-      parser.exit()
-
-  parser.add_argument(
-    "--list", action=List, nargs=0, help="print the configs there are, and exit"
-  )
 
 
 def run(args: argparse.Namespace) -> int:
