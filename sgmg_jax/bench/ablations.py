@@ -22,7 +22,7 @@ from sgmg_jax.bench import breakdown, model, report
 from sgmg_jax.checkpoints import expected_shapes
 from sgmg_jax.cli import config_files
 from sgmg_jax.errors import UserError
-from sgmg_jax.files import atomic, json_object
+from sgmg_jax.files import json_object
 from sgmg_jax.model import sgmg, variants
 
 SWITCHES: Final = ("spectral", "patch", "refine", "decoder")
@@ -78,8 +78,7 @@ class Run:
       if (name := key.removeprefix("refshapes/")) != key
     }
     content = {"scores": found, "config": self._comparable()}
-    with atomic.output(self.folder / RESULT, overwrite=True) as new:
-      new.write_text(json.dumps(content, indent=2, allow_nan=False) + "\n")
+    json_object.write(self.folder / RESULT, content)
 
   def _comparable(self) -> dict[str, Any]:
     config = json.loads(self.config.to_json_best_effort())

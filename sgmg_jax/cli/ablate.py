@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import argparse
-import json
 import pathlib
 import time
 
 from sgmg_jax.cli import arguments, train
 from sgmg_jax.errors import UserError
-from sgmg_jax.files import atomic
+from sgmg_jax.files import atomic, json_object
 
 HELP = "train the rows of the paper's ablations and write their table"
 
@@ -107,15 +106,12 @@ def run(args: argparse.Namespace) -> int:
     "machine": report.describe(),
   }
   args.out.mkdir(parents=True, exist_ok=True)
-  for suffix, written in (
-    ("md", text),
-    ("json", json.dumps(content, indent=2, allow_nan=False)),
-  ):
-    path = args.out / f"table_{args.table}.{suffix}"
-    with atomic.output(path, overwrite=True) as new:
-      new.write_text(written + "\n")
+  path = args.out / f"table_{args.table}.md"
+  with atomic.output(path, overwrite=True) as new:
+    new.write_text(text + "\n")
+  json_object.write(path.with_suffix(".json"), content)
   print(text)
-  print(f"written: {args.out / f'table_{args.table}.md'}")
+  print(f"written: {path}")
   return 0
 
 

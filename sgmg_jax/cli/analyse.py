@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 import argparse
-import json
 import pathlib
-from typing import Any
 
 from sgmg_jax.cli import arguments
-from sgmg_jax.files import atomic
+from sgmg_jax.files import atomic, json_object
 
 HELP = "look into a model: feature drift, maps around the spectrum"
 
@@ -123,7 +121,7 @@ def _drift(args, checkpoints, chosen) -> None:
   means = drift.means(records)
   for name, values in means.items():
     print(f"{name:14}{_line(values)}")
-  _write_json(
+  json_object.write(
     args.out / "drift.json",
     {"checkpoint": args.checkpoint, "means": means, "videos": records},
   )
@@ -192,7 +190,7 @@ def _features(args, checkpoints, chosen) -> None:
       rows.append(row)
     title = f"{example.name}: {example.sentence}"
     sheets.append(figures.sheet(rows, title))
-  _write_json(args.out / "features.json", records)
+  json_object.write(args.out / "features.json", records)
   _write_picture(args.out / "features.png", figures.stack(sheets))
   for letter, found in zip("AB", maps):
     parts = []
@@ -213,11 +211,6 @@ def _features(args, checkpoints, chosen) -> None:
     )
     parts.append(figures.powers(mean, title))
     _write_picture(args.out / f"filter_{letter}.png", figures.stack(parts))
-
-
-def _write_json(path: pathlib.Path, content: Any) -> None:
-  with atomic.output(path, overwrite=True) as new:
-    new.write_text(json.dumps(content, indent=2, allow_nan=False) + "\n")
 
 
 def _write_picture(path: pathlib.Path, picture) -> None:

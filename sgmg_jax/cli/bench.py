@@ -5,12 +5,11 @@ from __future__ import annotations
 import argparse
 import dataclasses
 import importlib
-import json
 import pathlib
 
 from sgmg_jax import errors
 from sgmg_jax.cli import arguments
-from sgmg_jax.files import atomic
+from sgmg_jax.files import atomic, json_object
 
 HELP = "measure speed and memory on this machine"
 
@@ -174,6 +173,5 @@ def run(args: argparse.Namespace) -> int:
   }
   print(report_lib.as_text(report))
   if args.json:
-    with atomic.output(args.json, overwrite=True) as partial:
-      partial.write_text(json.dumps(report, indent=2, allow_nan=False) + "\n")
+    json_object.write(args.json, report)
   return 0

@@ -26,7 +26,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, Final
 
 from sgmg_jax.errors import UserError
-from sgmg_jax.files import atomic, json_object
+from sgmg_jax.files import json_object
 
 RUN_FILE: Final = "run.json"
 PROGRESS: Final = "progress"
@@ -94,10 +94,7 @@ class PredictionFolder:
         f"{self.path}: holds files but no {RUN_FILE}, expected a new folder or "
         "one of an evaluation"
       )
-    with atomic.output(file) as new:
-      new.write_text(
-        json.dumps(run, indent=2, allow_nan=False) + "\n", encoding="utf-8"
-      )
+    json_object.write(file, run, overwrite=False)
 
   @property
   def done(self) -> frozenset[str]:

@@ -1,12 +1,15 @@
-"""Read a JSON file that holds one object."""
+"""Read and write a JSON file that holds one object."""
 
 from __future__ import annotations
 
 import json
+import os
 import pathlib
+from collections.abc import Mapping
 from typing import Any
 
 from sgmg_jax import errors
+from sgmg_jax.files import atomic
 
 # Ten times the largest tokenizer.
 _MAX_BYTES = 2**28
@@ -34,3 +37,15 @@ def read(path: pathlib.Path) -> dict[str, Any]:
   if not isinstance(content, dict):
     raise errors.UserError(f"{path} is damaged: it holds no JSON object")
   return content
+
+
+def write(
+  path: str | os.PathLike, content: Mapping[str, Any], *, overwrite: bool = True
+) -> None:
+  """Write an object for people to read, whole or not at all.
+
+  Raises:
+    UserError: as `atomic.output`.
+  """
+  with atomic.output(path, overwrite=overwrite) as new:
+    new.write_text(json.dumps(content, indent=2, allow_nan=False) + "\n")
