@@ -8,6 +8,7 @@ of all of them and of the best alone, precision at K and IoU of the best (see
 from __future__ import annotations
 
 import dataclasses
+import functools
 import os
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, Final
@@ -33,14 +34,6 @@ _ALL_SIZES: Final = ("AP", "AP50", "AP75")
 _BY_SIZE: Final = ("AP_small", "AP_medium", "AP_large")
 # Sentences of one job.
 _AT_ONCE: Final = 256
-
-
-@dataclasses.dataclass(frozen=True)
-class _Sentences:
-  """The work of some sentences: positions among all."""
-
-  truth: truth_lib.Truth
-  numbers: Sequence[int]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -97,10 +90,11 @@ def score(
   found, faults = detections_file.read(predictions, sizes)
   notes = mask_files.accept(faults, predictions, allow_missing)
   jobs = [
-    _Sentences(truth, range(start, min(start + _AT_ONCE, len(ids))))
+    range(start, min(start + _AT_ONCE, len(ids)))
     for start in range(0, len(ids), _AT_ONCE)
   ]
-  objects = [one for part in run(_describe, jobs) for one in part]
+  describe = functools.partial(_describe, truth)
+  objects = [one for part in run(describe, jobs) for one in part]
   numbers = _average_precisions(truth.name, ids, sizes, objects, found)
   answered = {entry["image_id"] for entry in found}
   empty = [_empty(i, sizes[i]) for i in ids if i not in answered]
@@ -150,17 +144,17 @@ def _are_images(name: str) -> bool:
   return registry.about(name).family == "images"
 
 
-def _describe(job: _Sentences) -> list[_Object]:
-  """What the sentences describe."""
-  source = job.truth.source
+def _describe(truth: truth_lib.Truth, numbers: Sequence[int]) -> list[_Object]:
+  """What the sentences at these positions describe."""
+  source = truth.source
   objects = []
-  for number in job.numbers:
+  for number in numbers:
     e = source.expressions[number]
     (mask,) = source.read_masks(e, [e.frame])
     box = source.box(e)
-    if box is None and _are_images(job.truth.name):
+    if box is None and _are_images(truth.name):
       raise UserError(
-        f"{job.truth.path}: {job.truth.name} expression {e.key}: no instance "
+        f"{truth.path}: {truth.name} expression {e.key}: no instance "
         "(a crowd, or without polygons), expected one in evaluation"
       )
     objects.append(

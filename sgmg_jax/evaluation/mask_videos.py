@@ -10,9 +10,10 @@ that are about nothing; N-acc and T-acc tell these apart.
 from __future__ import annotations
 
 import dataclasses
+import functools
 import os
 from collections.abc import Callable, Iterable, Mapping
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 import numpy as np
 
@@ -33,33 +34,18 @@ LAYOUT: Final = "<video>/<expression>/<frame>.png"
 _FRAMES_AT_ONCE: Final = 16
 
 
-@dataclasses.dataclass(frozen=True)
-class _Video:
+class _Video(NamedTuple):
   """The work of one video.
 
   Attributes:
-    truth: of all videos.
-    tree: holds the predictions.
-    video: its name.
+    name: of the video.
     numbers: positions of its sentences among all.
     files: of each sentence, of each frame; None: missing.
-    measure: whether to compute anything, or to check files alone.
   """
 
-  truth: truth_lib.Truth
-  tree: tree_lib.Tree
-  video: str
-  numbers: tuple[int, ...]
-  files: tuple[tuple[str | None, ...], ...]
-  measure: bool = True
-
-
-@dataclasses.dataclass(frozen=True)
-class _Measured:
-  """Values by sentence, in the order of `_Video.numbers`, and faults."""
-
-  values: list[Mapping[str, float]]
-  faults: faults_lib.Faults
+  name: str
+  numbers: list[int]
+  files: list[list[str | None]]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -131,27 +117,18 @@ def score(
   usable = allow_missing or not faults.number("missing")
   jobs = [
     _Video(
-      truth,
-      masks.tree,
       video,
-      tuple(of_video),
-      tuple(
-        tuple(masks.find((video, expressions[n].id), frames[video]))
-        for n in of_video
-      ),
-      usable,
+      of_video,
+      [masks.find((video, expressions[n].id), frames[video]) for n in of_video],
     )
     for video, of_video in numbers.items()
   ]
-  measured = list(run(_measure, jobs))
-  for one in measured:
-    faults += one.faults
+  measure = functools.partial(_measure, truth, masks.tree, usable)
+  values = {}
+  for job, (found, of_video) in zip(jobs, run(measure, jobs)):
+    faults += found
+    values |= zip(job.numbers, of_video)
   notes = mask_files.accept(faults, predictions, allow_missing)
-  values = {
-    number: of_sentence
-    for job, one in zip(jobs, measured)
-    for number, of_sentence in zip(job.numbers, one.values)
-  }
   rows = [
     scores.Row(e.video, e.id, e.text, values[n])
     for n, e in enumerate(expressions)
@@ -159,10 +136,16 @@ def score(
   return _summed(truth, protocol, rows, notes)
 
 
-def _measure(job: _Video) -> _Measured:
-  """Read, check and measure the masks of a video."""
-  source = job.truth.source
-  size = source.video(job.video).size
+def _measure(
+  truth: truth_lib.Truth, tree: tree_lib.Tree, usable: bool, job: _Video
+) -> tuple[faults_lib.Faults, list[Mapping[str, float]]]:
+  """Read, check and, if they are usable, measure the masks of a video.
+
+  Returns:
+    Faults, and values by sentence.
+  """
+  source = truth.source
+  size = source.video(job.name).size
   num_frames = len(job.files[0])
   faults = faults_lib.Faults()
   sentences = [_Frames.empty(num_frames) for _ in job.numbers]
@@ -175,8 +158,8 @@ def _measure(job: _Video) -> _Measured:
     for row, number in enumerate(job.numbers):
       e = source.expressions[number]
       files = [job.files[row][i] for i in indices]
-      pred = mask_files.read_masks(job.tree, files, size, faults)
-      if not job.measure or faults:
+      pred = mask_files.read_masks(tree, files, size, faults)
+      if not usable or faults:
         continue
       # Sentences about the same objects share them.
       objects = e.object_ids or e.id
@@ -198,7 +181,7 @@ def _measure(job: _Video) -> _Measured:
         pred, before_pred.get(row)
       )
       before_pred[row] = pred[-1]
-  return _Measured([frames.values() for frames in sentences], faults)
+  return faults, [frames.values() for frames in sentences]
 
 
 def _summed(truth, protocol, rows, notes) -> scores.Scores:

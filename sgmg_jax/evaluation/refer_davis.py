@@ -14,7 +14,7 @@ computed anew: the official program returns those it finds.
 from __future__ import annotations
 
 import csv
-import dataclasses
+import functools
 import io
 import os
 from collections.abc import Callable, Iterable, Sequence
@@ -36,35 +36,6 @@ _EVALUATE: Final = {
   "unsupervised": davis.evaluate_sequence,
   "semi-supervised": davis.evaluate_same_objects,
 }
-
-
-@dataclasses.dataclass(frozen=True)
-class _Video:
-  """The work of the label maps of one video.
-
-  Attributes:
-    truth: of all videos.
-    tree: holds the predictions.
-    video: its name.
-    files: of each annotator, of each frame; None: missing.
-    task: see `score`.
-    measure: whether to compute anything, or to check files alone.
-  """
-
-  truth: truth_lib.Truth
-  tree: tree_lib.Tree
-  video: str
-  files: tuple[tuple[str | None, ...], ...]
-  task: Task
-  measure: bool
-
-
-@dataclasses.dataclass(frozen=True)
-class _Measured:
-  """Results of a `_Video`, one an annotator, none with faults; and these."""
-
-  results: list[davis.SequenceResult]
-  faults: faults_lib.Faults
 
 
 def score(
@@ -109,25 +80,17 @@ def score(
   masks, faults = mask_files.open_wanted(predictions, wanted, what)
   usable = allow_missing or not faults.number("missing")
   jobs = [
-    _Video(
-      truth,
-      masks.tree,
-      video,
-      tuple(tuple(masks.find((a, video), names)) for a in annotators),
-      task,
-      usable,
-    )
+    (video, [masks.find((a, video), names) for a in annotators])
     for video, names in frames.items()
   ]
-  measured = list(run(_measure, jobs))
-  for one in measured:
-    faults += one.faults
+  measure = functools.partial(
+    _measure, truth, masks.tree, _EVALUATE[task] if usable else None
+  )
+  results = {}
+  for video, (found, of_video) in zip(frames, run(measure, jobs)):
+    faults += found
+    results |= {(a, video): r for a, r in zip(annotators, of_video)}
   notes = mask_files.accept(faults, predictions, allow_missing)
-  results = {
-    (a, video): result
-    for video, one in zip(frames, measured)
-    for a, result in zip(annotators, one.results)
-  }
   of_annotators = [
     davis.results([results[a, video] for video in frames]) for a in annotators
   ]
@@ -156,15 +119,32 @@ def score(
   )
 
 
-def _measure(job: _Video) -> _Measured:
-  """Read, check and measure the annotators' label maps of a video."""
-  source = job.truth.source
-  size = source.video(job.video).size
+def _measure(
+  truth: truth_lib.Truth,
+  tree: tree_lib.Tree,
+  evaluate: Callable[..., davis.SequenceResult] | None,
+  job: tuple[str, Sequence[Sequence[str | None]]],
+) -> tuple[faults_lib.Faults, list[davis.SequenceResult]]:
+  """Read, check and measure the annotators' label maps of a video.
+
+  Args:
+    truth: of all videos.
+    tree: holds the predictions.
+    evaluate: of `_EVALUATE`; None: files are checked alone.
+    job: name of the video, and files of each annotator, of each frame; None:
+      missing.
+
+  Returns:
+    Faults and, without any, a result for each annotator.
+  """
+  video, of_annotators = job
+  source = truth.source
+  size = source.video(video).size
   faults = faults_lib.Faults()
   results: list[davis.SequenceResult] = []
   true = None
-  for files in job.files:
-    pred = mask_files.read_masks(job.tree, files, size, faults, labels=True)
+  for files in of_annotators:
+    pred = mask_files.read_masks(tree, files, size, faults, labels=True)
     for name, labels in zip(files, pred):
       if labels.max() > davis.MAX_PROPOSALS:
         faults.add(
@@ -172,15 +152,15 @@ def _measure(job: _Video) -> _Measured:
           f"{name}: label {labels.max()}, expected a palette PNG of objects 1 "
           f"to {davis.MAX_PROPOSALS}",
         )
-    if faults or not job.measure:
+    if faults or not evaluate:
       continue
     if true is None:
-      true = np.stack([source.labels(job.video, t) for t in range(len(pred))])
+      true = np.stack([source.labels(video, t) for t in range(len(pred))])
     try:
-      results.append(_EVALUATE[job.task](pred, true))
+      results.append(evaluate(pred, true))
     except UserError as e:
-      raise UserError(f"{job.tree.path}: {job.video}: {e}") from e
-  return _Measured(results, faults)
+      raise UserError(f"{tree.path}: {video}: {e}") from e
+  return faults, results
 
 
 def _rows(

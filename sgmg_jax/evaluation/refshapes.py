@@ -8,6 +8,7 @@ whatever is said scores the same there, one that listens scores low.
 from __future__ import annotations
 
 import dataclasses
+import functools
 import os
 from collections.abc import Callable, Iterable
 from typing import Any
@@ -18,15 +19,6 @@ from sgmg_jax.evaluation import faults as faults_lib
 from sgmg_jax.evaluation import mask_files, mask_videos, measures, scores
 from sgmg_jax.evaluation import truth as truth_lib
 from sgmg_jax.input_pipeline.refshapes import dataset
-
-
-@dataclasses.dataclass(frozen=True)
-class _Clip:
-  """The work of one clip: its name, and files of its sentences' masks."""
-
-  truth: truth_lib.Truth
-  masks: mask_files.MaskFiles
-  video: str
 
 
 def score(
@@ -51,8 +43,8 @@ def score(
   keys = {(row.video, row.expression) for row in found.rows}
   masks = mask_files.open_masks(str(predictions), keys, mask_videos.LAYOUT)
   videos = list(dict.fromkeys(row.video for row in found.rows))
-  jobs = [_Clip(truth, masks, video) for video in videos]
-  controls = [row for clip in run(_measure, jobs) for row in clip]
+  measure = functools.partial(_measure, truth, masks)
+  controls = [row for clip in run(measure, videos) for row in clip]
   kinds = np.array([kind for kind, _ in controls])
   swapped = np.array([value for _, value in controls])
   j_and_f = np.array([row.values["J&F"] for row in found.rows])
@@ -69,20 +61,22 @@ def score(
   return dataclasses.replace(found, numbers=numbers, rows=rows)
 
 
-def _measure(job: _Clip) -> list[tuple[str, float]]:
-  """Kind of each sentence, and J&F against the masks of another."""
-  clip = job.truth.source.clip(job.video)
+def _measure(
+  truth: truth_lib.Truth, masks: mask_files.MaskFiles, video: str
+) -> list[tuple[str, float]]:
+  """Kind of each sentence of a clip, and J&F against the masks of another."""
+  clip = truth.source.clip(video)
   size = clip.frames.shape[1:3]
-  frames = job.truth.source.video(job.video).frames
+  frames = truth.source.video(video).frames
   faults = faults_lib.Faults()  # Told before.
   rows = []
   others = dataset.swapped_expressions(clip.expressions)
   for expression, other in zip(clip.expressions, others):
     value = np.nan
     if other is not None:
-      files = job.masks.find((job.video, str(other)), frames)
-      masks = mask_files.read_masks(job.masks.tree, files, size, faults)
-      counts = measures.count_frames(masks, clip.masks[expression.object_index])
+      files = masks.find((video, str(other)), frames)
+      pred = mask_files.read_masks(masks.tree, files, size, faults)
+      counts = measures.count_frames(pred, clip.masks[expression.object_index])
       value = (counts.region.mean() + counts.boundary.mean()) / 2
     rows.append((expression.kind, float(value)))
   return rows

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 import os
 import zipfile
 from collections.abc import Callable, Iterable, Sequence
@@ -20,15 +21,6 @@ from sgmg_jax.files import tree as tree_lib
 TOP: Final = {"refer_ytvos": "Annotations/", "mevis": ""}
 # Split that the server scores.
 SPLITS: Final = {"refer_ytvos": "valid", "mevis": "valid"}
-
-
-@dataclasses.dataclass(frozen=True)
-class _Sentence:
-  """The masks of one sentence: files of all frames, and their size."""
-
-  tree: tree_lib.Tree
-  files: tuple[str, ...]
-  size: tuple[int, int]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -79,14 +71,13 @@ def pack(
   masks, faults = mask_files.open_wanted(predictions, wanted, what)
   files = {key: masks.find(key, names) for key, names in wanted.items()}
   jobs = [
-    _Sentence(
-      masks.tree,
-      tuple(name for name in files[e.video, e.id] if name),
+    (
+      [name for name in files[e.video, e.id] if name],
       source.video(e.video).size,
     )
     for e in source.expressions
   ]
-  for found in run(_check, jobs):
+  for found in run(functools.partial(_check, masks.tree), jobs):
     faults += found
   notes = mask_files.accept(faults, predictions, allow_missing=False, hint="")
   with (
@@ -106,10 +97,12 @@ def pack(
   )
 
 
-def _check(job: _Sentence) -> faults_lib.Faults:
-  """Decode the masks of a sentence."""
+def _check(
+  tree: tree_lib.Tree, job: tuple[Sequence[str], tuple[int, int]]
+) -> faults_lib.Faults:
+  """Decode the masks of a sentence, files of one size."""
   faults = faults_lib.Faults()
-  for start in range(0, len(job.files), 8):
-    some: Sequence[str] = job.files[start : start + 8]
-    mask_files.read_masks(job.tree, some, job.size, faults)
+  files, size = job
+  for start in range(0, len(files), 8):
+    mask_files.read_masks(tree, files[start : start + 8], size, faults)
   return faults
