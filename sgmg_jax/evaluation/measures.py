@@ -24,37 +24,23 @@ def boundary_radius(height: int, width: int) -> int:
   return math.ceil(TOLERANCE * math.hypot(height, width))
 
 
-def region_similarity(
-  pred: np.ndarray, truth: np.ndarray, void: np.ndarray | None = None
-) -> np.ndarray:
+def region_similarity(pred: np.ndarray, truth: np.ndarray) -> np.ndarray:
   """Intersection over union per frame; 1 where both masks are empty.
 
   Args:
     pred: bool[..., H, W].
     truth: bool[..., H, W].
-    void: bool[..., H, W], pixels that do not count.
 
   Returns:
     float64[...].
   """
-  pred, truth = _without(void, pred, truth)
+  pred, truth = _pairs(pred, truth)
   counts = [
     (np.count_nonzero(p & t), np.count_nonzero(p | t))
     for p, t in zip(_frames(pred), _frames(truth))
   ]
   inter, union = np.array(counts, np.int64).reshape(-1, 2).T
   return _ratio(inter, union).reshape(pred.shape[:-2])
-
-
-def boundary_map(mask: np.ndarray) -> np.ndarray:
-  """bool[..., H, W]: pixels unlike their right, lower or lower-right
-  neighbour. A mask that covers the frame has none."""
-  mask = np.asarray(mask, bool)
-  # Outside the frame is what is inside beside it.
-  edge = np.pad(mask, [(0, 0)] * (mask.ndim - 2) + [(0, 1)] * 2, "edge")
-  here, right = edge[..., :-1, :-1], edge[..., :-1, 1:]
-  lower, lower_right = edge[..., 1:, :-1], edge[..., 1:, 1:]
-  return (here ^ right) | (here ^ lower) | (here ^ lower_right)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -137,9 +123,7 @@ def count_pairs(
   return Counts(values)
 
 
-def count_frames(
-  pred: np.ndarray, truth: np.ndarray, void: np.ndarray | None = None
-) -> Counts:
+def count_frames(pred: np.ndarray, truth: np.ndarray) -> Counts:
   """Compare the masks of each frame: J and F at once.
 
   Args: as in `region_similarity`.
@@ -147,7 +131,7 @@ def count_frames(
   Returns:
     Counts of int64[...].
   """
-  pred, truth = _without(void, pred, truth)
+  pred, truth = _pairs(pred, truth)
   counts = [
     count_pairs([p], [t]).values.reshape(7)
     for p, t in zip(_frames(pred), _frames(truth))
@@ -156,12 +140,10 @@ def count_frames(
   return Counts(values.reshape(7, *pred.shape[:-2]))
 
 
-def boundary_measure(
-  pred: np.ndarray, truth: np.ndarray, void: np.ndarray | None = None
-) -> np.ndarray:
+def boundary_measure(pred: np.ndarray, truth: np.ndarray) -> np.ndarray:
   """F per frame: harmonic mean of boundary precision and recall, 0 if both
   are 0. Args and shapes as in `region_similarity`; returns float64[...]."""
-  return count_frames(pred, truth, void).boundary
+  return count_frames(pred, truth).boundary
 
 
 def harmonic_mean(precision: np.ndarray, recall: np.ndarray) -> np.ndarray:
@@ -172,15 +154,9 @@ def harmonic_mean(precision: np.ndarray, recall: np.ndarray) -> np.ndarray:
   )
 
 
-def _without(
-  void: np.ndarray | None, *masks: np.ndarray
-) -> tuple[np.ndarray, ...]:
-  """The masks less the void pixels, broadcast to one shape."""
-  masks = np.broadcast_arrays(*(np.asarray(m, bool) for m in masks))
-  if void is not None:
-    keep = ~np.asarray(void, bool)
-    masks = [m & keep for m in masks]
-  return tuple(masks)
+def _pairs(*masks: np.ndarray) -> tuple[np.ndarray, ...]:
+  """The masks, broadcast to one shape."""
+  return np.broadcast_arrays(*(np.asarray(m, bool) for m in masks))
 
 
 def _frames(masks: np.ndarray) -> np.ndarray:
