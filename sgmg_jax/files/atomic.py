@@ -144,14 +144,25 @@ def _remove_empty(folder: pathlib.Path) -> None:
     folder.rmdir()
 
 
-def _refusal(error: Exception, scratch: pathlib.Path) -> OSError | None:
-  """The file system's reason for a failure, if it was the cause."""
+def find_refusal(error: BaseException) -> OSError | None:
+  """The file system's reason for a failure, if it is known to be the cause."""
   cause: BaseException | None = error
   while cause is not None:
     if isinstance(cause, OSError) and cause.errno in _REFUSALS:
       return cause
+    # Libraries of C++ raise errors of their own that quote the system's words.
+    for code in _REFUSALS:
+      if os.strerror(code) in str(cause):
+        return OSError(code, os.strerror(code))
     cause = cause.__cause__ or cause.__context__
-  # Libraries say in many ways that a disk is full: ask the disk.
+  return None
+
+
+def _refusal(error: Exception, scratch: pathlib.Path) -> OSError | None:
+  """As `find_refusal`, or the disk's answer when it is asked."""
+  if refusal := find_refusal(error):
+    return refusal
+  # Libraries say in many ways that a disk is full.
   try:
     (scratch / "probe").write_bytes(b"\0" * _PROBE_BYTES)
   except OSError as full:

@@ -18,7 +18,7 @@ import orbax.checkpoint as ocp
 
 from sgmg_jax import distributed
 from sgmg_jax.errors import UserError, first_line
-from sgmg_jax.training import checkpoint_digests, finite
+from sgmg_jax.training import checkpoint_digests, finite, orbax_noise
 from sgmg_jax.training import state as state_lib
 
 TrainState = state_lib.TrainState
@@ -64,9 +64,11 @@ class Checkpointer:
     folder = pathlib.Path(workdir).absolute() / "checkpoints"
     self._folder = folder
     self._saving = 0
+    self._stack = contextlib.ExitStack()
     with distributed.leader_first("checkpoints"):
       if distributed.is_leader():
         checkpoint_digests.find_intact(folder)
+    self._stack.enter_context(orbax_noise.silenced())
     self._manager = ocp.CheckpointManager(
       folder,
       options=ocp.CheckpointManagerOptions(
@@ -120,6 +122,11 @@ class Checkpointer:
       ),
       custom_metadata=checkpoint_digests.PROMISE,
     )
+
+  def check(self) -> None:
+    """Raises what the last save met, if that has ended; does not wait."""
+    if not self._manager.is_saving_in_progress():
+      self._manager.wait_until_finished()
 
   def _write_digests(self) -> None:
     """Called in Orbax' thread when all files are written, and before older
@@ -209,5 +216,5 @@ class Checkpointer:
 
   def close(self) -> None:
     """Waits until everything is on disk."""
-    self._manager.wait_until_finished()
-    self._manager.close()
+    with self._stack:
+      self._manager.close()

@@ -320,6 +320,7 @@ def run(
     def record(step):
       """Writes the means of the steps since it was last called."""
       nonlocal pending
+      checkpointer.check()
       guard.look(state.params)
       fetched, pending = jax.device_get(pending), []
       means = metrics_lib.means_of(step - len(fetched) + 1, fetched)
@@ -348,12 +349,14 @@ def run(
       # A broken state must not be saved.
       if pending:
         record(step)
-      checkpointer.save(state, position)
+      with clock.saving():
+        checkpointer.save(state, position)
 
     def save_to_stop(step, position):
-      if step > first:
-        save(step, position)
-      return checkpointer.describe_last()
+      with workdir_lib.naming_refusal(folder):
+        if step > first:
+          save(step, position)
+        return checkpointer.describe_last()
 
     def evaluate_and_export(step):
       params = distributed.local(select(state.best_params))

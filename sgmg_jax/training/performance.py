@@ -19,7 +19,8 @@ class Clock:
     self._restart()
 
   def _restart(self) -> None:
-    self._start, self._waited, self._paused = self._now(), 0.0, 0.0
+    self._start = self._now()
+    self._waited = self._paused = self._saved = 0.0
     self._steps = self._examples = 0
 
   def count(self, batch: Any) -> None:
@@ -51,12 +52,21 @@ class Clock:
     yield
     self._paused += self._now() - start
 
+  @contextlib.contextmanager
+  def saving(self) -> Iterator[None]:
+    """Marks a block in which training stands still for a checkpoint."""
+    start = self._now()
+    yield
+    self._saved += self._now() - start
+
   def read(self) -> dict[str, float]:
     """Numbers of the steps since the last call, one at least; they are done.
 
     Returns:
-      "speed/…": steps_per_second, step_seconds, examples_per_second and
-      data_wait, the share of time in which devices waited for data.
+      "speed/…": steps_per_second, step_seconds, examples_per_second, data_wait,
+      the share of time in which devices waited for data, and
+      checkpoint_seconds, the time in blocks of `saving`, which all of these
+      include.
     """
     seconds = max(self._now() - self._start - self._paused, 1e-9)
     numbers = {
@@ -64,6 +74,7 @@ class Clock:
       "speed/step_seconds": seconds / self._steps,
       "speed/examples_per_second": self._examples / seconds,
       "speed/data_wait": min(self._waited / seconds, 1.0),
+      "speed/checkpoint_seconds": self._saved,
     }
     self._restart()
     return numbers

@@ -14,7 +14,7 @@ from typing import Final
 
 from sgmg_jax import distributed
 from sgmg_jax.errors import UserError
-from sgmg_jax.files import scratch
+from sgmg_jax.files import atomic, scratch
 
 _logger = logging.getLogger(__name__)
 
@@ -34,7 +34,8 @@ def use(workdir: str | os.PathLike) -> Iterator[pathlib.Path]:
     The folder, absolute.
 
   Raises:
-    UserError: it cannot be made or written, or a run is using it.
+    UserError: it cannot be made or written, or a run is using it; or the disk
+      is full later on.
   """
   folder = pathlib.Path(workdir).expanduser().absolute()
   with contextlib.ExitStack() as stack:
@@ -45,7 +46,29 @@ def use(workdir: str | os.PathLike) -> Iterator[pathlib.Path]:
       raise UserError(
         f"workdir {folder}: expected a folder that all processes see"
       )
+    stack.enter_context(naming_refusal(folder))
     yield folder
+
+
+@contextlib.contextmanager
+def naming_refusal(folder: pathlib.Path) -> Iterator[None]:
+  """Says in one line that the disk takes no more, whoever found out.
+
+  Raises:
+    UserError: in place of an error of any library, if the cause is a disk that
+      is full, over quota or read-only.
+  """
+  try:
+    yield
+  except UserError:
+    raise
+  except Exception as error:
+    if refusal := atomic.find_refusal(error):
+      raise UserError(
+        f"cannot write {folder}: {refusal.strerror}; once it can be written "
+        "the same command goes on from the last checkpoint"
+      ) from error
+    raise
 
 
 @contextlib.contextmanager

@@ -55,7 +55,13 @@ def _hidden(new):
     raise RuntimeError("writer failed") from error
 
 
-@pytest.mark.parametrize("fail", [_full, _hidden])
+def _quoted(new):
+  """As libraries of C++ report it: their own error with the system's words."""
+  new.write_text("half")
+  raise ValueError("OUT_OF_RANGE: write failed: No space left on device [28]")
+
+
+@pytest.mark.parametrize("fail", [_full, _hidden, _quoted])
 def test_a_full_disk_is_one_line_and_leaves_all_as_it_was(tmp_path, fail):
   _write(tmp_path / "taken", "old")
   for name in ("taken", "new/parents/file"):

@@ -1,6 +1,7 @@
 """Pre-training of a text encoder: accuracies, what it leaves, resume."""
 
 import pathlib
+import resource
 
 import jax
 import jax.numpy as jnp
@@ -17,7 +18,14 @@ from sgmg_jax.input_pipeline.refshapes.labels import meaning_labels
 from sgmg_jax.losses import means
 from sgmg_jax.model import sgmg, variants
 from sgmg_jax.pretraining import phases, sentence_heads, tasks
-from sgmg_jax.training import initial, interrupt, loop, metrics
+from sgmg_jax.training import (
+  checkpoint,
+  checkpoint_digests,
+  initial,
+  interrupt,
+  loop,
+  metrics,
+)
 
 CONFIG = pathlib.Path(__file__).parents[2] / "configs/refshapes_text.py"
 # A byte-level vocabulary has at least 260 entries.
@@ -197,6 +205,14 @@ def test_exports_the_tokenizer_it_was_trained_with(straight):
   assert ids[0] == ids[1]
 
 
+def _assert_same_text_encoder(*folders):
+  shapes = expected_shapes.model(variants.get_variant(**SMALL))
+  one, two = (native.start_from(shapes, f / "model") for f in folders)
+  jax.tree.map(
+    np.testing.assert_array_equal, one["text_encoder"], two["text_encoder"]
+  )
+
+
 def test_stop_and_resume_is_a_straight_run_bit_for_bit(
   straight, stop_after, tmp_path
 ):
@@ -209,15 +225,33 @@ def test_stop_and_resume_is_a_straight_run_bit_for_bit(
   ]
   assert not (folder / "model").exists()
   phases.pretrain(_config(), folder)
-  one, two = (
-    native.start_from(
-      expected_shapes.model(variants.get_variant(**SMALL)), f / "model"
-    )
-    for f in (straight, folder)
-  )
-  jax.tree.map(
-    np.testing.assert_array_equal, one["text_encoder"], two["text_encoder"]
-  )
+  _assert_same_text_encoder(straight, folder)
+
+
+@pytest.mark.slow  # Twice the run, which shares its programs.
+def test_a_run_that_fills_the_disk_goes_on_bit_for_bit(
+  straight, monkeypatch, tmp_path
+):
+  folder = tmp_path / "run"
+  limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+  save = checkpoint.Checkpointer.save
+
+  def save_last_to_a_full_disk(self, state, position):
+    if int(state.step) == 4:
+      self.describe_last()
+      resource.setrlimit(resource.RLIMIT_FSIZE, (50_000, limits[1]))
+    save(self, state, position)
+
+  with monkeypatch.context() as patch:
+    patch.setattr(checkpoint.Checkpointer, "save", save_last_to_a_full_disk)
+    try:
+      with pytest.raises(UserError, match=f"write {folder}: File too large; "):
+        phases.pretrain(_config(), folder)
+    finally:
+      resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+  assert checkpoint_digests.find_intact(folder / "checkpoints") == 2
+  phases.pretrain(_config(), folder)
+  _assert_same_text_encoder(straight, folder)
 
 
 def test_a_run_that_diverges_skips_explains_and_ends(tmp_path):

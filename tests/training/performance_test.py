@@ -34,7 +34,9 @@ def test_time_is_shared_between_steps_and_waiting(clock, now):
       now[0] += 1
   with clock.paused():
     now[0] += 50
-  now[0] += 8
+  now[0] += 5
+  with clock.saving():
+    now[0] += 3
   for _ in range(5):  # Two sentences of each clip.
     clock.count({"frames": np.zeros((8, 3)), "tokens": np.zeros((16, 2))})
   numbers = clock.read()
@@ -43,6 +45,7 @@ def test_time_is_shared_between_steps_and_waiting(clock, now):
     "speed/step_seconds": 2.0,
     "speed/examples_per_second": 4.0,
     "speed/data_wait": 0.1,
+    "speed/checkpoint_seconds": 3.0,
   }
   assert performance.remaining(3600, numbers) == "2:00:00"
   now[0] += 4
@@ -50,6 +53,7 @@ def test_time_is_shared_between_steps_and_waiting(clock, now):
   clock.count([np.zeros(8)])
   again = clock.read()
   assert again["speed/step_seconds"] == 4 and again["speed/data_wait"] == 0
+  assert again["speed/checkpoint_seconds"] == 0
 
 
 def test_a_wait_that_ends_in_an_error_ends_it(clock):
