@@ -21,6 +21,7 @@ from sgmg_jax.checkpoints import expected_shapes, random_weights
 from sgmg_jax.input_pipeline import batch as batch_lib
 from sgmg_jax.model import backbone, variants
 from sgmg_jax.training import aot, forward, optimizer, sharding
+from sgmg_jax.training import schedule as schedule_lib
 from sgmg_jax.training import setup as training_setup
 from sgmg_jax.training import state as state_lib
 
@@ -125,7 +126,7 @@ def _optimizer(variant: variants.Variant) -> dict[str, Any]:
   constants = [(names, None) for names in backbone.constants(variant)]
   rest = (("backbone_0/.*", 0.5), ("text_encoder/.*", None), (".*", 1.0))
   return dict(
-    schedule=optimizer.step_decay(
+    schedule=schedule_lib.step_decay(
       5e-5, warmup_steps=0, drop_steps=(), drop_factor=0.1
     ),
     groups=(*constants, *rest),

@@ -24,7 +24,8 @@ from sgmg_jax.checkpoints import expected_shapes
 from sgmg_jax.errors import UserError, first_line
 from sgmg_jax.input_pipeline.sets import registry
 from sgmg_jax.model import variants
-from sgmg_jax.training import initial, loop, setup
+from sgmg_jax.training import initial, setup
+from sgmg_jax.training import schedule as schedule_lib
 
 # Steps of an epoch, of which only the schedule's drops know.
 _STEPS_PER_EPOCH = 1000
@@ -184,7 +185,7 @@ def lower(
     precision=config.precision,
   )
   batch = abstract_batch(config, variant, frame)
-  _, schedule = loop.plan_length(
+  _, schedule = schedule_lib.plan_length(
     config, _STEPS_PER_EPOCH, config.data.batch_size
   )
   assembly = setup.of_config(

@@ -47,50 +47,10 @@ from sgmg_jax.training import (
   batches as batches_lib,
 )
 from sgmg_jax.training import metrics as metrics_lib
+from sgmg_jax.training import schedule as schedule_lib
 from sgmg_jax.training import workdir as workdir_lib
 
 _logger = logging.getLogger(__name__)
-
-
-def plan_length(
-  config: ConfigDict, steps_per_epoch: float | None, batch_size: int
-) -> tuple[int, optax.Schedule]:
-  """Plans the number of steps and the learning rate; epochs become steps.
-
-  The learning rate grows with the batch, as the released training's does with
-  its workers (SgMg, section 4.2).
-
-  Raises:
-    UserError: epochs of data that have none.
-  """
-  total_steps, schedule = config.total_steps, config.schedule.to_dict()
-  drop_epochs = schedule.pop("drop_epochs")
-  usual = schedule.pop("batch_size")
-  if usual and usual != batch_size:
-    schedule["learning_rate"] *= batch_size / usual
-    _logger.info(
-      "learning rate %g: that of batches of %d clips times %d/%d "
-      "(schedule.batch_size=0 leaves it alone)",
-      schedule["learning_rate"],
-      usual,
-      batch_size,
-      usual,
-    )
-  if config.total_epochs or drop_epochs:
-    if not steps_per_epoch:
-      raise UserError(
-        "total_epochs, schedule.drop_epochs: these data have no epochs; give "
-        "total_steps and schedule.drop_steps"
-      )
-    schedule["drop_steps"] = (
-      *schedule["drop_steps"],
-      *(round(epoch * steps_per_epoch) for epoch in drop_epochs),
-    )
-  if config.total_epochs:
-    total_steps = min(
-      total_steps, math.ceil(config.total_epochs * steps_per_epoch)
-    )
-  return total_steps, optimizer.step_decay(**schedule)
 
 
 def train(
@@ -162,7 +122,7 @@ def _train(
   params |= auxiliary.init_heads(tasks, config.seed, variant.width)
   # Or a device would keep them whole, beside its part of the state.
   params = jax.device_get(params)
-  total_steps, schedule = plan_length(
+  total_steps, schedule = schedule_lib.plan_length(
     config, data.steps_per_epoch, data.batch_size
   )
   assembly = setup.of_config(

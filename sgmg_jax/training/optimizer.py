@@ -1,9 +1,8 @@
-"""AdamW or Muon with parameter groups, global-norm clipping and step decay.
+"""AdamW or Muon with parameter groups and global-norm clipping.
 
 SgMg (ICCV 2023), section 4.2: AdamW with betas (0.9, 0.999), weight decay on
 everything, gradients clipped to a global norm of 0.1, learning rates of the
-visual and the text encoder scaled against the rest, drops by 10 at given
-points.
+visual and the text encoder scaled against the rest.
 
 Muon (Jordan et al., 2024) makes every matrix's step orthogonal. A model that
 starts from nothing needs half the steps with it: the video side of `mini`
@@ -17,7 +16,6 @@ import re
 from collections.abc import Sequence
 
 import jax
-import jax.numpy as jnp
 import optax
 
 from sgmg_jax import types
@@ -29,24 +27,6 @@ Params = types.Params
 _TABLES = re.compile("table|embed")
 # (pattern, multiplier of the learning rate); None freezes.
 Group = tuple[str, float | None]
-
-
-def step_decay(
-  learning_rate: float,
-  *,
-  warmup_steps: int,
-  drop_steps: Sequence[int],
-  drop_factor: float,
-) -> optax.Schedule:
-  """Linear warm-up, then `learning_rate` times `drop_factor` once for every
-  entry of `drop_steps` reached."""
-
-  def schedule(step):
-    warmup = jnp.minimum(1.0, (step + 1) / max(warmup_steps, 1))
-    drops = sum(jnp.asarray(step >= drop, jnp.float32) for drop in drop_steps)
-    return learning_rate * warmup * drop_factor**drops
-
-  return schedule
 
 
 def _name(path) -> str:

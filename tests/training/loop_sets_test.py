@@ -16,6 +16,7 @@ from sgmg_jax.checkpoints import native
 from sgmg_jax.cli import train
 from sgmg_jax.errors import UserError
 from sgmg_jax.training import checkpoint, loop, metrics
+from sgmg_jax.training import schedule as schedule_lib
 
 pytestmark = pytest.mark.slow
 
@@ -127,15 +128,15 @@ def test_epochs_become_steps(data):
   config.schedule.drop_steps = ()
   config.schedule.drop_epochs = (1,)
   clips = config.schedule.batch_size
-  total, schedule = loop.plan_length(config, 10.5, clips)
+  total, schedule = schedule_lib.plan_length(config, 10.5, clips)
   assert total == 21
   rate = config.schedule.learning_rate
   assert float(schedule(9)) == pytest.approx(rate)
   assert float(schedule(10)) == pytest.approx(rate / 10)
-  _, schedule = loop.plan_length(config, 10.5, 3 * clips)
+  _, schedule = schedule_lib.plan_length(config, 10.5, 3 * clips)
   assert float(schedule(0)) == pytest.approx(3 * rate)
   config.schedule.batch_size = 0
-  _, schedule = loop.plan_length(config, 10.5, 3 * clips)
+  _, schedule = schedule_lib.plan_length(config, 10.5, 3 * clips)
   assert float(schedule(0)) == pytest.approx(rate)
   with pytest.raises(UserError, match="no epochs"):
-    loop.plan_length(config, None, clips)
+    schedule_lib.plan_length(config, None, clips)

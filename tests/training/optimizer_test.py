@@ -8,6 +8,7 @@ import pytest
 
 from sgmg_jax.errors import UserError
 from sgmg_jax.training import optimizer
+from sgmg_jax.training import schedule as schedule_lib
 
 PARAMS = {
   "backbone_0": {"body": {"kernel": jnp.array([1.0, -2.0])}},
@@ -23,7 +24,7 @@ GROUPS = (("backbone_0/.*", 0.5), ("text_encoder/.*", None), (".*", 1.0))
 
 
 def _constant(learning_rate):
-  return optimizer.step_decay(
+  return schedule_lib.step_decay(
     learning_rate, warmup_steps=0, drop_steps=(), drop_factor=0.1
   )
 
@@ -39,7 +40,7 @@ def _make(learning_rate, weight_decay=5e-4, grad_clip=0.1):
 
 
 def test_schedule_warms_up_and_drops():
-  schedule = optimizer.step_decay(
+  schedule = schedule_lib.step_decay(
     1e-2, warmup_steps=4, drop_steps=(10, 20), drop_factor=0.1
   )
   actual = [float(schedule(s)) for s in (0, 1, 3, 9, 10, 19, 20, 99)]

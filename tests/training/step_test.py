@@ -14,6 +14,7 @@ from sgmg_jax.losses import criterion, means
 from sgmg_jax.model import sgmg, variants
 from sgmg_jax.pretraining import cell_heads, role_heads
 from sgmg_jax.training import forward, optimizer, sharding
+from sgmg_jax.training import schedule as schedule_lib
 from sgmg_jax.training import state as state_lib
 from sgmg_jax.training import step as step_lib
 
@@ -83,7 +84,7 @@ def params(model):
 @pytest.fixture(scope="module")
 def history(model, params):
   """The states before and after 8 steps, and every step's metrics."""
-  schedule = optimizer.step_decay(
+  schedule = schedule_lib.step_decay(
     2e-3, warmup_steps=1, drop_steps=(), drop_factor=0.1
   )
   tx = optimizer.make_optimizer(
