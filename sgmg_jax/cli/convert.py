@@ -88,6 +88,7 @@ def run(args: argparse.Namespace) -> int:
   from sgmg_jax.checkpoints import native, stored_dtype
   from sgmg_jax.checkpoints.torch import convert, names
   from sgmg_jax.checkpoints.torch import files as torch_file
+  from sgmg_jax.checkpoints.torch import sizes as sizes_lib
   from sgmg_jax.files import atomic
 
   out = pathlib.Path(args.out)
@@ -111,11 +112,8 @@ def run(args: argparse.Namespace) -> int:
     checkpoint = native.load(args.source)
     params, card, notes = checkpoint.params, checkpoint.card, ()
     tokenizer = checkpoint.tokenizer
-    if kind != "native" and checkpoint.variant.decouple:
-      raise errors.UserError(
-        f"{args.source} is a Fast SgMg, which has no released form: expected "
-        "an SgMg (a training of one may start from it, by init_from)"
-      )
+    if kind != "native":
+      sizes_lib.check_released(checkpoint.variant, args.source)
   else:
     source = pathlib.Path(args.source)
     if not os.path.exists(source):

@@ -235,15 +235,28 @@ def test_image_swin_becomes_a_part(released, tmp_path):
     run(tmp_path / "swin", tmp_path / "x.pth")
 
 
-def test_fast_sgmg_has_no_released_form(checkpoint, tmp_path):
+@pytest.mark.parametrize(
+  "changed, message",
+  [
+    ({"decouple": "features"}, "is a Fast SgMg, which has no released form"),
+    (
+      {"spectral": "none", "patch": 1, "refine": False, "decoder": "fpn"},
+      "has no released form: spectral is 'none', expected 'fft'; patch is 1, "
+      "expected 16; refine is False, expected True; decoder is 'fpn', "
+      "expected 'none'",
+    ),
+  ],
+)
+def test_other_models_have_no_released_form(
+  checkpoint, tmp_path, changed, message
+):
   loaded = native.load(checkpoint)
-  variant = dataclasses.replace(loaded.variant, decouple="features")
-  params = {
-    **loaded.params,
-    "decouple_module": random_weights.make(variant)["decouple_module"],
-  }
-  card = card_lib.make(variant, name="fast", source={}, licence="none")
-  native.save(tmp_path / "fast", params, card, loaded.tokenizer)
-  with pytest.raises(errors.UserError, match="a Fast SgMg, which has no"):
-    run(tmp_path / "fast", tmp_path / "fast.pth")
-  assert not (tmp_path / "fast.pth").exists()
+  variant = dataclasses.replace(loaded.variant, **changed)
+  card = card_lib.make(variant, name="other", source={}, licence="none")
+  params = random_weights.make(variant)
+  native.save(tmp_path / "other", params, card, loaded.tokenizer)
+  for out in (tmp_path / "other.pth", tmp_path / "other.safetensors"):
+    with pytest.raises(errors.UserError, match=message):
+      run(tmp_path / "other", out)
+    assert not out.exists()
+  run(tmp_path / "other", tmp_path / "half", "--dtype", "bfloat16")

@@ -130,6 +130,23 @@ def model_variant(state_dict: StateDict, **sizes: int) -> variants.Variant:
   return variants.get_variant("video_swin_t", **inferred)
 
 
+def check_released(variant: variants.Variant, source: object) -> None:
+  """Raises a UserError if the released code has no model like `source`."""
+  if variant.decouple:
+    raise errors.UserError(
+      f"{source} is a Fast SgMg, which has no released form: expected an SgMg "
+      "(a training of one may start from it, by init_from)"
+    )
+  other = [
+    f"{name} is {value!r}, expected {default!r}"
+    for name in ("spectral", "patch", "refine", "decoder")
+    if (value := getattr(variant, name))
+    != (default := getattr(_DEFAULTS, name))
+  ]
+  if other:
+    raise errors.UserError(f"{source} has no released form: {'; '.join(other)}")
+
+
 def _count(state_dict: StateDict, prefix: str) -> int:
   indices = [
     int(key.removeprefix(prefix).partition(".")[0])
