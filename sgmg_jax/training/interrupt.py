@@ -159,4 +159,6 @@ def _name(signum: int) -> str:
 def _print(message: str) -> None:
   # Whoever read it may be gone, and the run must be saved all the same.
   with contextlib.suppress(OSError, ValueError):
-    print(f"sgmg: {message}", file=sys.stderr, flush=True)
+    # A terminal may show a live line, see `progress`.
+    start = "\n" if sys.stderr.isatty() else ""
+    print(f"{start}sgmg: {message}", file=sys.stderr, flush=True)

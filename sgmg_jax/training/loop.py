@@ -39,6 +39,7 @@ from sgmg_jax.training import (
   parts,
   performance,
   profile,
+  progress,
   publish,
   run_tokenizer,
   setup,
@@ -276,6 +277,7 @@ def run(
     results = {}
     pending = []
     clock = performance.Clock()
+    advance = stack.enter_context(progress.live_line(first, last))
 
     def record(step):
       """Writes the means of the steps since it was last called."""
@@ -368,6 +370,7 @@ def run(
       pending.append(metrics)
       guard.add(step, batch, metrics, state.params)
       clock.count(batch)
+      advance()
       if step in ends or step % config.checkpoint_every == 0:
         save(step, data.position)
       elif step % config.log_every == 0:

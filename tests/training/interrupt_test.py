@@ -133,6 +133,9 @@ def test_ignored_signals_stay_ignored():
 
 def test_it_saves_though_nobody_reads_what_it_says(monkeypatch):
   class Gone:
+    def isatty(self):
+      return True
+
     def write(self, text):
       raise OSError(5, "Input/output error")
 
