@@ -6,6 +6,7 @@ import contextlib
 import errno
 import os
 import pathlib
+import re
 import shutil
 from collections.abc import Iterator
 
@@ -88,12 +89,24 @@ def resolve(path: str | os.PathLike) -> pathlib.Path:
   """Absolute path without symbolic links, which need not exist.
 
   Raises:
-    UserError: the links lead in a circle.
+    UserError: the links lead in a circle, or it is an address.
   """
+  check_mounted(path)
   resolved = pathlib.Path(os.path.realpath(pathlib.Path(path).expanduser()))
   if os.path.islink(resolved):
     raise errors.UserError(f"{path}: its symbolic links lead in a circle")
   return resolved
+
+
+def check_mounted(path: str | os.PathLike) -> None:
+  """Raise a UserError if `path` is an address, such as gs://bucket/run: a
+  bucket cannot rename a folder in one step."""
+  # pathlib makes one slash of two.
+  if re.match("[a-z][a-z0-9]+:/", os.fspath(path)):
+    raise errors.UserError(
+      f"{path} is an address: expected a path of a mounted file system "
+      "(docs/training.md, Buckets)"
+    )
 
 
 def check_replaceable(path: str | os.PathLike) -> None:

@@ -34,9 +34,10 @@ def use(workdir: str | os.PathLike) -> Iterator[pathlib.Path]:
     The folder, absolute.
 
   Raises:
-    UserError: it cannot be made or written, or a run is using it; or the disk
-      is full later on.
+    UserError: it is an address, cannot be made or written, or a run is using
+      it; or the disk is full later on.
   """
+  atomic.check_mounted(workdir)
   folder = pathlib.Path(workdir).expanduser().absolute()
   with contextlib.ExitStack() as stack:
     with distributed.leader_first("workdir"):

@@ -2,6 +2,7 @@
 
 import errno
 import os
+import pathlib
 
 import pytest
 
@@ -59,6 +60,14 @@ def _quoted(new):
   """As libraries of C++ report it: their own error with the system's words."""
   new.write_text("half")
   raise ValueError("OUT_OF_RANGE: write failed: No space left on device [28]")
+
+
+@pytest.mark.parametrize("path", ["gs://bucket/out", pathlib.Path("s3://b/o")])
+def test_an_address_is_refused(tmp_path, monkeypatch, path):
+  monkeypatch.chdir(tmp_path)
+  with pytest.raises(errors.UserError, match="is an address: expected a path"):
+    _write(path)
+  assert not list(tmp_path.iterdir())
 
 
 @pytest.mark.parametrize("fail", [_full, _hidden, _quoted])

@@ -62,6 +62,14 @@ def test_a_folder_that_cannot_be_made_is_one_line(tmp_path, name, reason):
   assert (tmp_path / "file").read_text() == "kept"
 
 
+def test_a_bucket_is_refused(tmp_path, monkeypatch):
+  monkeypatch.chdir(tmp_path)
+  with pytest.raises(UserError, match="^gs://bucket/run is an address"):
+    with workdir.use("gs://bucket/run"):
+      pass
+  assert not list(tmp_path.iterdir())
+
+
 def test_file_systems_without_locks_get_a_warning(
   tmp_path, monkeypatch, caplog
 ):
