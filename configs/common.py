@@ -172,9 +172,10 @@ def paper(*, name, sets, num_frames, batch_size, buckets, model):
   # Of float32 products on accelerators: "highest" as on a CPU, "default" with
   # operands rounded (TPU: bfloat16; GPU: TF32), which is faster.
   config.precision = "highest"
-  # Whether blocks are computed again in the backward pass: less memory, more
-  # time.
-  config.remat = False
+  # What is computed again in the backward pass, for less memory and more time:
+  # "none", "blocks" (all that blocks compute) or "dots" (all but products with
+  # weights).
+  config.remat = "none"
   # Native checkpoints, whole or part, to start from: "a,b", the later wins.
   config.init_from = ""
   # Names of parameters, as regular expressions: those that init_from must

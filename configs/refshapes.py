@@ -137,7 +137,7 @@ def get_config(arg=None):
   config.precision = "highest"
   # Whether blocks are computed again in the backward pass: less memory, more
   # time.
-  config.remat = False
+  config.remat = "none"
   # Native checkpoints, whole or part, to start from: "a,b", the later wins.
   config.init_from = ""
   # Names of parameters, as regular expressions: those that init_from must

@@ -39,7 +39,7 @@ class Setup:
   width: int = 640
   dtype: str = "float32"
   precision: str = "highest"
-  remat: bool = False
+  remat: str = "none"
   repeats: int = 5
 
 

@@ -99,9 +99,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
   )
   parser.add_argument(
     "--remat",
-    action="store_true",
-    default=None,
-    help="of training: compute blocks again in the backward pass",
+    nargs="?",
+    const="blocks",
+    choices=["none", "blocks", "dots"],
+    help="of training: compute blocks again in the backward pass, all of them "
+    "or (dots) all but products with weights",
   )
   parser.add_argument("--quality", type=int, help="of the data's JPEG (90)")
   parser.add_argument(

@@ -7,6 +7,7 @@ from typing import Any
 import jax.numpy as jnp
 from flax import linen as nn
 
+from sgmg_jax.model import remat as remat_lib
 from sgmg_jax.model import resnet, swin, variants, video_swin
 
 
@@ -46,7 +47,7 @@ class Backbone(nn.Module):
   variant: variants.Variant
   dtype: Any = jnp.float32
   param_dtype: Any = jnp.float32
-  remat: bool = False
+  remat: str = remat_lib.NONE
 
   def setup(self):
     self.body = make(

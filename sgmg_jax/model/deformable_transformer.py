@@ -21,6 +21,7 @@ from sgmg_jax.model import (
   variants,
   vision_language_fusion,
 )
+from sgmg_jax.model import remat as remat_lib
 
 
 class _Layer(nn.Module):
@@ -124,13 +125,11 @@ class Encoder(nn.Module):
 
   num_layers: int
   layer: dict[str, Any]
-  remat: bool = False
+  remat: str = remat_lib.NONE
 
   @nn.compact
   def __call__(self, x, positions, references, valid, shapes, *, train=False):
-    layer = EncoderLayer
-    if self.remat:
-      layer = nn.remat(EncoderLayer, static_argnums=(5, 6))
+    layer = remat_lib.wrap(EncoderLayer, self.remat, static_argnums=(5, 6))
     for i in range(self.num_layers):
       x = layer(**self.layer, name=f"layers_{i}")(
         x, positions, references, valid, shapes, train
@@ -203,7 +202,7 @@ class DeformableTransformer(nn.Module):
   encoder_layers: int
   decoder_layers: int
   layer: dict[str, Any]
-  remat: bool = False
+  remat: str = remat_lib.NONE
 
   def setup(self):
     self.encoder = Encoder(self.encoder_layers, self.layer, self.remat)

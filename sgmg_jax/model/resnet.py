@@ -16,6 +16,7 @@ from flax import linen as nn
 
 from sgmg_jax import precision
 from sgmg_jax.model import layers, variants
+from sgmg_jax.model import remat as remat_lib
 
 # Names of the parameters that no training changes.
 BATCH_NORM = r"(.*/)?(bn\d|downsample_1)/.*"
@@ -119,7 +120,7 @@ class ResNet(nn.Module):
   width: int = 64
   dtype: Any = jnp.float32
   param_dtype: Any = jnp.float32
-  remat: bool = False
+  remat: str = remat_lib.NONE
 
   @nn.compact
   def __call__(self, frames, num_frames=None, *, train=False):
@@ -139,7 +140,7 @@ class ResNet(nn.Module):
     x = frames.reshape(b * t, *frames.shape[2:]).astype(self.dtype)
     x = nn.relu(_convolve(x, 7, self.width, 2, ("conv1", "bn1"), types))
     x = nn.max_pool(x, (3, 3), (2, 2), ((1, 1), (1, 1)))
-    bottleneck = nn.remat(Bottleneck) if self.remat else Bottleneck
+    bottleneck = remat_lib.wrap(Bottleneck, self.remat)
     stages = []
     for i, depth in enumerate(self.depths):
       for j in range(depth):

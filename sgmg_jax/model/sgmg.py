@@ -41,6 +41,7 @@ from sgmg_jax.model import (
   variants,
   vision_language_fusion,
 )
+from sgmg_jax.model import remat as remat_lib
 
 
 class SgMg(nn.Module):
@@ -51,9 +52,10 @@ class SgMg(nn.Module):
     dtype: computation; norms, softmax, FFT, coordinates stay float32, unless
       it is float64.
     param_dtype: storage of parameters.
-    remat: whether training computes the blocks of the backbone and the
-      encoder a second time in the backward pass instead of keeping what they
-      computed: a third of the memory for a quarter more work.
+    remat: what training computes a second time in the backward pass instead
+      of keeping it, of the blocks of the backbone and the encoder: a policy of
+      the module `remat`. With "blocks" it is all they compute: a third of the
+      memory for a quarter more work.
     precision: of float32 products and convolutions, see the module
       `precision`. It holds in all that `apply` traces.
   """
@@ -61,7 +63,7 @@ class SgMg(nn.Module):
   variant: variants.Variant
   dtype: Any = jnp.float32
   param_dtype: Any = jnp.float32
-  remat: bool = False
+  remat: str = remat_lib.NONE
   precision: precision_lib.Policy = "highest"
 
   def setup(self):

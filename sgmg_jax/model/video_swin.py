@@ -16,6 +16,7 @@ import numpy as np
 from flax import linen as nn
 
 from sgmg_jax.model import layers, window_attention
+from sgmg_jax.model import remat as remat_lib
 from sgmg_jax.model.window_attention import WINDOW, Window
 
 _PATCH = 4
@@ -217,11 +218,11 @@ class BlockStack(nn.Module):
   shrinks: bool = True
   dtype: Any = jnp.float32
   param_dtype: Any = jnp.float32
-  remat: bool = False
+  remat: str = remat_lib.NONE
 
   @nn.compact
   def __call__(self, x, num_frames, *, train=False):
-    block = nn.remat(Block, static_argnums=3) if self.remat else Block
+    block = remat_lib.wrap(Block, self.remat, static_argnums=3)
     for i, rate in enumerate(self.drop_paths):
       x = block(
         self.num_heads,
@@ -248,7 +249,7 @@ class VideoSwin(nn.Module):
   drop_path: float = 0.2
   dtype: Any = jnp.float32
   param_dtype: Any = jnp.float32
-  remat: bool = False
+  remat: str = remat_lib.NONE
 
   @nn.compact
   def __call__(self, frames, num_frames=None, *, train=False):

@@ -20,6 +20,7 @@ from sgmg_jax import precision as precision_lib
 from sgmg_jax import types
 from sgmg_jax.errors import UserError
 from sgmg_jax.model import backbone, sgmg, variants
+from sgmg_jax.model import remat as remat_lib
 from sgmg_jax.training import auxiliary, forward, optimizer, sharding
 from sgmg_jax.training import state as state_lib
 from sgmg_jax.training import step as step_lib
@@ -63,17 +64,21 @@ def build_model(
   variant: variants.Variant,
   *,
   dtype: str = "float32",
-  remat: bool = False,
+  remat: str | bool = remat_lib.NONE,
   precision: str = "highest",
 ) -> sgmg.SgMg:
   """Builds the network; see `configs/common.py` for the settings.
 
   Raises:
-    UserError: no such dtype or precision.
+    UserError: no such dtype, remat or precision.
   """
   # Of computation; parameters are float32 all the same.
   if dtype not in ("float32", "bfloat16"):
     raise UserError(f"dtype: expected float32 or bfloat16, got {dtype!r}")
+  try:
+    remat = remat_lib.check(remat)
+  except ValueError as error:
+    raise UserError(f"remat: {error}") from error
   return sgmg.SgMg(
     variant,
     dtype=jnp.dtype(dtype),

@@ -10,7 +10,10 @@ import numpy as np
 import pytest
 
 from sgmg_jax import types
+from sgmg_jax.errors import UserError
 from sgmg_jax.model import deformable_transformer, sgmg, variants, video_swin
+from sgmg_jax.model import remat as remat_lib
+from sgmg_jax.training import setup
 
 SHAPES = ((4, 5), (2, 3))
 LAYER = dict(
@@ -42,7 +45,7 @@ def encoder(remat):
 @pytest.mark.parametrize("part", [backbone, encoder])
 def test_values_gradients_and_dropout_are_the_same(part):
   results = []
-  for remat in (False, True):
+  for remat in remat_lib.POLICIES:
     module, args = part(remat)
     init = functools.partial(module.init, jax.random.key(0), *args)
     shapes = jax.eval_shape(init)
@@ -58,7 +61,8 @@ def test_values_gradients_and_dropout_are_the_same(part):
 
     results.append(loss(params))
   close = functools.partial(np.testing.assert_allclose, rtol=1e-4, atol=1e-4)
-  jax.tree.map(close, *results)
+  for result in results[1:]:
+    jax.tree.map(close, results[0], result)
 
 
 def test_blocks_and_encoder_layers_of_the_whole_model():
@@ -72,7 +76,7 @@ def test_blocks_and_encoder_layers_of_the_whole_model():
     jnp.ones((1, 3), bool),
   )
   counts, trees = [], []
-  for remat in (False, True):
+  for remat in ("none", "blocks"):
     model = sgmg.SgMg(variant, remat=remat)
     init = functools.partial(sgmg.init_params, model)
     params = jax.eval_shape(init, jax.random.key(0))
@@ -86,3 +90,29 @@ def test_blocks_and_encoder_layers_of_the_whole_model():
   assert trees[0] == trees[1]
   added = sum(variant.depths) + variant.encoder_layers
   assert counts[1] - counts[0] == added
+
+
+def test_products_with_weights_are_kept_by_dots():
+  counts = {}
+  for policy in remat_lib.POLICIES:
+    module, args = backbone(policy)
+    params = jax.eval_shape(module.init, jax.random.key(0), *args)
+    program = jax.make_jaxpr(
+      jax.grad(lambda p, m=module: jnp.sum(m.apply(p, *args)))  # noqa: B023
+    )(params)
+    counts[policy] = str(program).count("dot_general[")
+  # Those of attention are computed again all the same.
+  assert counts["none"] < counts["dots"] < counts["blocks"], counts
+
+
+def test_configs_may_have_a_bool_as_they_once_had():
+  assert [remat_lib.check(x) for x in (False, True, "False", "True")] == [
+    "none",
+    "blocks",
+    "none",
+    "blocks",
+  ]
+  variant = variants.get_variant("mu")
+  assert setup.build_model(variant, remat="dots").remat == "dots"
+  with pytest.raises(UserError, match="remat: .* blocks, dots, got 'all'"):
+    setup.build_model(variant, remat="all")
