@@ -1,4 +1,5 @@
-"""`sgmg compile`: what a training would take on devices that are not here."""
+"""`sgmg compile`: what a training or an evaluation would take on devices that
+are not here."""
 
 from __future__ import annotations
 
@@ -11,7 +12,7 @@ from sgmg_jax.cli import config_files, train
 from sgmg_jax.errors import UserError
 from sgmg_jax.files import atomic
 
-HELP = "compile a training step for TPUs that are not here: what it would take"
+HELP = "compile a step for TPUs that are not here: what it would take"
 
 EPILOG = """\
 examples:
@@ -19,6 +20,7 @@ examples:
       --config.data.batch_size=16 --config.dtype=bfloat16
   sgmg compile --config=refer_ytvos:model=video_swin_b --topology=v5e-256 \\
       --config.data.batch_size=256 --config.mesh.fsdp=4
+  sgmg compile --config=refer_ytvos --topology=v5e:1x1 --step=evaluate
 
 The very step of the config is compiled, for its largest frames, by libtpu
 (pip install "sgmg_jax[tpu]"); data, weights and TPUs are not needed. It takes
@@ -35,9 +37,16 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     help="a slice, such as v5e-16, v5p-128, v6e-256, or v5e:4x4",
   )
   parser.add_argument(
+    "--step",
+    choices=["train", "evaluate"],
+    default="train",
+    help="evaluate: a window of frames is encoded and asked one sentence, on "
+    "each chip by itself (%(default)s)",
+  )
+  parser.add_argument(
     "--frame",
     metavar="HEIGHTxWIDTH",
-    help="padded frames (the config's largest)",
+    help="padded frames (train: the config's largest; evaluate: 368x640)",
   )
   parser.add_argument(
     "--quick",
@@ -56,22 +65,27 @@ def run(args: argparse.Namespace) -> int:
   config_files.check_command(config, args.config, "train")
   if args.json:
     atomic.check_file(args.json)
-  from sgmg_jax.training import aot, tpu_topology
+  from sgmg_jax.training import aot, aot_evaluation, tpu_topology
 
+  options = {"exec_time_optimization_effort": -1.0} if args.quick else None
   topology = tpu_topology.parse(args.topology)
   devices = topology.devices()
   with config_files.naming_missing_fields():
-    frame = _frame(args.frame, config)
     print(f"compiling for {len(devices)} chips of {topology.kind} ...")
-    report = aot.compile_step(
-      config,
-      devices,
-      frame,
-      {"exec_time_optimization_effort": -1.0} if args.quick else None,
-    )
-  print(describe(report, topology))
+    if args.step == "evaluate":
+      frame = _parse_frame(args.frame or "368x640", 16)
+      results = aot_evaluation.compile_programs(
+        config, devices[0], frame, options
+      )
+      print(describe_evaluation(results, frame, topology))
+      content = {name: x._asdict() for name, x in results.items()}
+    else:
+      frame = _frame(args.frame, config)
+      report = aot.compile_step(config, devices, frame, options)
+      print(describe(report, topology))
+      content = dataclasses.asdict(report)
   if args.json:
-    content = {"topology": args.topology, **dataclasses.asdict(report)}
+    content = {"topology": args.topology, **content}
     with atomic.output(args.json, overwrite=True) as new:
       new.write_text(json.dumps(content, indent=2, allow_nan=False) + "\n")
   return 0
@@ -86,13 +100,44 @@ def _frame(text: str | None, config) -> tuple[int, int]:
     if not config.data.buckets:
       raise UserError("--frame: expected HEIGHTxWIDTH, the config names none")
     return max(map(tuple, config.data.buckets), key=lambda b: b[0] * b[1])
+  return _parse_frame(text, batch.PAD_MULTIPLE)
+
+
+def _parse_frame(text: str, multiple: int) -> tuple[int, int]:
+  from sgmg_jax import types
+
   sides = text.split("x")
   if len(sides) != 2 or not all(s.isdecimal() and int(s) > 0 for s in sides):
     raise UserError(f"--frame {text}: expected HEIGHTxWIDTH, such as 384x640")
   size = tuple(map(int, sides))
-  if size != batch.padded_size(*size):
-    raise UserError(f"--frame {text}: expected multiples of 32, as padded")
+  if min(size) < types.MIN_PADDED_SIDE:
+    raise UserError(
+      f"--frame {text}: expected sides of at least {types.MIN_PADDED_SIDE}"
+    )
+  if any(side % multiple for side in size):
+    raise UserError(
+      f"--frame {text}: expected multiples of {multiple}, as padded"
+    )
   return size
+
+
+def describe_evaluation(results, frame, topology) -> str:
+  """The programs of an evaluation for people."""
+  chip = topology.chip
+  lines = [
+    f"a window of {frame[0]}x{frame[1]} frames and a sentence, on a chip:"
+  ]
+  for name, program in results.items():
+    memory = ", ".join(f"{k} {n / 1e9:.2f}" for k, n in program.memory.items())
+    lines += [
+      f"  {name:13}{program.flops / 1e9:,.0f} GFLOP, compiled in "
+      f"{program.seconds:.0f} s",
+      f"  {'':13}GB: {memory}; in all {program.total_memory / 1e9:.2f}",
+    ]
+  most = max(program.total_memory for program in results.values())
+  fits = "fits" if most <= chip.memory else "does not fit"
+  lines.append(f"  {most / 1e9:.2f} GB of {chip.memory / 1e9:.2f}: {fits}")
+  return "\n".join(lines)
 
 
 def describe(report, topology) -> str:

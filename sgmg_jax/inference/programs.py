@@ -42,6 +42,10 @@ class BoundedJit:
   def __call__(self, params, *args):
     return self._program(args)(params, *args)
 
+  def lower(self, params, *args):
+    """As `jax.jit` lowers: for devices that are not here, and not kept."""
+    return jax.jit(self._copy()).lower(params, *args)
+
   def __len__(self) -> int:
     """Programs that are kept."""
     return len(self._programs)

@@ -218,16 +218,12 @@ def compile_step(
   start = time.perf_counter()
   lowered, assembly, batch = lower(config, devices, frame)
   middle = time.perf_counter()
-  try:
-    compiled = lowered.compile(compiler_options=options)
-  except jax.errors.JaxRuntimeError as error:
-    if "RESOURCE_EXHAUSTED" not in str(error):
-      raise
-    reason = first_line(error)
-    raise UserError(
-      f"it does not fit ({reason}): expected a smaller data.batch_size, more "
-      "accumulation, remat, dtype=bfloat16 or a larger mesh.fsdp"
-    ) from error
+  compiled = compile_lowered(
+    lowered,
+    options,
+    "data.batch_size, more accumulation, remat, dtype=bfloat16 or a larger "
+    "mesh.fsdp",
+  )
   end = time.perf_counter()
   memory = compiled.memory_analysis()
   state = assembly.state
@@ -248,6 +244,30 @@ def compile_step(
     lower_seconds=middle - start,
     compile_seconds=end - middle,
   )
+
+
+def compile_lowered(
+  lowered: Any, options: dict[str, Any] | None, remedy: str
+) -> Any:
+  """Compiles a lowered program.
+
+  Args:
+    lowered: by `jax.jit`.
+    options: of the compiler.
+    remedy: what had better be smaller.
+
+  Raises:
+    UserError: it needs more memory than a device has.
+  """
+  try:
+    return lowered.compile(compiler_options=options)
+  except jax.errors.JaxRuntimeError as error:
+    if "RESOURCE_EXHAUSTED" not in str(error):
+      raise
+    reason = first_line(error)
+    raise UserError(
+      f"it does not fit ({reason}): expected a smaller {remedy}"
+    ) from error
 
 
 def _device_bytes(tree: Any) -> int:

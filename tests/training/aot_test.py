@@ -9,7 +9,7 @@ import pytest
 from sgmg_jax.cli import compile as compile_cli
 from sgmg_jax.cli import main, train
 from sgmg_jax.errors import UserError
-from sgmg_jax.training import aot, tpu_topology
+from sgmg_jax.training import aot, aot_evaluation, tpu_topology
 
 CONFIGS = pathlib.Path(__file__).parents[2] / "configs"
 
@@ -115,6 +115,34 @@ def test_the_step_of_a_config_for_two_devices():
   assert "fits" in text and "all-gather" in text
 
 
+@pytest.mark.slow
+def test_the_programs_of_an_evaluation():
+  config = _config()
+  with config.unlocked():
+    config.model.update(
+      depths=(1, 1, 1, 1),
+      encoder_layers=1,
+      decoder_layers=1,
+      text_layers=1,
+    )
+  config.export.preprocess.window = 3
+  results = aot_evaluation.compile_programs(
+    config, jax.devices()[0], (144, 160)
+  )
+  encode, query = results["encode_video"], results["query"]
+  # The clip is padded to 4 frames; what one gives the other takes, and text.
+  assert encode.memory["inputs"] == 4 * 144 * 160 * 3 + 2 * 4 + 4
+  assert encode.memory["outputs"] < query.memory["inputs"]
+  assert encode.memory["parameters"] == query.memory["parameters"]
+  # The logits of masks, and little else.
+  assert 0 <= query.memory["outputs"] - 4 * 144 * 160 * 4 < 2000
+  assert encode.flops > 1e7 and query.flops > 1e7
+  text = compile_cli.describe_evaluation(
+    results, (144, 160), tpu_topology.parse("v5e:1x1")
+  )
+  assert "query" in text and text.endswith("of 16.91: fits")
+
+
 def test_a_step_that_does_not_fit(monkeypatch):
   class Lowered:
     def compile(self, compiler_options):
@@ -141,8 +169,13 @@ def test_the_largest_batch_is_one_that_devices_can_share():
   "arguments, message",
   [
     (["--topology=v5e"], "expected a slice of v4, v5e"),
-    (["--topology=v5e-4", "--frame=100x100"], "multiples of 32"),
+    (["--topology=v5e-4", "--frame=150x150"], "multiples of 32"),
+    (["--topology=v5e-4", "--frame=96x160"], "at least 144"),
     (["--topology=v5e-4", "--frame=wide"], "expected HEIGHTxWIDTH"),
+    (
+      ["--topology=v5e-4", "--step=evaluate", "--frame=360x640"],
+      "expected multiples of 16",
+    ),
     (["--topology=v5e-4", "--frame=00x32"], "expected HEIGHTxWIDTH"),
     (
       ["--topology=v5e-4", "--config.data.batch_size=6"],
