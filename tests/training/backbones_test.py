@@ -6,31 +6,19 @@ import numpy as np
 import pytest
 from flax import traverse_util
 
-from sgmg_jax.checkpoints import card, native, random_weights
+from sgmg_jax.checkpoints import native
 from sgmg_jax.cli import main
-from sgmg_jax.model import backbone, variants
+from sgmg_jax.model import backbone
 
 # Compiles a step for each.
 pytestmark = pytest.mark.slow
 
-SIZES = dict(
-  depths=(1, 1, 1, 1), encoder_layers=1, decoder_layers=1, text_layers=1
-)
-
 
 @pytest.mark.parametrize("kind", ["swin", "resnet"])
-def test_trains_all_but_constants(kind, mu_checkpoint, miniatures, tmp_path):
-  variant = variants.get_variant("mu", backbone=kind, **SIZES)
-  start = native.load(mu_checkpoint)
-  about = card.make(
-    variant,
-    name=kind,
-    source={"made": "random weights"},
-    licence="none",
-    preprocess=card.preprocess_of(start.card, ""),
-  )
-  params = random_weights.make(variant)
-  native.save(tmp_path / kind, params, about, start.tokenizer)
+def test_trains_all_but_constants(kind, small_checkpoint, miniatures, tmp_path):
+  start = native.load(small_checkpoint(tmp_path / kind, kind))
+  variant, params = start.variant, start.params
+  assert variant.backbone == kind
   miniatures.make_own(tmp_path)
   main.main(
     [

@@ -1,4 +1,4 @@
-"""Fine-tuning the bundled model on a folder of one's own, from one command."""
+"""Fine-tuning a checkpoint on a folder of one's own, from one command."""
 
 import jax
 import numpy as np
@@ -7,21 +7,23 @@ import pytest
 import sgmg_jax
 from sgmg_jax.checkpoints import card, native
 from sgmg_jax.cli import main
+from sgmg_jax.model import variants
 from sgmg_jax.training import metrics
 
 pytestmark = pytest.mark.slow
 
 
 @pytest.fixture(scope="module")
-def run(miniatures, tmp_path_factory):
+def run(small_checkpoint, miniatures, tmp_path_factory):
   folder = tmp_path_factory.mktemp("finetune")
+  small_checkpoint(folder / "start")
   miniatures.make_own(folder)
   done = main.main(
     [
       "train",
       "--config=finetune_own:runlocal",
       f"--workdir={folder}/run",
-      "--config.init_from=refshapes-mini",
+      f"--config.init_from={folder}/start",
       f"--config.data.root={folder}/own",
       # One shape, one compilation.
       "--config.data.buckets=((288,288),)",
@@ -33,12 +35,13 @@ def run(miniatures, tmp_path_factory):
 
 
 def test_only_what_is_trained_has_changed(run):
-  before = native.load("refshapes-mini")
+  before = native.load(run / "start")
   after = native.load(run / "run/model")
   assert after.variant == before.variant
   assert after.tokenizer.get_vocab() == before.tokenizer.get_vocab()
   assert after.card["preprocess"] == card.preprocess_of(before.card, "")
-  assert after.card["source"]["config"]["model"] == {"name": "mini"}
+  sizes = after.card["source"]["config"]["model"]
+  assert variants.get_variant(**sizes) == before.variant
   for name, frozen in (
     ("text_encoder", True),
     ("backbone_0", False),
