@@ -10,7 +10,7 @@ from ml_collections import ConfigDict
 from tensorboard.backend.event_processing import event_file_loader
 
 from sgmg_jax import tokenizer
-from sgmg_jax.checkpoints import native
+from sgmg_jax.checkpoints import native, random_weights
 from sgmg_jax.cli import train
 from sgmg_jax.errors import UserError
 from sgmg_jax.model import sgmg, variants
@@ -72,8 +72,17 @@ def _config(**changes):
   return config
 
 
+@pytest.fixture(scope="module", autouse=True)
+def _draw():
+  """Random parameters that need no compilation: tests/model has the others."""
+  with pytest.MonkeyPatch.context() as patch:
+    draw = lambda model, seed: random_weights.make(model.variant)
+    patch.setattr(initial, "_draw", draw)
+    yield
+
+
 @pytest.fixture(scope="module")
-def straight(tmp_path_factory):
+def straight(shared_steps, tmp_path_factory):
   folder = tmp_path_factory.mktemp("straight")
   seen = set()
   config = _config()
