@@ -90,9 +90,8 @@ def examine(
   fast: bool = False,
   policy: counts.Policy = "auto",
   workers: int | None = None,
-  progress: bool = True,
 ) -> Report:
-  """Examine data sets, each and against each other.
+  """Examine data sets, each and against each other; on a terminal, with a bar.
 
   Args:
     roots: their folders.
@@ -100,7 +99,6 @@ def examine(
     fast: read no more than headers: no decoding, no duplicates.
     policy: what another number than published means.
     workers: threads; None for one each core.
-    progress: show a bar if the standard error stream is a terminal.
 
   Raises:
     UserError: a folder is not there, or not a data set.
@@ -114,7 +112,7 @@ def examine(
   for folder, each in zip(folders, names):
     # Imported when needed: some want h5py or scipy.
     made = registry.module(each, "doctor").make_plan(folder, fast=fast)
-    outcomes = _run(made, workers, progress)
+    outcomes = _run(made, workers)
     found = findings.Findings(made.findings)
     found += sentences.check(made.sentences)
     found += counts.check(made, policy)
@@ -142,9 +140,7 @@ def _is_called(root: pathlib.Path, name: str, layout: str) -> bool:
   )
 
 
-def _run(
-  made: plan.Plan, workers: int | None, progress: bool
-) -> list[plan.Outcome]:
+def _run(made: plan.Plan, workers: int | None) -> list[plan.Outcome]:
   """Outcomes in the order of the tasks.
 
   Threads: image and video decoding release Python's lock.
@@ -158,7 +154,7 @@ def _run(
       total=len(made.tasks),
       unit="part",
       # None: only on a terminal.
-      disable=None if progress else True,
+      disable=None,
     )
     return list(bar)
   finally:

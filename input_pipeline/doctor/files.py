@@ -118,16 +118,11 @@ def has_pixels(
     return None
 
 
-def names_in(folder: pathlib.Path, suffix: str = "") -> list[str]:
-  """Sorted names in a folder without suffix, hidden ones left out; [] if
-  there is no such folder."""
+def names_in(folder: pathlib.Path) -> list[str]:
+  """Sorted names in a folder, hidden ones left out; [] without a folder."""
   if not folder.is_dir():
     return []
-  return sorted(
-    name.removesuffix(suffix)
-    for name in os.listdir(folder)
-    if name.endswith(suffix) and not name.startswith(".")
-  )
+  return sorted(name for name in os.listdir(folder) if name[0] != ".")
 
 
 def some(names, limit: int = 5) -> str:

@@ -30,97 +30,96 @@ class Code:
   meaning: str
 
 
-CODES: Final = {
-  # structure
-  "file-missing": Code("structure", "error", "a file that the layout needs"),
-  "file-optional": Code("structure", "info", "absent, made when needed"),
-  "malformed": Code("structure", "error", "a file of another form"),
-  "key-repeated": Code(
-    "structure", "error", "a JSON key that an object has twice"
-  ),
-  "pickle-corrupt": Code("structure", "error", "a pickle that cannot be read"),
-  "pickle-unsafe": Code(
-    "structure", "error", "a pickle that would run code; it was not run"
-  ),
-  "conversion-differs": Code(
-    "structure", "error", "a converted file that the raw data contradicts"
-  ),
-  "video-missing": Code("structure", "error", "listed, but not there"),
-  "video-extra": Code("structure", "info", "there, but not listed"),
-  # counts
-  "count": Code("counts", "warning", "another number than published"),
-  # frames
-  "frames-empty": Code("frames", "error", "a video that lists no frames"),
-  "frames-order": Code("frames", "error", "frames repeated or out of order"),
-  "frame-missing": Code("frames", "error", "a listed frame without image"),
-  "frame-corrupt": Code("frames", "error", "an image that cannot be read"),
-  "frame-size": Code("frames", "error", "sizes differ inside a video"),
-  "frame-mode": Code("frames", "warning", "an image that is not plain RGB"),
-  "frame-rotated": Code(
-    "frames", "warning", "an EXIF orientation, which readers apply"
-  ),
-  "frame-index": Code(
-    "frames", "error", "an annotated frame that is not there"
-  ),
-  "frame-extra": Code("frames", "info", "images that are not listed"),
-  "video-corrupt": Code("frames", "error", "a video file that cannot be read"),
-  # masks
-  "mask-missing": Code("masks", "error", "a listed frame without mask"),
-  "mask-corrupt": Code("masks", "error", "a mask that cannot be read"),
-  "mask-mode": Code("masks", "error", "a PNG that is not palette or grey"),
-  "mask-size": Code("masks", "error", "mask and frame of different sizes"),
-  "mask-shape": Code("masks", "error", "an array of another form"),
-  "mask-values": Code("masks", "error", "other values than 0 and 1"),
-  "mask-empty": Code("masks", "warning", "ground truth without a pixel"),
-  "mask-differs": Code("masks", "error", "two files disagree on a mask"),
-  # sentences
-  "expression-missing": Code("sentences", "warning", "nothing is described"),
-  "expression-malformed": Code("sentences", "error", "an entry without text"),
-  "expression-empty": Code("sentences", "warning", "an empty sentence"),
-  "expression-target": Code(
-    "sentences", "warning", "a sentence that refers to no object"
-  ),
-  "expression-blanks": Code(
-    "sentences", "info", "stray blanks, which readers remove"
-  ),
-  "sentence-shared": Code(
-    "sentences", "warning", "one sentence for several objects of a video"
-  ),
-  "sentence-repeated": Code(
-    "sentences", "info", "a sentence given to its object more than once"
-  ),
-  # objects
-  "object-id-missing": Code("objects", "error", "a sentence without object id"),
-  "object-id-malformed": Code("objects", "error", "not an object id"),
-  "object-unknown": Code("objects", "warning", "an object no meta file names"),
-  "object-without-pixels": Code(
-    "objects", "error", "a described object that no mask shows"
-  ),
-  "object-undescribed": Code("objects", "info", "a masked object, no sentence"),
-  "annotation-missing": Code("objects", "error", "a mask id that is not there"),
-  "annotation-crowd": Code("objects", "warning", "a crowd or empty polygons"),
-  "annotation-box": Code("objects", "warning", "a box outside of its image"),
-  "reference-unknown": Code("objects", "error", "an id that no file defines"),
-  "annotators": Code(
-    "objects", "error", "not four sentences for each DAVIS object"
-  ),
-  # duplicates
-  "frame-repeated": Code("duplicates", "info", "a still part of a video"),
-  "frame-duplicate": Code("duplicates", "warning", "a frame in two videos"),
-  # leaks
-  "leak-frame": Code(
-    "leaks", "error", "a frame in training and in evaluation data"
-  ),
-  "leak-video": Code(
-    "leaks", "warning", "a video's name in training and in evaluation data"
-  ),
-  "leak-image": Code(
-    "leaks",
-    "warning",
-    "RefCOCO images trained on and evaluated in a sister set (as published)",
-  ),
+# (severity, meaning) of the codes of each check.
+_CODES: Final = {
+  "structure": {
+    "file-missing": ("error", "a file that the layout needs"),
+    "file-optional": ("info", "absent, made when needed"),
+    "malformed": ("error", "a file of another form"),
+    "key-repeated": ("error", "a JSON key that an object has twice"),
+    "pickle-corrupt": ("error", "a pickle that cannot be read"),
+    "pickle-unsafe": ("error", "a pickle that would run code; it was not run"),
+    "conversion-differs": (
+      "error",
+      "a converted file that the raw data contradicts",
+    ),
+    "video-missing": ("error", "listed, but not there"),
+    "video-extra": ("info", "there, but not listed"),
+  },
+  "counts": {
+    "count": ("warning", "another number than published"),
+  },
+  "frames": {
+    "frames-empty": ("error", "a video that lists no frames"),
+    "frames-order": ("error", "frames repeated or out of order"),
+    "frame-missing": ("error", "a listed frame without image"),
+    "frame-corrupt": ("error", "an image that cannot be read"),
+    "frame-size": ("error", "sizes differ inside a video"),
+    "frame-mode": ("warning", "an image that is not plain RGB"),
+    "frame-rotated": ("warning", "an EXIF orientation, which readers apply"),
+    "frame-index": ("error", "an annotated frame that is not there"),
+    "frame-extra": ("info", "images that are not listed"),
+    "video-corrupt": ("error", "a video file that cannot be read"),
+  },
+  "masks": {
+    "mask-missing": ("error", "a listed frame without mask"),
+    "mask-corrupt": ("error", "a mask that cannot be read"),
+    "mask-mode": ("error", "a PNG that is not palette or grey"),
+    "mask-size": ("error", "mask and frame of different sizes"),
+    "mask-shape": ("error", "an array of another form"),
+    "mask-values": ("error", "other values than 0 and 1"),
+    "mask-empty": ("warning", "ground truth without a pixel"),
+    "mask-differs": ("error", "two files disagree on a mask"),
+  },
+  "sentences": {
+    "expression-missing": ("warning", "nothing is described"),
+    "expression-malformed": ("error", "an entry without text"),
+    "expression-empty": ("warning", "an empty sentence"),
+    "expression-target": ("warning", "a sentence that refers to no object"),
+    "expression-blanks": ("info", "stray blanks, which readers remove"),
+    "sentence-shared": (
+      "warning",
+      "one sentence for several objects of a video",
+    ),
+    "sentence-repeated": (
+      "info",
+      "a sentence given to its object more than once",
+    ),
+  },
+  "objects": {
+    "object-id-missing": ("error", "a sentence without object id"),
+    "object-id-malformed": ("error", "not an object id"),
+    "object-unknown": ("warning", "an object no meta file names"),
+    "object-without-pixels": ("error", "a described object that no mask shows"),
+    "object-undescribed": ("info", "a masked object, no sentence"),
+    "annotation-missing": ("error", "a mask id that is not there"),
+    "annotation-crowd": ("warning", "a crowd or empty polygons"),
+    "annotation-box": ("warning", "a box outside of its image"),
+    "reference-unknown": ("error", "an id that no file defines"),
+    "annotators": ("error", "not four sentences for each DAVIS object"),
+  },
+  "duplicates": {
+    "frame-repeated": ("info", "a still part of a video"),
+    "frame-duplicate": ("warning", "a frame in two videos"),
+  },
+  "leaks": {
+    "leak-frame": ("error", "a frame in training and in evaluation data"),
+    "leak-video": (
+      "warning",
+      "a video's name in training and in evaluation data",
+    ),
+    "leak-image": (
+      "warning",
+      "RefCOCO images trained on and evaluated in a sister set (as published)",
+    ),
+  },
 }
-CHECKS: Final = tuple(dict.fromkeys(code.check for code in CODES.values()))
+CODES: Final = {
+  name: Code(check, *about)
+  for check, codes in _CODES.items()
+  for name, about in codes.items()
+}
+CHECKS: Final = tuple(_CODES)
 
 
 @dataclasses.dataclass(frozen=True)

@@ -64,7 +64,6 @@ def test_no_reader_waits(name, miniatures, tmp_path):
       name="refer_ytvos" if name == "own" else name,
       workers=1,
       policy="off",
-      progress=False,
     )
     # A2D lists videos that are left out; nobody looks at those.
     assert report.all_findings() or path.name.startswith("missed"), path

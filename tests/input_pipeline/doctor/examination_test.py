@@ -66,7 +66,7 @@ def doctor(*arguments):
 
 
 def examine(*folders, **options):
-  options = {"workers": 2, "policy": "off", "progress": False} | options
+  options = {"workers": 2, "policy": "off"} | options
   return examination.examine(folders, **options)
 
 

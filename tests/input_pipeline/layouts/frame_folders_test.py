@@ -29,7 +29,7 @@ def label_of(frame):
 
 
 def examine(root, **options):
-  options = {"workers": 1, "policy": "off", "progress": False} | options
+  options = {"workers": 1, "policy": "off"} | options
   return examination.examine([root], **options).sets[0].findings
 
 

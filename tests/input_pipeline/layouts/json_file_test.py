@@ -51,7 +51,7 @@ def test_reader_refuses_expressions_of_one_id(twice):
 
 def test_doctor_reports_expressions_of_one_id(twice):
   root, path, video = twice
-  report = examination.examine([root], workers=1, policy="off", progress=False)
+  report = examination.examine([root], workers=1, policy="off")
   (found,) = (f for f in report.all_findings() if f.severity == "error")
   assert (found.code, found.file) == ("key-repeated", str(path))
   assert (found.video, found.expression) == (video, "1")
