@@ -150,11 +150,10 @@ class Builder(tfds.core.GeneratorBasedBuilder, skip_registration=True):
     return generators
 
   def _generate_examples(self, raw: RawSplit, index: index_lib.Index):
-    re_encoded = index.split in self.ABOUT.re_encoded
-    encode = records.as_jpeg if re_encoded else records.as_stored
+    as_jpeg = index.split in self.ABOUT.re_encoded
     if self._beam:
-      return _beam_examples(raw, index, encode)
-    return _examples(raw.source, index, encode)
+      return _beam_examples(raw, index, as_jpeg)
+    return _examples(raw.source, index, as_jpeg)
 
   def _example_writer(self):
     return _Writer(self.info.file_format)
@@ -181,22 +180,16 @@ def of_set(name: str) -> type[Builder]:
   return SetBuilder
 
 
-def _videos(index: index_lib.Index):
-  """(entry, object ids needed by frame index) of each video."""
-  needed: dict[str, dict[int, set[int]]] = {}
-  for (video, frame), ids in records.needed_objects(index).items():
-    needed.setdefault(video, {})[frame] = ids
-  for stored in index.videos:
-    yield stored, needed.get(stored.video.name, {})
-
-
 def _examples(
-  source: source_lib.Source, index: index_lib.Index, encode: records.Encode
+  source: source_lib.Source, index: index_lib.Index, as_jpeg: bool
 ) -> Iterator[tuple[int, records.Record]]:
   title = f"{index.name} {index.split}"
   with tqdm.tqdm(total=index.num_records, desc=title, unit="frame") as bar:
-    for stored, needed in _videos(index):
-      for number, record in records.of_video(source, stored, needed, encode):
+    needed = records.needed_objects(index)
+    for stored in index.videos:
+      for number, record in records.of_video(
+        source, stored, needed[stored.video.name], as_jpeg=as_jpeg
+      ):
         yield _sort_key(number, index.num_records), record
         bar.update()
 
@@ -211,23 +204,22 @@ def _sort_key(number: int, total: int) -> int:
   return part * (_KEY_SPACE // _SORT_PARTS) + number
 
 
-def _beam_examples(
-  raw: RawSplit, index: index_lib.Index, encode: records.Encode
-):
+def _beam_examples(raw: RawSplit, index: index_lib.Index, as_jpeg: bool):
   """A Beam transform that gives the same; videos are read in parallel."""
   beam = import_beam()
-  read = functools.partial(_read_video, encode)
+  read = functools.partial(_read_video, as_jpeg)
   # A fresh one: a source that is open here is not sent to the workers.
   raw = dataclasses.replace(raw)
-  entries = [(raw, *entry) for entry in _videos(index)]
+  needed = records.needed_objects(index)
+  entries = [(raw, v, needed[v.video.name]) for v in index.videos]
   return beam.Create(entries) | beam.FlatMap(read)
 
 
-def _read_video(encode, entry):
+def _read_video(as_jpeg, entry):
   raw, stored, needed = entry
   source = _worker_split(raw).source
   # Beam itself spreads the numbers over the record files, in their order.
-  yield from records.of_video(source, stored, needed, encode)
+  yield from records.of_video(source, stored, needed, as_jpeg=as_jpeg)
 
 
 @functools.lru_cache(maxsize=4)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import io
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
@@ -14,19 +14,12 @@ from sgmg_jax.errors import UserError
 from sgmg_jax.input_pipeline import source as source_lib
 from sgmg_jax.input_pipeline.built import index as index_lib
 
-# (source, video name, index) -> the image file to store.
-Encode = Callable[[source_lib.Source, str, int], bytes]
 Record = dict[str, Any]
 
 _JPEG_QUALITY = 95
 
 
-def as_stored(source: source_lib.Source, video: str, index: int) -> bytes:
-  """The source's own file, byte for byte."""
-  return source.encoded_frame(video, index)
-
-
-def as_jpeg(source: source_lib.Source, video: str, index: int) -> bytes:
+def _jpeg(source: source_lib.Source, video: str, index: int) -> bytes:
   """A JPEG of quality 95, for frames of a video file.
 
   Colours at half the resolution lose little: those of the video have no more.
@@ -37,16 +30,16 @@ def as_jpeg(source: source_lib.Source, video: str, index: int) -> bytes:
   return file.getvalue()
 
 
-def needed_objects(index: index_lib.Index) -> dict[tuple[str, int], set[int]]:
-  """Object ids that must be in a frame, by (video, frame index).
+def needed_objects(index: index_lib.Index) -> dict[str, dict[int, set[int]]]:
+  """Object ids that must be in a frame, by its index, of each video.
 
   Where an expression has its ground truth in one frame alone, that frame must
   have its objects; otherwise an object may be out of sight.
   """
-  needed: dict[tuple[str, int], set[int]] = {}
+  needed = {stored.video.name: {} for stored in index.videos}
   for e in index.expressions:
     if e.frame is not None and e.object_ids:
-      needed.setdefault((e.video, e.frame), set()).update(e.object_ids)
+      needed[e.video].setdefault(e.frame, set()).update(e.object_ids)
   return needed
 
 
@@ -54,7 +47,8 @@ def of_video(
   source: source_lib.Source,
   stored: index_lib.StoredVideo,
   needed: dict[int, set[int]],
-  encode: Encode = as_stored,
+  *,
+  as_jpeg: bool,
 ) -> Iterator[tuple[int, Record]]:
   """(number, record) of each frame of a video.
 
@@ -62,7 +56,8 @@ def of_video(
     source: the raw split.
     stored: the video's entry in the index.
     needed: object ids that must be in a frame, by its index.
-    encode: gives the image file.
+    as_jpeg: whether frames become JPEG; else the source's own files are
+      stored, byte for byte.
 
   Raises:
     UserError: a frame or mask is missing, unreadable or of another size than
@@ -77,7 +72,10 @@ def of_video(
     )
   for i, frame in enumerate(video.frames):
     what = f"{source.name} {source.split} video {video.name!r} frame {frame!r}"
-    image = encode(source, video.name, i)
+    if as_jpeg:
+      image = _jpeg(source, video.name, i)
+    else:
+      image = source.encoded_frame(video.name, i)
     _check_size("image", source_lib.image_size(image, what), video.size, what)
     ids, runs = [], []
     if stored.annotated is None or i in stored.annotated:
