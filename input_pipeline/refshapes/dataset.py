@@ -58,7 +58,6 @@ def generate_clip(
   num_frames: int = 8,
   height: int = 160,
   width: int = 160,
-  per_object: int = 4,
 ) -> Clip:
   """Makes clip `index` of a split.
 
@@ -73,7 +72,6 @@ def generate_clip(
     index: any integer from 0.
     num_frames: frames that sample the scene evenly in time.
     height, width: of the frames in pixels, at least 32.
-    per_object: most sentences for one object.
 
   Raises:
     UserError: an unknown split, a negative index or too small a clip.
@@ -102,7 +100,7 @@ def generate_clip(
     )
     facts = facts_lib.measure(scene, rendering)
     wording = random.Random(int(seeds[1].generate_state(1, np.uint64)[0]))
-    expressions = grammar.describe(facts, wording, per_object=per_object)
+    expressions = grammar.describe(facts, wording)
     # In very few scenes nothing can be told apart in the frames shown.
     if expressions:
       break

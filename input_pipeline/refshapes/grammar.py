@@ -21,6 +21,7 @@ Meaning = predicates.Meaning
 
 KINDS = ("appearance", "size", "place", "relation", "motion", "order")
 MAX_WORDS = 14
+PER_OBJECT = 4
 # Attribute sets a noun phrase may name, with their weights.
 _NOUNS = {
   (): 0.8,
@@ -81,10 +82,8 @@ class _Noun:
     return " ".join(filter(None, (first, last, self.tail)))
 
 
-def describe(
-  facts: facts_lib.Facts, rng: random.Random, *, per_object: int = 4
-) -> list[Expression]:
-  """Up to `per_object` sentences for every object that can be singled out.
+def describe(facts: facts_lib.Facts, rng: random.Random) -> list[Expression]:
+  """Up to `PER_OBJECT` sentences for every object that can be singled out.
 
   Kinds are mixed; an object that is hardly seen gets none. No text occurs
   twice.
@@ -95,7 +94,7 @@ def describe(
   for index in range(facts.num_objects):
     if 4 * int(facts.num_seen[index]) < facts.num_frames:
       continue
-    expressions += speaker.sentences(index, per_object)
+    expressions += speaker.sentences(index, PER_OBJECT)
   return expressions
 
 

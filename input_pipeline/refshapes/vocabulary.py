@@ -95,9 +95,7 @@ def save_tokenizer(
     + "\n",
   }
   for name, text in files.items():
-    unfinished = directory / f".{name}.unfinished"
-    unfinished.write_text(text, encoding="utf-8")
-    unfinished.replace(directory / name)
+    (directory / name).write_text(text, encoding="utf-8")
   return directory
 
 

@@ -17,14 +17,13 @@ from __future__ import annotations
 import json
 import os
 import pathlib
-import shutil
-import tempfile
 from collections.abc import Iterable
 
 import numpy as np
 from PIL import Image
 
 from sgmg_jax import errors
+from sgmg_jax.files import atomic
 from sgmg_jax.input_pipeline import palette
 from sgmg_jax.input_pipeline.refshapes import dataset
 
@@ -40,18 +39,16 @@ def write_ytvos(
   num_frames: int = 8,
   height: int = 160,
   width: int = 160,
-  per_object: int = 4,
 ) -> pathlib.Path:
   """Writes clips `indices` of a split, returns the split's folder.
 
-  Everything is written under a temporary name and renamed when complete, the
-  expression file last: who finds that file finds the whole split.
+  The expression file appears last: who finds it finds the whole split.
 
   Args:
     directory: root of the dataset, made if missing.
     split: "train", "val" or "test".
     indices: clips to write.
-    num_frames, height, width, per_object: as for `dataset.generate_clip`.
+    num_frames, height, width: as for `dataset.generate_clip`.
 
   Raises:
     UserError: an unknown split, or the split is already there.
@@ -66,12 +63,8 @@ def write_ytvos(
   for path in (target, sentences):
     if path.exists():
       raise errors.UserError(f"{path}: exists, expected a new folder")
-  sentences.parent.mkdir(parents=True, exist_ok=True)
-  unfinished = pathlib.Path(
-    tempfile.mkdtemp(prefix=f".{FOLDERS[split]}.unfinished-", dir=root)
-  )
-  try:
-    objects, expressions = {}, {}
+  objects, expressions = {}, {}
+  with atomic.output(sentences) as said, atomic.output(target) as shown:
     for index in indices:
       clip = dataset.generate_clip(
         split,
@@ -79,21 +72,13 @@ def write_ytvos(
         num_frames=num_frames,
         height=height,
         width=width,
-        per_object=per_object,
       )
       names = [f"{FRAME_STEP * t:05d}" for t in range(num_frames)]
-      _write_frames(unfinished / "split", clip, names)
+      _write_frames(shown, clip, names)
       objects[clip.name] = {"objects": _objects(clip, names)}
       expressions[clip.name] = _expressions(clip, names)
-    _write_json(unfinished / "split" / "meta.json", {"videos": objects})
-    _write_json(
-      unfinished / "sentences" / "meta_expressions.json",
-      {"videos": expressions},
-    )
-    (unfinished / "split").rename(target)
-    (unfinished / "sentences").rename(sentences)
-  finally:
-    shutil.rmtree(unfinished)
+    _write_json(shown / "meta.json", {"videos": objects})
+    _write_json(said / "meta_expressions.json", {"videos": expressions})
   return target
 
 
