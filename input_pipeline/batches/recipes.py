@@ -117,7 +117,6 @@ def get(
   quirks: Quirks | None = None,
   reverse: float = 0.0,
   pseudo_video: bool = False,
-  normalise_eval_captions: bool = False,
   sizes: Mapping[str, Any] | None = None,
 ) -> Recipe:
   """Make the recipe of a data set.
@@ -131,8 +130,6 @@ def get(
       its sentence unchanged (0.3 in the official training on
       Ref-YouTube-VOS): wrong where sentences speak of motion.
     pseudo_video: makes clips of images, in training.
-    normalise_eval_captions: lower-cases sentences also where the official
-      evaluation takes them as they are (`VIDEOS`).
     sizes: fields of the resizing op to change, such as {"longest": 320}; of
       `RandomResizeCrop` in training, of `Resize` in evaluation.
 
@@ -148,7 +145,7 @@ def get(
       f"one of {', '.join(IMAGES)}"
     )
   if phase == "eval":
-    return _evaluation(about, num_frames, normalise_eval_captions, sizes)
+    return _evaluation(about, num_frames, sizes)
   if about.splits[name] and "train" not in about.splits[name]:
     raise UserError(f"{name} is for evaluation only, expected phase 'eval'")
   quirks = quirks or Quirks()
@@ -193,7 +190,7 @@ def clip_sizes(
   return sizes, chosen
 
 
-def _evaluation(about: About, num_frames, normalise_captions, sizes):
+def _evaluation(about: About, num_frames, sizes):
   if about.family == "drawn":
     return dataclasses.replace(_drawn(), resample=False)
   whole, images = about.family == "videos", about.family == "images"
@@ -205,7 +202,7 @@ def _evaluation(about: About, num_frames, normalise_captions, sizes):
     boxes.BoxesFromMasks(continuous=images),
     _resized(resize.Resize(360, None if whole else 640), sizes),
   ]
-  if about.family == "actors" or (whole and normalise_captions):
+  if about.family == "actors":
     ops.insert(0, captions.NormaliseCaption())
   return Recipe(sampler, tuple(ops), resample=False)
 

@@ -172,12 +172,6 @@ def test_sentences_of_evaluation(name, expected):
   assert got["expressions"] == [expected]
 
 
-def test_sentences_of_evaluation_on_request():
-  recipe = _recipe("mevis", "eval", False, normalise_eval_captions=True)
-  got = recipe.apply(_example_of(recipe), (0,))
-  assert got["expressions"] == ["the bright box on the left"]
-
-
 def _flipped(recipe):
   for i in range(20):
     example = _example_of(recipe)
