@@ -107,39 +107,25 @@ def compiled(
     variant=variant, dtype=jnp.dtype(dtype), precision=precision
   )
 
+  def apply(method, params, *args):
+    return model.apply({"params": params}, *args, method=method)
+
   def encode_video(params, clip, size, num_frames):
-    pixels, pixel_valid = preprocess.normalise(clip, size)
-    return model.apply(
-      {"params": params},
-      pixels,
-      pixel_valid,
-      size,
-      num_frames,
-      method="encode_video",
-    )
+    inputs = *preprocess.normalise(clip, size), size, num_frames
+    return apply("encode_video", params, *inputs)
 
   def encode_frame(params, clip, size, num_frames, frame):
-    pixels, pixel_valid = preprocess.normalise(clip, size)
-    return model.apply(
-      {"params": params},
-      pixels,
-      pixel_valid,
-      size,
-      num_frames,
-      frame,
-      method=_encode_frame,
-    )
+    inputs = *preprocess.normalise(clip, size), size, num_frames, frame
+    return apply(_encode_frame, params, *inputs)
 
   def encode_text(params, tokens, token_valid):
-    return model.apply(
-      {"params": params}, tokens, token_valid, method="encode_text"
-    )
+    return apply("encode_text", params, tokens, token_valid)
 
   def query(params, video, text):
-    return model.apply({"params": params}, video, text, method=_segment)
+    return apply(_segment, params, video, text)
 
   def query_all(params, video, text):
-    return model.apply({"params": params}, video, text, method=_segment_all)
+    return apply(_segment_all, params, video, text)
 
   functions = encode_video, encode_frame, encode_text, query, query_all
   return Programs(*map(BoundedJit, functions))
