@@ -85,7 +85,7 @@ class SavedTokenizer:
       for path in sorted(folder.iterdir())
       if path.is_file()
     }
-    try:
+    with _naming_damage(folder):
       self._backend = tokenizers.Tokenizer.from_buffer(
         self._files["tokenizer.json"]
       )
@@ -94,14 +94,6 @@ class SavedTokenizer:
       if isinstance(pad_token, dict):
         pad_token = pad_token["content"]
       self.pad_token_id = self._backend.token_to_id(pad_token)
-    except BaseException as error:
-      if isinstance(error, KeyboardInterrupt | SystemExit | GeneratorExit):
-        raise
-      # A panic of the tokenizers library is no Exception.
-      raise errors.UserError(
-        f"the tokenizer in {folder} cannot be read: "
-        f"{errors.first_line(error, 200)}"
-      ) from error
     self._backend.no_truncation()
     self._backend.no_padding()
 
@@ -211,17 +203,21 @@ def _require_files(folder: pathlib.Path, *choices: set[str]) -> None:
 
 def _from_folder(folder: pathlib.Path) -> Tokenizer:
   _require_files(folder, {"tokenizer.json"}, {"vocab.json", "merges.txt"})
-  try:
+  with _naming_damage(folder):
     # roberta-base's own tokenizer_config.json names no class.
     if _names_class(folder):
       return _pretrained(str(folder), local_files_only=True)
     return _roberta(folder)
-  except errors.UserError:
+
+
+@contextlib.contextmanager
+def _naming_damage(folder: pathlib.Path) -> Iterator[None]:
+  try:
+    yield
+  except (errors.UserError, KeyboardInterrupt, SystemExit, GeneratorExit):
     raise
+  # A panic of the tokenizers library is no Exception.
   except BaseException as error:
-    if isinstance(error, KeyboardInterrupt | SystemExit | GeneratorExit):
-      raise
-    # A panic of the tokenizers library is no Exception.
     raise errors.UserError(
       f"the tokenizer in {folder} cannot be read: "
       f"{errors.first_line(error, 200)}"

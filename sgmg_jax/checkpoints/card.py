@@ -167,10 +167,11 @@ def preprocess_of(card: dict[str, Any], where: object) -> dict[str, Any]:
       raise errors.UserError(
         f"{where}: card field preprocess.{task} is missing"
       )
-    _check_count(rule.get("short_side"), f"{task}.short_side", where)
+    field = f"preprocess.{task}"
+    _check_count(rule.get("short_side"), f"{field}.short_side", where)
     if rule.get("long_side") is not None:
-      _check_count(rule["long_side"], f"{task}.long_side", where)
-  _check_count(held.get("window"), "window", where)
+      _check_count(rule["long_side"], f"{field}.long_side", where)
+  _check_count(held.get("window"), "preprocess.window", where)
   return {**sides, "window": held["window"]}
 
 
@@ -189,17 +190,13 @@ def max_group_of(card: dict[str, Any], where: object) -> int:
   if not fast:
     return 0
   most = card.get("max_group", MAX_GROUP)
-  if type(most) is not int or not 1 <= most <= _MOST:
-    raise errors.UserError(
-      f"{where}: card field max_group is {most!r}, expected an integer from 1 "
-      f"to {_MOST}"
-    )
+  _check_count(most, "max_group", where)
   return most
 
 
 def _check_count(value: Any, field: str, where: object) -> None:
   if type(value) is not int or not 1 <= value <= _MOST:
     raise errors.UserError(
-      f"{where}: card field preprocess.{field} is {value!r}, expected an "
-      f"integer from 1 to {_MOST}"
+      f"{where}: card field {field} is {value!r}, expected an integer from 1 "
+      f"to {_MOST}"
     )
