@@ -75,11 +75,10 @@ class Settings:
   processes: int = 0
 
   def __post_init__(self):
-    least = {"num_videos": 0, "window": 0, "group": 0, "processes": 0}
-    for name, lowest in least.items():
+    for name in ("num_videos", "window", "group", "processes"):
       value = getattr(self, name)
-      if value is not None and value < lowest:
-        raise UserError(f"{name}: expected at least {lowest}, got {value}")
+      if value is not None and value < 0:
+        raise UserError(f"{name}: expected at least 0, got {value}")
     if self.grouping not in GROUPINGS:
       raise UserError(
         f"grouping: expected {' or '.join(GROUPINGS)}, got {self.grouping!r}"

@@ -28,12 +28,10 @@ from sgmg_jax.input_pipeline import still_image
 
 # Of a mask's file: the largest image without any compression.
 _MAX_BYTES: Final = 2**27
+# Not a mask, or one that could mean several things: the reason.
+Unreadable = still_image.Unreadable
 # Two names of folders: (video, expression), or (annotator, video).
 Key = tuple[str, str]
-
-
-class Unreadable(Exception):
-  """Not a mask, or one that could mean several things: the reason."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -272,17 +270,15 @@ def _read(tree: tree_lib.Tree, name: str) -> np.ndarray:
     with still_image.opened(io.BytesIO(data)) as image:
       still_image.check_still(image)
       if image.format != "PNG":
-        raise still_image.Unreadable(f"a {image.format}, expected a PNG")
+        raise Unreadable(f"a {image.format}, expected a PNG")
       if image.mode not in ("1", "L", "P"):
-        raise still_image.Unreadable(
+        raise Unreadable(
           f"mode {image.mode}, expected grey (L), palette (P) or one bit (1)"
         )
       palette = image.getpalette("RGB") if image.mode == "P" else None
       values = np.asarray(image)
   except UserError as e:
     raise Unreadable(str(e).removeprefix(f"{tree.path}/{name}: ")) from e
-  except still_image.Unreadable as e:
-    raise Unreadable(str(e)) from e
   if palette and any(palette[:3]):
     raise Unreadable(
       f"palette colour 0 is {tuple(palette[:3])}, expected black, since it is "
