@@ -65,17 +65,15 @@ def measure(setup: Setup) -> dict[str, Any]:
     from sgmg_jax.model import variants
 
     variants.get_variant(setup.variant)
+  commands = {
+    "python": ["-c", ""],
+    "import": ["-c", "import sgmg_jax"],
+    "load_import": ["-c", "import sgmg_jax; sgmg_jax.load"],
+    "help": ["-m", "sgmg_jax.cli.main", "--help"],
+  }
   figures: dict[str, Any] = {
-    "python_seconds": _process_seconds(["-c", ""], setup.repeats),
-    "import_seconds": _process_seconds(
-      ["-c", "import sgmg_jax"], setup.repeats
-    ),
-    "load_import_seconds": _process_seconds(
-      ["-c", "import sgmg_jax; sgmg_jax.load"], setup.repeats
-    ),
-    "help_seconds": _process_seconds(
-      ["-m", "sgmg_jax.cli.main", "--help"], setup.repeats
-    ),
+    f"{name}_seconds": _process_seconds(command, setup.repeats)
+    for name, command in commands.items()
   }
   for model in models:
     with tempfile.TemporaryDirectory() as folder:

@@ -51,21 +51,6 @@ _PARTS = (
   "data",
   "metrics",
 )
-# Those of a `Setup`; each part takes some.
-_OPTIONS = (
-  "variant",
-  "frames",
-  "height",
-  "width",
-  "dtype",
-  "precision",
-  "remat",
-  "quality",
-  "repeats",
-  "videos",
-  "counts",
-  "figure",
-)
 # What a part may offer instead of `measure`.
 _INSTEAD = ("breakdown", "explain")
 
@@ -154,9 +139,9 @@ def run(args: argparse.Namespace) -> int:
   part = importlib.import_module(f"sgmg_jax.bench.{args.what}")
   names = [field.name for field in dataclasses.fields(part.Setup)]
   given = {
-    name: getattr(args, name)
-    for name in _OPTIONS
-    if getattr(args, name) is not None
+    name: value
+    for name, value in vars(args).items()
+    if value is not None and name not in ("what", "json", *_INSTEAD)
   }
   for name in given.keys() - set(names):
     raise errors.UserError(f"--{name}: not an option of bench {args.what}")
