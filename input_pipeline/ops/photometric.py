@@ -57,7 +57,11 @@ def draw(random: np.random.Generator) -> Distortion:
 
 
 def distort(
-  frame: np.ndarray, distortion: Distortion, *, wrap: bool = False
+  frame: np.ndarray,
+  distortion: Distortion,
+  *,
+  wrap: bool = False,
+  out: np.ndarray | None = None,
 ) -> np.ndarray:
   """uint8[H, W, 3] -> uint8[H, W, 3].
 
@@ -66,13 +70,9 @@ def distort(
     distortion: what to do.
     wrap: values outside 0..255 wrap round modulo 256, as they officially do,
       instead of being clipped.
+    out: to write the result into.
   """
-  out = np.empty(frame.shape, np.uint8)
-  _distort_into(out, frame, distortion, wrap)
-  return out
-
-
-def _distort_into(out, frame, distortion, wrap):
+  out = np.empty(frame.shape, np.uint8) if out is None else out
   d = distortion
   levels = np.arange(256, dtype=np.float32)
   levels = np.clip(levels + np.float32(d.brightness), 0, 255)
@@ -84,6 +84,7 @@ def _distort_into(out, frame, distortion, wrap):
     pairs = strongest + d.saturation * (levels - strongest)
     table = _to_bytes(pairs * d.contrast, wrap).ravel()
     _look_up_pairs(out, frame, table, d.channels)
+  return out
 
 
 def _to_bytes(values, wrap):
@@ -136,5 +137,5 @@ class RandomPhotometric(base.Op):
     frames = example["frames"]
     distorted = np.empty(frames.shape, np.uint8)
     for target, frame in zip(distorted, frames):
-      _distort_into(target, frame, draw(random), self.wrap)
+      distort(frame, draw(random), wrap=self.wrap, out=target)
     return {**example, "frames": distorted}

@@ -6,7 +6,7 @@ import pathlib
 import numpy as np
 
 from sgmg_jax.input_pipeline import batch
-from sgmg_jax.input_pipeline.ops import boxes, crop, flip, resize
+from sgmg_jax.input_pipeline.ops import boxes, flip, resize, resize_crop
 
 GOLDEN = pathlib.Path(__file__).parents[2] / "golden" / "eval"
 ARRAYS = np.load(GOLDEN / "transform_cases.npz")
@@ -47,7 +47,7 @@ def _assert_normalised(example, expected):
 
 
 def _crop(example, *window):
-  return crop.crop(example, example["size"], resize.Window(*window))
+  return resize_crop.crop(example, example["size"], resize.Window(*window))
 
 
 def test_videos():

@@ -7,7 +7,7 @@ import numpy as np
 import PIL.Image
 import pytest
 
-from sgmg_jax.input_pipeline.ops import boxes, crop, resize, resize_crop
+from sgmg_jax.input_pipeline.ops import boxes, resize, resize_crop
 
 GOLDEN = pathlib.Path(__file__).parents[2] / "golden" / "eval"
 ARRAYS = np.load(GOLDEN / "transform_cases.npz")
@@ -82,7 +82,7 @@ def test_a_window_is_the_crop_of_the_whole(seed):
   whole_frames = resize.resize_frames(example["frames"], scaled)
   whole_masks = resize.resize_masks(example["masks"], scaled)
   for _ in range(5):
-    window = crop.draw_window(scaled, 7, 100, random)
+    window = resize_crop.draw_window(scaled, 7, 100, random)
     rows = slice(window.top, window.top + window.height)
     columns = slice(window.left, window.left + window.width)
     np.testing.assert_array_equal(
@@ -112,7 +112,7 @@ def test_the_op_is_its_steps():
     step = example
     if plan.window:
       step = resize.resize(example, plan.before_crop)
-      step = crop.crop(step, plan.before_crop, plan.window)
+      step = resize_crop.crop(step, plan.before_crop, plan.window)
     step = resize.resize(step, plan.final)
     step = boxes.CheckBoxes()(step, ())
     for key in ("frames", "masks", "boxes", "valid", "size"):
