@@ -1,14 +1,6 @@
-"""A2D-Sentences: mp4 clips, h5 masks of a few frames each.
+"""A2D-Sentences: mp4 clips, h5 masks of a few frames each, see `reader`.
 
-```
-Release/videoset.csv
-Release/CLIPS320/<video>.mp4                     or clips320H/
-text_annotations/a2d_annotation.txt
-text_annotations/a2d_missed_videos.txt
-text_annotations/a2d_annotation_with_instances/<video>/<frame from 1>.h5
-a2d_sentences_single_frame_{train,test}_annotations.json        made if missing
-a2d_sentences_test_annotations_in_coco_format.json              made if missing
-```
+Beside them may lie a2d_sentences_test_annotations_in_coco_format.json.
 """
 
 from __future__ import annotations

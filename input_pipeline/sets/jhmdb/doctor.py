@@ -1,12 +1,7 @@
-"""JHMDB-Sentences: PNG frames, one MATLAB file of masks a video.
+"""JHMDB-Sentences: PNG frames, a MATLAB file of masks a video, see `reader`.
 
-```
-Rename_Images/<action>/<video>/<frame from 00001>.png
-puppet_mask/<action>/<video>/puppet_mask.mat            part_mask [H, W, T]
-jhmdb_annotation.txt
-jhmdb_sentences_samples_metadata.json                   the frames to score
-jhmdb_sentences_gt_annotations_in_coco_format.json      made if missing
-```
+Beside them lie jhmdb_annotation.txt and, made if missing,
+jhmdb_sentences_gt_annotations_in_coco_format.json.
 """
 
 from __future__ import annotations

@@ -1,14 +1,4 @@
-"""MeViS: sentences about several objects, masks as run-length codes.
-
-```
-<split>/JPEGImages/<video>/<frame>.jpg
-<split>/meta_expressions.json       "anno_id": [int], "obj_id": [int]
-                                    version 2: meta_expressions_v2*.json
-<split>/mask_dict.json              anno_id -> a COCO RLE or null each frame
-```
-
-Split valid has no masks.
-"""
+"""MeViS: sentences about several objects, masks as codes, see `reader`."""
 
 from __future__ import annotations
 

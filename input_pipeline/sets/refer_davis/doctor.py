@@ -1,16 +1,8 @@
-"""Ref-DAVIS17, as downloaded, converted, or partly each.
+"""Ref-DAVIS17, as downloaded, converted, or partly each, see `reader`.
 
-```
-DAVIS/JPEGImages/480p/<video>/<frame>.jpg
-DAVIS/Annotations_unsupervised/480p/<video>/<frame>.png
-DAVIS/ImageSets/2017/{train,val}.txt
-DAVIS/davis_semantics.json
-davis_text_annotations/Davis17_annot{1,2}[_full_video].txt
-```
-
-The converted layout is that of Ref-YouTube-VOS. The sentences describe the
-objects of DAVIS 2017, the masks are the later unsupervised ones: that they
-differ is known, and left as it is.
+The sentences describe the objects of DAVIS 2017, the masks are the later
+unsupervised ones: that they differ is known, and left as it is.
+DAVIS/davis_semantics.json has the categories.
 """
 
 from __future__ import annotations

@@ -1,14 +1,8 @@
-"""Ref-YouTube-VOS, and own data in its layout.
+"""Ref-YouTube-VOS, and own data in its layout, see `reader`.
 
-```
-meta_expressions/<split>/meta_expressions.json
-<split>/JPEGImages/<video>/<frame>.jpg
-<split>/Annotations/<video>/<frame>.png      train; own data: any split
-<split>/meta.json                            likewise
-```
-
-The published valid file holds the videos of test, too: those are left out of
-valid, and their frames need not be there.
+Where masks are, <split>/meta.json has the categories. The published valid file
+holds the videos of test, too: those are left out of valid, and their frames
+need not be there.
 """
 
 from __future__ import annotations
