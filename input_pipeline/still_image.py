@@ -51,12 +51,9 @@ class Unreadable(Exception):
 
 @contextlib.contextmanager
 def opened(file: BinaryIO) -> Iterator[PIL.Image.Image]:
-  """Opens an image; its header is read, its pixels are not.
+  """Opens a seekable file, which stays open; pixels are not read.
 
   Whatever Pillow raises inside the context becomes an `Unreadable`.
-
-  Args:
-    file: seekable; left open.
 
   Raises:
     Unreadable: no image of `FORMATS`, damaged, or over `MAX_PIXELS`.

@@ -101,7 +101,6 @@ def decode(
   """Decodes a file from its start, without converting the frames.
 
   Args:
-    path: the file.
     on_error: what a damaged packet does: "skip" goes on with the next one,
       "error" raises.
     skipped: emptied, then takes the numbers of the frames of damaged packets.

@@ -124,7 +124,6 @@ def encode(
   The text is taken as it is; lower-casing is the data set's business.
 
   Args:
-    tokenizer: from `load_tokenizer`.
     expressions: B sentences.
     length: L, tokens per sentence with the special ones.
     on_truncation: called with a message for every sentence of more tokens: it
@@ -165,9 +164,7 @@ def check_same(tokenizer: Tokenizer, other: Tokenizer, source: object) -> None:
   """Raises a UserError unless both give every token the same id.
 
   Args:
-    tokenizer: that is used.
     other: that the text encoder in `source` was trained with.
-    source: its folder.
   """
   ours, theirs = tokenizer.get_vocab(), other.get_vocab()
   if ours == theirs:

@@ -51,10 +51,6 @@ def simulate(
 ) -> dict[base.Size, float]:
   """Draw the sizes that clips have behind the transforms.
 
-  Args:
-    output_size, frames: see `for_frames`.
-    draws: number of clips.
-
   Returns:
     The share of each (height, width).
   """

@@ -66,12 +66,7 @@ class Sampler(abc.ABC):
     expressions: Iterable[source.Expression],
     video_length: Callable[[str], int],
   ) -> list[Sample]:
-    """List all samples, in the official order.
-
-    Args:
-      expressions: of a source, in its order.
-      video_length: number of frames of the named video.
-    """
+    """List all samples, in the official order."""
 
   @abc.abstractmethod
   def clip(

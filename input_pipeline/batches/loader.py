@@ -54,10 +54,6 @@ class DataSet:
     """List the samples.
 
     Args:
-      source: open.
-      recipe: fitting it.
-      repeat, no_target: see the class.
-      expressions_per_clip: E.
       skip_errors: whether videos that cannot be opened have no samples,
         rather than raise.
 

@@ -162,9 +162,7 @@ class _Plan:
     """See the class.
 
     Args:
-      mixture: the data.
       buckets: (height, width) of each, multiples of 32.
-      batch_size: of the global batches.
       seed: of the order and, with a sample's place, of all its draws.
       skip_errors: whether samples that cannot be opened are replaced rather
         than raised; `skipped` collects the messages.

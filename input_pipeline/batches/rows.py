@@ -119,7 +119,6 @@ def load_batch(job: str, batch: planner.Batch) -> dict[str, Any]:
 
   Args:
     job: of `config.to_json`, the pipeline that the batch is of.
-    batch: planned.
 
   Returns:
     The values of `FIELDS`, stacked, and "labels", joined.

@@ -76,11 +76,6 @@ class BuiltSource(source.Source):
   def __init__(self, path: str | os.PathLike, split: str, *, name: str):
     """Read the index; open no record file yet.
 
-    Args:
-      path: as for `find`.
-      split: one of those built.
-      name: of the data set.
-
     Raises:
       UserError: no such build or split, or a file of it is missing.
     """

@@ -53,8 +53,6 @@ def of_video(
   """(number, record) of each frame of a video.
 
   Args:
-    source: the raw split.
-    stored: the video's entry in the index.
     needed: object ids that must be in a frame, by its index.
     as_jpeg: whether frames become JPEG; else the source's own files are
       stored, byte for byte.

@@ -43,8 +43,6 @@ class FrameFolders(source.Source):
     """Note what is known of the split.
 
     Args:
-      name: of the data set.
-      split: such as "train".
       images: folder of the videos' folders.
       frames: names of the frames of each video, in order.
       expressions: in the official order.

@@ -22,7 +22,6 @@ def read(
   """The content of a JSON file.
 
   Args:
-    path: of the file.
     expected: what it should hold, for messages.
     kind: of the outermost value, dict or list.
     report: is told of every key that an object has twice.

@@ -53,7 +53,6 @@ class MaskDict:
     """Note the file; it is searched when a mask is first asked for.
 
     Args:
-      path: of mask_dict.json.
       report: is told if there is no such file.
 
     Raises:
@@ -78,8 +77,6 @@ class MaskDict:
     """The mask bool[H, W] of one frame, None if the file has none.
 
     Args:
-      annotation: id of the annotation.
-      frame: index within the video.
       size: (height, width) of the frame.
       what: names video and expression in messages.
 

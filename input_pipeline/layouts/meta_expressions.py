@@ -106,8 +106,6 @@ def parse(
   of another form, frames that are no list of names.
 
   Args:
-    content: of the file.
-    where: the file's name, for messages.
     objects: "required" where every sentence must name its objects,
       "optional" where none or all do.
     key: of the object ids.

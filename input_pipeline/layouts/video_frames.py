@@ -30,10 +30,6 @@ def probe(path: str | os.PathLike, what: str) -> tuple[int, int, int]:
   header also counts those that were cut off at the start and are kept for
   decoding only.
 
-  Args:
-    path: the file.
-    what: names the video in messages.
-
   Raises:
     UserError: no such file, or no readable video.
   """
@@ -53,9 +49,7 @@ def read(
   """uint8[N, H, W, 3], RGB: the frames with these indices, in this order.
 
   Args:
-    path: the file.
     indices: N >= 1 indices from 0, in any order, repeated or not.
-    what: names the video in messages.
 
   Raises:
     UserError: no such file, damaged, or fewer frames than asked for.

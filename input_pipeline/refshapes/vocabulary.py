@@ -33,19 +33,17 @@ MAX_LENGTH = 32
 def train_tokenizer(
   num_clips: int = 2000, *, vocab_size: int = VOCAB_SIZE
 ) -> tokenizers.Tokenizer:
-  """Learns merges from the sentences of the first training clips.
-
-  Args:
-    num_clips: clips whose sentences are read.
-    vocab_size: at most; 256 bytes, 4 special tokens, the rest merges.
-  """
+  """Learns merges from the sentences of the first training clips."""
   return learn(_sentences(num_clips), vocab_size=vocab_size)
 
 
 def learn(
   sentences: Iterable[str], *, vocab_size: int = VOCAB_SIZE
 ) -> tokenizers.Tokenizer:
-  """Learns merges from `sentences`."""
+  """Learns merges from sentences.
+
+  At most `vocab_size` tokens: 256 bytes, 4 special ones, the rest merges.
+  """
   tokenizer = tokenizers.Tokenizer(models.BPE(unk_token="<unk>"))
   # As training captions are: "The  Red Ball" must give known words.
   tokenizer.normalizer = normalizers.Sequence(

@@ -97,12 +97,8 @@ def plan(
   """All runs of a table, a seed of every row before the next seed.
 
   Args:
-    table: "5", "6" or "H".
-    seeds: of each row.
-    out: folder of all runs.
     rows: from 1; empty: all.
     runlocal: a few steps each, a smoke test.
-    overrides: `--config.key=value` each.
 
   Raises:
     UserError: no such table or row, or a bad override.

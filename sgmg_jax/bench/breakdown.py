@@ -49,10 +49,6 @@ def measure_training(
   """The table of all parts of a training step with a frozen text encoder.
 
   Args:
-    setup: `training.Setup`.
-    net: the model.
-    tx: the optimizer.
-    params: the model's parameters.
     batch: one clip with one sentence.
 
   Returns:
@@ -81,8 +77,6 @@ class _Parts:
     """Measure function(*args) and return its result.
 
     Args:
-      name: of the part.
-      function: of `args`.
       *args: trees of arrays; gradients are of those that are floating point.
       frozen: whether training has no backward pass of it.
     """

@@ -76,7 +76,6 @@ def in_process(
 
   Args:
     module: calls `answer` when it is run.
-    argument: anything that JSON can hold.
     environment: variables to set on top of this process's, or, where None,
       to remove.
 
@@ -105,11 +104,7 @@ _BAD_INPUT = 2
 
 
 def answer(function: Callable[[Any], Any]) -> None:
-  """Run as the main program of a module that `in_process` starts.
-
-  Args:
-    function: of the argument; returns what JSON can hold.
-  """
+  """Run as the main program of a module that `in_process` starts."""
   try:
     print(json.dumps(function(json.loads(sys.argv[1])), allow_nan=False))
     return

@@ -73,8 +73,6 @@ def make(
   """A card, as `native.save` takes it.
 
   Args:
-    variant: the model's sizes.
-    name: what to call the checkpoint.
     source: what it was made from, e.g. {"file": …, "sha256": …}.
     licence: one line, also for people.
     part: one of `PARTS` if the checkpoint holds only that part.

@@ -72,10 +72,8 @@ def save(
   """Write a checkpoint directory, whole or not at all.
 
   Args:
-    directory: to create.
     params: nested dict of arrays that this process can address.
     card: from `card.make`.
-    tokenizer: of transformers; None for a part without text.
     overwrite: replace a checkpoint that is there.
 
   Raises:
@@ -150,7 +148,6 @@ def start_from(
   """`params` with everything that a checkpoint holds, whole or part, put in.
 
   Args:
-    params: of the model.
     name_or_path: a bundled name or a directory.
     tokenizer: that the model is to be used with; None: unknown.
     without: regular expressions on names of parameters that stay as they are,

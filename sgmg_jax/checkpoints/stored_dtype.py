@@ -64,7 +64,6 @@ def check(
   """Raise a UserError that lists parameters no model can have.
 
   Args:
-    params: nested dict of arrays.
     source: where they are from, for the message.
     name: what the user calls the parameter at a path.
   """

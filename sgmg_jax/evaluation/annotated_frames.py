@@ -52,12 +52,7 @@ class _Object:
 
 
 def image_id(name: str, e: source_lib.Expression) -> str | int:
-  """Id of a sentence's image in COCO files, as other toolkits have it.
-
-  Args:
-    name: of the data set.
-    e: the sentence, of A2D, JHMDB or RefCOCO.
-  """
+  """Id of a sentence's image in COCO files, as other toolkits have it."""
   return int(e.id) if _are_images(name) else f"v_{e.video}_{e.id}"
 
 
@@ -69,19 +64,10 @@ def score(
   allow_missing: bool = False,
   run: Callable[..., Iterable[Any]] = map,
 ) -> scores.Scores:
-  """Score a JSON file of COCO results.
+  """Score a JSON file of COCO results, see `detections_file`.
 
-  Args:
-    truth: the ground truth.
-    predictions: path of the file, see `detections_file`.
-    protocol: one line that says what is computed.
-    allow_missing: count an image without predictions as an empty mask.
-    run: applies a function to jobs and keeps their order, as `map` does.
-
-  Raises:
-    Unusable: predictions are missing, of another size or of another form;
-      names all.
-    UserError: there are no such predictions, or the ground truth is damaged.
+  With `allow_missing`, an image without predictions counts as an empty mask.
+  Args, Raises: as `protocols.score`, which gives `protocol` and `run`.
   """
   source = truth.source
   expressions = source.expressions

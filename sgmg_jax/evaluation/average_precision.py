@@ -42,7 +42,6 @@ def average_precision(
   """COCO's statistics, categories ignored.
 
   Args:
-    truth: a ground truth in COCO's format.
     predictions: entries with "image_id", "category_id", "score" and
       "segmentation" (`kind` "segm") or "bbox" as (x, y, width, height)
       (`kind` "bbox").

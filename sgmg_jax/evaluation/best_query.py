@@ -73,9 +73,8 @@ def choose(
 ) -> list[Mapping[str, Any]]:
   """The prediction of the highest score of each image, the last among equals.
 
-  Args:
-    image_ids: of the images, in order.
-    predictions: entries with "image_id" and "score".
+  Predictions have "image_id" and "score"; the result is in the order of the
+  ids.
 
   Raises:
     UserError: an image without predictions.

@@ -17,12 +17,9 @@ _BANDS = 8
 
 
 def used_rows(masks: Sequence[np.ndarray]) -> slice:
-  """The rows that any mask uses, and one at each end that none does.
+  """The rows that any mask bool[H, W] uses, and one at each end that none does.
 
   Boundaries of what is cut out there are those of the frame.
-
-  Args:
-    masks: bool[H, W] each.
   """
   width = masks[0].shape[-1]
   firsts, lasts = [], []

@@ -41,7 +41,6 @@ def read(
   """Read and check predictions.
 
   Args:
-    path: of the file, or of a folder or zip with one JSON file.
     sizes: (height, width) of every image, by its id.
 
   Returns:

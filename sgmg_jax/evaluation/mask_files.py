@@ -56,7 +56,6 @@ def open_masks(path: str, expected: Collection[Key], what: str) -> MaskFiles:
   """Find masks below a folder or in a zip.
 
   Args:
-    path: of it.
     expected: names of the two innermost folders.
     what: the pattern of names, for messages.
 
@@ -97,15 +96,9 @@ def open_masks(path: str, expected: Collection[Key], what: str) -> MaskFiles:
 def open_wanted(
   path: str | os.PathLike, wanted: dict[Key, Sequence[str]], what: str
 ) -> tuple[MaskFiles, faults_lib.Faults]:
-  """Find masks, and what is missing or surplus among them.
+  """Find masks as `open_masks`, and what is missing or surplus among them.
 
-  Args:
-    path: of a folder or zip.
-    wanted: names of the frames that each pair of folders must have.
-    what: the pattern of names, for messages.
-
-  Raises:
-    UserError: as `open_masks`.
+  `wanted` has the names of the frames that each pair of folders must have.
   """
   masks = open_masks(str(path), wanted.keys(), what)
   return masks, check_names(masks, wanted)
@@ -114,13 +107,9 @@ def open_wanted(
 def check_names(
   masks: MaskFiles, frames: dict[Key, Sequence[str]]
 ) -> faults_lib.Faults:
-  """Missing and surplus files.
+  """Missing and surplus files, see `open_wanted`.
 
   A folder that lacks all is named once, one that lacks some once for each.
-
-  Args:
-    masks: that were found.
-    frames: names of the frames that each pair of folders must have.
   """
   faults = faults_lib.Faults()
   used = set()
@@ -166,7 +155,6 @@ def accept(
 
   Args:
     faults: all that were found.
-    path: of the predictions, for messages.
     allow_missing: whether missing masks count as empty ones.
     hint: what the user may do where masks are missing.
 
@@ -205,7 +193,6 @@ def read_masks(
   """bool[N, H, W] of files, or uint8[N, H, W] of label maps.
 
   Args:
-    tree: holds them.
     names: of the files; None gives an empty mask.
     size: (height, width) that all have.
     faults: gets the files that are not such masks, which are empty, too.

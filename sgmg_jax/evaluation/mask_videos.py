@@ -92,19 +92,9 @@ def score(
   allow_missing: bool = False,
   run: Callable[..., Iterable[Any]] = map,
 ) -> scores.Scores:
-  """Score a folder or zip of masks.
+  """Score a folder or zip of masks, see `LAYOUT`.
 
-  Args:
-    truth: the ground truth.
-    predictions: path of `[Annotations/]<video>/<expression>/<frame>.png`.
-    protocol: one line that says what is computed.
-    allow_missing: count masks that are missing as empty ones.
-    run: applies a function to jobs and keeps their order, as `map` does.
-
-  Raises:
-    Unusable: masks are missing, of another size or wrongly encoded; names
-      all.
-    UserError: there are no such masks, or the ground truth is damaged.
+  Args, Raises: as `protocols.score`, which gives `protocol` and `run`.
   """
   expressions = truth.source.expressions
   numbers: dict[str, list[int]] = {}

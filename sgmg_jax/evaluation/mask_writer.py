@@ -22,12 +22,9 @@ _COMPRESSION: Final = 1
 def write_masks(
   folder: pathlib.Path, names: Sequence[str], masks: np.ndarray
 ) -> None:
-  """Write one grey PNG a frame, 255 in the object and 0 elsewhere.
+  """Write a grey PNG a frame of bool[T, H, W], 255 in the object, 0 elsewhere.
 
-  Args:
-    folder: is made if need be.
-    names: T frame names.
-    masks: bool[T, H, W].
+  The folder is made if need be.
   """
   folder.mkdir(parents=True, exist_ok=True)
   for name, mask in zip(names, masks, strict=True):
@@ -43,12 +40,10 @@ def encode_mask(mask: np.ndarray) -> bytes:
 
 
 def write_labels(folder: pathlib.Path, labels: np.ndarray, first: int) -> None:
-  """Write one palette PNG a frame, named by a running number of 5 digits.
+  """Write a palette PNG for each frame of uint8[T, H, W].
 
-  Args:
-    folder: is made if need be.
-    labels: uint8[T, H, W], 0 and the numbers of objects.
-    first: number of the first frame.
+  Files are named by a running number of 5 digits from `first` on; the folder
+  is made if need be.
   """
   folder.mkdir(parents=True, exist_ok=True)
   colours = palette.pascal_voc()

@@ -51,7 +51,6 @@ def run(
   be written that memory stays bounded.
 
   Args:
-    items: what there is to do; asked for one at a time.
     read: of an item, in a thread of its own.
     compute: gives the results of what was read, in the calling thread; each
       is complete, not in the making, when it is given.

@@ -102,12 +102,7 @@ class PredictionFolder:
     return frozenset(self._records)
 
   def add(self, unit: str, record: Mapping[str, Any]) -> None:
-    """Note a unit whose files are written.
-
-    Args:
-      unit: its name.
-      record: what else there is to keep of it, in JSON's types.
-    """
+    """Note a unit whose files are written; its record is of JSON's types."""
     line = json.dumps({"unit": unit, **record}, allow_nan=False) + "\n"
     with self._lock:
       with open(self._log, "a", encoding="utf-8") as file:

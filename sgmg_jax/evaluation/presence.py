@@ -15,34 +15,22 @@ import numpy as np
 def accuracy(pred_shown: np.ndarray, truth_shown: np.ndarray) -> float:
   """Share of frames that rightly have a mask, or rightly have none.
 
-  Args:
-    pred_shown: bool[T], whether the predicted mask has any pixel.
-    truth_shown: bool[T], whether the true one has.
+  bool[T] each: whether the predicted and the true mask have any pixel.
   """
   return float(np.mean(pred_shown == truth_shown))
 
 
 def no_target_correct(pred_shown: np.ndarray, truth_shown: np.ndarray) -> float:
-  """Of a sentence without a target: 1 if nothing is predicted in any frame.
+  """1 if nothing is predicted in any frame, else 0; NaN if there is a target.
 
-  The mean over sentences is N-acc.
-
-  Args: as in `accuracy`.
-
-  Returns:
-    1 or 0; NaN if the sentence has a target.
+  The mean over sentences is N-acc; args as of `accuracy`.
   """
   return np.nan if truth_shown.any() else float(not pred_shown.any())
 
 
 def target_correct(pred_shown: np.ndarray, truth_shown: np.ndarray) -> float:
-  """Of a sentence with a target: 1 if anything is predicted in any frame.
+  """1 if anything is predicted in any frame, else 0; NaN without a target.
 
   The mean over sentences is T-acc; where the mask lies does not count.
-
-  Args: as in `accuracy`.
-
-  Returns:
-    1 or 0; NaN if the sentence has no target.
   """
   return float(pred_shown.any()) if truth_shown.any() else np.nan

@@ -20,7 +20,8 @@ class Protocol:
   """How a data set is scored.
 
   Attributes:
-    module: of this package; its `score` takes a `Truth` and a path.
+    module: of this package; its `score` takes a `Truth`, a path, `computes`
+      and `run`, which applies a function to jobs and keeps their order.
     computes: one line, for people.
     source: of the protocol.
     split: that is commonly scored; "" where no split is.
@@ -94,7 +95,6 @@ def find_truth(
     path: of the data set, raw or built.
     name: of it; None recognises it by its files.
     split: None takes that of `PROTOCOLS`.
-    options: of the raw reader, by name.
 
   Raises:
     UserError: nothing is recognised, or several things are.

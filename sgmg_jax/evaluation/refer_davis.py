@@ -47,22 +47,15 @@ def score(
   run: Callable[..., Iterable[Any]] = map,
   task: Task = "unsupervised",
 ) -> scores.Scores:
-  """Score a folder or zip of label maps.
+  """Score a folder or zip of label maps, see `LAYOUT`.
+
+  Args, Raises: as `protocols.score`, which gives `protocol` and `run`; the
+  truth is not a built data set, which has no void.
 
   Args:
-    truth: the ground truth; not a built data set, which has no void.
-    predictions: path of `anno_<0..3>/<video>/<frame>.png`.
-    protocol: one line that says what is computed.
-    allow_missing: count label maps that are missing as empty ones.
-    run: applies a function to jobs and keeps their order, as `map` does.
     task: of davis2017-evaluation. Papers report "unsupervised";
       "semi-supervised" compares objects of the same number, without the first
       and the last frame.
-
-  Raises:
-    Unusable: label maps are missing, of another size or wrongly encoded;
-      names all.
-    UserError: there are no such maps, or the ground truth is damaged.
   """
   source = truth.source
   if getattr(source, "void", None) is None:

@@ -31,12 +31,8 @@ def score(
 ) -> scores.Scores:
   """Score as `mask_videos`, with `J&F <kind>` and `swapped` beside.
 
-  Args:
-    truth: of all sentences of each clip, as it was drawn.
-    predictions, protocol, allow_missing, run: as of `mask_videos.score`.
-
-  Raises:
-    UserError: as `mask_videos.score`.
+  Args, Raises: as `mask_videos.score`; the truth is of all sentences of each
+  clip, as it was drawn.
   """
   options = dict(protocol=protocol, allow_missing=allow_missing, run=run)
   found = mask_videos.score(truth, predictions, **options)

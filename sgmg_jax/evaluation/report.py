@@ -47,8 +47,6 @@ def render(
   """The page: numbers, distributions over sentences, pictures.
 
   Args:
-    scores: of the predictions.
-    gallery: that draws them.
     comparison: with other predictions, as second to these.
     other: draws those.
   """

@@ -50,9 +50,6 @@ def pack(
     truth: the split; its ground truth is not asked for.
     predictions: folder or zip of `[Annotations/]<video>/<expression>/
       <frame>.png`.
-    out: the zip.
-    overwrite: replace it.
-    run: applies a function to jobs and keeps their order, as `map` does.
 
   Raises:
     Unusable: masks are missing, of another size or wrongly encoded; names

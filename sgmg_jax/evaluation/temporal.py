@@ -15,9 +15,7 @@ from sgmg_jax.evaluation import measures
 def temporal_iou(pred_shown: np.ndarray, truth_shown: np.ndarray) -> float:
   """tIoU: frames with both masks, of those with any; 1 where none has one.
 
-  Args:
-    pred_shown: bool[T], whether the predicted mask has any pixel.
-    truth_shown: bool[T], whether the true one has.
+  bool[T] each: whether the predicted and the true mask have any pixel.
   """
   return video_iou(np.ones(len(pred_shown)), pred_shown, truth_shown)
 
@@ -26,11 +24,7 @@ def video_iou(
   region: np.ndarray, pred_shown: np.ndarray, truth_shown: np.ndarray
 ) -> float:
   """vIoU: sum of J over the frames with both masks, by the number of those
-  with any; 1 where no frame has one.
-
-  Args:
-    region: float[T], J of each frame.
-    pred_shown, truth_shown: as in `temporal_iou`.
+  with any; 1 where no frame has one. `region`: float[T], J of each frame.
   """
   union = np.count_nonzero(pred_shown | truth_shown)
   if not union:
@@ -58,18 +52,12 @@ def successive_overlaps(
 
 
 def stability(pred_overlaps: np.ndarray, truth_overlaps: np.ndarray) -> float:
-  """How little a prediction flickers: 1 less its mean excess of change.
+  """How little a prediction flickers, 0 to 1: 1 less its mean excess of change.
 
   Excess is what successive predictions overlap less than successive true masks
-  do: an object that moves or appears may change its mask as much. Errors that
-  stay, and predictions that do not move, are left to J.
-
-  Args:
-    pred_overlaps: float[T] of the predicted masks, see `successive_overlaps`.
-    truth_overlaps: float[T] of the true ones.
-
-  Returns:
-    0 to 1; 1 of a single frame.
+  do (float[T] each, see `successive_overlaps`): an object that moves or appears
+  may change its mask as much. Errors that stay, and predictions that do not
+  move, are left to J.
   """
   excess = np.maximum(truth_overlaps[1:] - pred_overlaps[1:], 0)
   return float(1 - excess.mean()) if len(excess) else 1.0

@@ -42,7 +42,6 @@ class Truth:
     """Note the split; open nothing yet.
 
     Args:
-      name, path, split: see the attributes.
       options: of the raw reader, by name.
       num_videos: only the sentences of the first so many videos; 0: all.
     """
@@ -128,10 +127,6 @@ class SentenceMasks(source_lib.Source):
 
   def __init__(self, source: source_lib.Source, folder: pathlib.Path):
     """Look for the masks of the sentences.
-
-    Args:
-      source: has frames and sentences.
-      folder: of the masks.
 
     Raises:
       UserError: none of them is there.

@@ -30,7 +30,6 @@ def output(
   it points to is made or replaced.
 
   Args:
-    path: of the file or directory.
     overwrite: replace what is there.
     num_bytes: that the output takes at least; a disk with less space is
       refused before anything is written.

@@ -14,7 +14,6 @@ def of_folder(
   """Digests of all files of a folder.
 
   Args:
-    folder: that paths are relative to.
     subfolder: of `folder`, to hash no more than that.
 
   Returns:
@@ -40,7 +39,6 @@ def differences(
   """List the files of a folder that are not as expected, with the reason.
 
   Args:
-    expected: digests noted when the files were written.
     found: digests of the files as they are; more files are no harm.
   """
   return [

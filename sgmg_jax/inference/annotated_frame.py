@@ -54,7 +54,6 @@ def prepare(
   """Resize and pad a clip by the card's rule for its task.
 
   Args:
-    model: whose card it is.
     clip: uint8[T, H, W, 3]; T = 1 is a picture.
     frame: position of the frame that is asked about.
 

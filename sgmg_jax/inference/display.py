@@ -49,13 +49,7 @@ def contact_sheet(found: results.Segmentation) -> PIL.Image.Image:
 def page(
   sheet: PIL.Image.Image, expressions: Sequence[str], scores: Sequence[float]
 ) -> str:
-  """HTML with the picture inside, for `_repr_html_`.
-
-  Args:
-    sheet: to show.
-    expressions: E sentences.
-    scores: E means over the frames.
-  """
+  """HTML with the picture inside, for `_repr_html_`."""
   data = io.BytesIO()
   sheet.save(data, "JPEG", quality=85)
   encoded = base64.b64encode(data.getvalue()).decode("ascii")

@@ -38,12 +38,7 @@ class Group:
 
 
 def of_one_size(sentences: Sequence[str], size: int) -> list[Group]:
-  """Split for SgMg, whose answers do not depend on the others of a group.
-
-  Args:
-    sentences: all that are asked.
-    size: rows of every group.
-  """
+  """Split for SgMg, whose answers do not depend on the others of a group."""
   groups = []
   for first in range(0, len(sentences), size):
     some = tuple(sentences[first : first + size])
@@ -58,10 +53,6 @@ def together(sentences: Sequence[str], most: int) -> list[Group]:
   The same sentence in other words of case and space is asked once, for a
   second time would double its weight. Where there are too many sentences, the
   sizes of the groups differ by at most one.
-
-  Args:
-    sentences: all that are asked.
-    most: of a group.
 
   Returns:
     Groups that are `padded`.

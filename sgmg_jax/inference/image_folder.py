@@ -23,7 +23,6 @@ def open_image(
   """Open one image; an animated WebP or PNG has all its frames.
 
   Args:
-    path: of the image.
     fps: frames per second; None takes the times of an animation.
 
   Raises:

@@ -55,10 +55,8 @@ def pass_bytes(
   than 1 GB. The parameters are not counted.
 
   Args:
-    variant: the model's sizes.
     padded: (height, width) of the model's input.
     num_frames: of the clip, which is padded to `preprocess.time_bucket`.
-    dtype: of computation.
     group: sentences that go through the model together.
   """
   pixels = preprocess.time_bucket(num_frames) * padded[0] * padded[1]
@@ -111,10 +109,7 @@ def most_frames(
   """Most frames of which a pass fits into the free memory.
 
   Args:
-    variant: the model's sizes.
-    geometry: of the video.
     limit: frames of the video; None: unknown.
-    dtype: of computation.
     expressions: sentences whose masks are held.
     group: of them that go through the model together.
     free: what there is.

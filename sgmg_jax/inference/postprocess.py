@@ -72,7 +72,6 @@ def threshold_masks(
 
   Args:
     logits: float32[T, H_padded, W_padded].
-    geometry: sizes of the video.
     threshold: probability in (0, 1) that a mask pixel exceeds.
 
   Returns:

@@ -153,10 +153,8 @@ class Predictor(stages.Stages):
 
     Args:
       frames: any source; typically an iterator of uint8[H, W, 3] RGB frames.
-      expressions: E sentences.
       window: frames per result; None: the checkpoint's.
-      threshold: probability that a mask pixel exceeds.
-      group: as in `segment`.
+      expressions, threshold, group: as in `segment`.
     """
     _, _, steps = self._start(
       frames, expressions, window, threshold, group, whole=False
@@ -186,12 +184,9 @@ class Predictor(stages.Stages):
     threshold: float = 0.5,
     group: int | None = None,
   ) -> results.Segmentation:
-    """`segment` an encoded video, with the same numbers.
+    """`segment` a video of `encode`, with the same numbers and arguments.
 
     Args:
-      encoded: what `encode` returned.
-      expressions: E sentences, one object each.
-      threshold: probability that a mask pixel exceeds.
       group: as in `segment`.
 
     Raises:

@@ -278,8 +278,6 @@ class Stages:
     """Answer each group of sentences about an encoded clip.
 
     Args:
-      features: of the clip.
-      texts: groups of sentences.
       program: of `programs` that answers; None: `query`.
     """
     if program is None:
@@ -296,7 +294,6 @@ class Stages:
     They are those at the `positions` of the answer's group.
 
     Args:
-      answer: of the device.
       clip: that it is about; only its sizes matter.
       threshold: probability that a mask pixel exceeds.
 
@@ -323,10 +320,7 @@ class Stages:
     """Masks and scores as of `finish`, and boxes as they are.
 
     Args:
-      answer: of the device.
       length: T; None: all.
-      geometry: sizes of the video.
-      threshold: probability that a mask pixel exceeds.
     """
     logits, scores, boxes = self._fetch(answer, length)
     shape = *logits.shape[:2], *geometry.original

@@ -44,12 +44,10 @@ class Task(Protocol):
     """Computes the loss, weighted, and metrics.
 
     Args:
-      params: the heads.
       video: features of the B clips, see `EVERY_FRAME`.
       fused: what `SgMg.fuse` returns, maps of B * E expressions, or of the B
         clips if the model is a Fast SgMg.
       decoded: what `SgMg.transform` returns.
-      batch: the batch that the features are of.
     """
 
 

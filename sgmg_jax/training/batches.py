@@ -128,8 +128,6 @@ def to_batch(
   """Tokenize and normalise on the device; frames travel there as bytes.
 
   Args:
-    clips: of this process.
-    tokenizer: of the model.
     max_tokens: static length of sentences.
     sharding: of all arrays, by their first axis.
     on_truncation: see `tokenizer.encode`.

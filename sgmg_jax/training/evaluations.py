@@ -49,12 +49,6 @@ class Evaluations:
   ):
     """Open all data sets, so that what lacks is told before the first step.
 
-    Args:
-      config: of the run.
-      folder: of the run.
-      variant: the model's sizes.
-      tokenizer: of the run.
-
     Raises:
       UserError: a data set cannot be read, or has no ground truth.
     """
@@ -80,10 +74,6 @@ class Evaluations:
 
   def __call__(self, params: types.Params, step: int) -> dict[str, float]:
     """Score parameters.
-
-    Args:
-      params: of the model, on one device.
-      step: of the run.
 
     Returns:
       Fractions of 1, by "<name of the evaluation>/<number>"; those that a
@@ -150,9 +140,7 @@ class Best:
     """Note what is compared.
 
     Args:
-      folder: of the run.
       name: of the number, "<name of the evaluation>/<number>"; "": none.
-      evaluations: names of all.
 
     Raises:
       UserError: there is no such evaluation.

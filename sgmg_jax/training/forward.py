@@ -71,7 +71,6 @@ def match_layers(
   Args:
     decoded: output of `SgMg.transform`.
     patches: output of `SgMg.patch_masks_of_layers`.
-    targets: ground truth.
     refine: `SgMg.refine` of patch logits float[B, T, N, h, w, 16].
   """
   height, width = targets.masks.shape[-2:]
@@ -116,7 +115,6 @@ def losses(
   """Computes all losses of a batch, dropout on, see `match_layers`.
 
   Args:
-    model: the network.
     params: its parameters, and the heads of each task under its name.
     batch: B clips, B * E expressions.
     rngs: keys "dropout" and "drop_path".

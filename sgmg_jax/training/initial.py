@@ -110,8 +110,6 @@ def init_params(
   """Random parameters, replaced by those of checkpoints.
 
   Args:
-    model: whose parameters they are.
-    seed: of the random ones.
     init_from: checkpoints, comma-separated; the later wins.
     required: regular expressions on the names of parameters that these must
       give.
@@ -158,12 +156,7 @@ def init_params(
 
 
 def check_frozen(trainable: types.Params, given: Set[str]) -> None:
-  """Raises a UserError where what is frozen has been learned nowhere.
-
-  Args:
-    trainable: tree of bool, see `optimizer.trainable_mask`.
-    given: names of the parameters that a checkpoint gave.
-  """
+  """Raises a UserError where what is frozen has been learned nowhere."""
   trained = _flat(trainable)
   random = {name for name in trained if not trained[name]} - given
   if random:

@@ -70,8 +70,7 @@ class Stop:
   def at_rest(self, save: Callable[[], str]) -> Iterator[None]:
     """Marks a block that changes nothing that `save` reads.
 
-    Args:
-      save: from any thread; returns what is saved, in words.
+    `save` is called from any thread and tells in words what is saved.
 
     Raises:
       Interrupted: the request came before.

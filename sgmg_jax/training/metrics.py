@@ -152,10 +152,6 @@ def means_of(
 ) -> dict[str, float]:
   """The means over steps that were not skipped, and how many were.
 
-  Args:
-    first_step: of `steps`.
-    steps: the metrics of consecutive steps.
-
   Raises:
     FloatingPointError: names the first step that was not skipped though a
       metric is infinite or NaN, and its metrics.

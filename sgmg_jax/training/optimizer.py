@@ -99,7 +99,6 @@ def make_optimizer(
 
   Args:
     params: the parameters, or their shapes; only names are read.
-    schedule: learning rate by step.
     groups: (regular expression, learning-rate multiplier or None to freeze);
       the first match wins and every parameter needs one.
     weight_decay: on every trained parameter, biases and norms included.

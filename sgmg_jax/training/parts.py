@@ -24,7 +24,6 @@ def gradient_norms(
   """The norm of each part's gradient, of parts that are trained.
 
   Args:
-    grads: of the parameters, by top-level module.
     trainable: tree of bool, see `optimizer.trainable_mask`.
 
   Returns:
@@ -45,10 +44,6 @@ def rate_multipliers(
 ) -> dict[str, float]:
   """What the learning rate of each part is multiplied by, the largest factor
   where groups divide one; without frozen parts and those of factor 1.
-
-  Args:
-    params: the parameters, or their shapes.
-    groups: see `optimizer.make_optimizer`.
   """
   largest = {}
   for module, labels in optimizer.group_labels(params, groups).items():

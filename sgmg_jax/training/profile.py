@@ -32,7 +32,6 @@ class Profile:
 
     Args:
       window: "first:count", counted as the log counts steps; "": none.
-      folder: of the run.
 
     Raises:
       UserError: it is something else.

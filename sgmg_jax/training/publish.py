@@ -35,11 +35,7 @@ def thin(
 
 
 def source(config: Mapping[str, Any]) -> dict[str, Any]:
-  """The `source` of a card: how to train the same again.
-
-  Args:
-    config: of the run, JSON.
-  """
+  """The `source` of a card: how to train the same again."""
   command = " ".join(["sgmg", *sys.argv[1:]])
   return {"command": command, "seed": config["seed"], "config": config}
 
@@ -61,12 +57,6 @@ def export(
   """Writes `directory`, replacing what an earlier export left there.
 
   Args:
-    directory: of the native checkpoint.
-    params: of the model.
-    variant: its sizes.
-    tokenizer: that its text went through.
-    name: in the card.
-    licence: in the card, one line.
     dtype: parameters are stored in, such as "float16".
     preprocess: frame sizes and window the model is meant for, as the card
       has them.

@@ -51,7 +51,6 @@ def get_tokenizer(
 
   Args:
     folder: where it is kept; as it is if it exists.
-    variant: its vocabulary's size and padding id are the tokenizer's.
     source: a tokenizer's or a checkpoint's folder, a bundled checkpoint, or a
       hub name; empty: learn one.
     vocab_clips: RefShapes clips whose sentences it is learned from.

@@ -105,18 +105,14 @@ def assemble(
   """Assembles a training; nothing is computed or compiled yet.
 
   Args:
-    objective: the loss to minimise.
     params: the parameters, or their shapes.
     mesh: of `sharding.make_mesh`.
-    schedule: learning rate by step.
-    groups: see `optimizer.make_optimizer`.
     seed: of dropout and drop path.
     policy: of float32 products, the model's.
     ema_decay: of the parameters' moving average; 0 is none.
     accumulation: parts of a batch that are computed one after the other; more
       than 1 takes an objective whose sums have one count, see `step`.
     rules: how the state lies on the mesh, see `sharding.by_rules`.
-    heads: see `optimizer.make_optimizer`.
     **settings: weight_decay, grad_clip and name of `optimizer.make_optimizer`.
 
   Raises:
@@ -167,11 +163,7 @@ def of_config(
   """Assembles the training that a config describes.
 
   Args:
-    config: of a run.
-    model: of `build_model`.
-    tasks: those that the config names.
     params: of the model and, under its name, of each task; or their shapes.
-    schedule: learning rate by step.
     devices: None: all there are.
 
   Raises:

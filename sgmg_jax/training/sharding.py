@@ -123,10 +123,8 @@ def by_rules(tree: Any, rules: Sequence[Rule], mesh: jax.sharding.Mesh) -> Any:
   """The sharding of every array of a train state.
 
   Args:
-    tree: arrays or their shapes.
     rules: the first whose expression matches an array's whole name, such as
       `params/backbone_0/body/...`, decides; without one it is replicated.
-    mesh: of `make_mesh`.
 
   Raises:
     UserError: a rule that is none, that an array cannot follow, or that is no
@@ -200,7 +198,6 @@ def add_over_batch(
   Args:
     function: (parameters, batch, rngs) -> tree of sums over that batch, which
       gets whole parameters. Each device draws its own dropout mask.
-    mesh: of `make_mesh`.
     params_shardings: how the parameters arrive, tree of shardings.
 
   Returns:

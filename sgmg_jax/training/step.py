@@ -50,9 +50,6 @@ def make_step(
 
   Args:
     objective: the loss to minimise, of global arrays.
-    tx: the optimizer, see `optimizer.make_optimizer`.
-    trainable: tree of bool, see `optimizer.trainable_mask`.
-    seed: of dropout and drop path.
     policy: of float32 products, the model's.
     ema_decay: of the moving average, if the state carries one.
     accumulation: see `_accumulate`.

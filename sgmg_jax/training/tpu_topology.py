@@ -126,7 +126,6 @@ def mesh(
   """A mesh of `data` alone, see `sharding.make_mesh`.
 
   Args:
-    kind: one of `CHIPS`.
     devices: how many of the arrangement's chips.
     arrangement: such as "4x4"; None: the smallest.
 

@@ -61,7 +61,6 @@ def label_cells(
   """Label the cells of maps with h = H / stride and w = W / stride.
 
   Args:
-    facts: of the clip.
     masks: bool[O, T, H, W], visible pixels of each object, disjoint.
     strides: divisors of the frame's sides.
 

@@ -22,8 +22,6 @@ def make(
   """Label the cells of the padded maps; padding is background.
 
   Args:
-    names: of the labels to make.
-    clip: the clip.
     annotated: int[K], its frames with ground truth.
     sentences: the meaning and the object of each of E sentences.
     bucket: (height, width), the padded size.

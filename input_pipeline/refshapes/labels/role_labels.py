@@ -26,8 +26,6 @@ def label_objects(
   """Label the roles of a clip's objects in a sentence.
 
   Args:
-    judge: of the clip.
-    meaning: of the sentence.
     referent: the object that it identifies; None: it is false of all.
 
   Returns:

@@ -141,10 +141,7 @@ def annotated_frames(
 ) -> dict[int, pathlib.Path]:
   """Files of a video's annotated frames by number from 1, in order.
 
-  Args:
-    root: the folder that holds text_annotations/.
-    video: its name.
-    report: is told if there is none, and of files of other names.
+  `report` is told if there is none, and of files of other names.
   """
   folder = root / ANNOTATION_FOLDER / video
   paths = sorted(folder.glob("*.h5"))

@@ -191,7 +191,6 @@ def read_examples(
 
   Args:
     examples: as `convert.single_frame_examples` makes them.
-    path: their file, for messages.
     report: is told of examples of another form, which are left out.
 
   Raises:

@@ -18,16 +18,12 @@ from sgmg_jax.input_pipeline.layouts import csv_file
 FRAMES_PER_VIDEO = 3
 
 
-def draw_samples(root: str | os.PathLike, seed: int = 0) -> list[list]:
+def draw_samples(root: str | os.PathLike) -> list[list]:
   """Entries as in jhmdb_sentences_samples_metadata.json, by other draws.
 
   As the published list was made: three different frames of every video,
   among those with masks, in order. Nothing is stored, so that nobody takes
-  it for the published list; the same seed draws the same frames.
-
-  Args:
-    root: the folder that holds jhmdb_annotation.txt.
-    seed: of the draws.
+  it for the published list; the same frames are drawn each time.
 
   Returns:
     [video, frame file, mask file, number of masks, query] of every frame.
@@ -47,7 +43,7 @@ def draw_samples(root: str | os.PathLike, seed: int = 0) -> list[list]:
     action = folders[0].parent.name
     masks = f"puppet_mask/{action}/{video}/puppet_mask.mat"
     num_masks = _num_masks(root / masks, video)
-    random = np.random.Generator(np.random.Philox([seed, number]))
+    random = np.random.Generator(np.random.Philox([0, number]))
     drawn = random.choice(num_masks, FRAMES_PER_VIDEO, replace=False)
     samples += [
       [
@@ -67,9 +63,7 @@ def queries(
 ) -> list[tuple[str, str]]:
   """(video, query) of every row of the annotation file.
 
-  Args:
-    root: the folder that holds jhmdb_annotation.txt.
-    report: is told of rows of another form, which are left out.
+  `report` is told of rows of another form, which are left out.
 
   Raises:
     UserError: the file cannot be read, or as `report`.

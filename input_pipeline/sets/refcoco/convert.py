@@ -69,8 +69,6 @@ def examples(
   Args:
     refs: as `read_refs` returns them.
     instances: a COCO file with the images and annotations that they name.
-    dataset: "refcoco", "refcoco+" or "refcocog".
-    split: one of `SPLITS[dataset]`.
     report: is told of refs whose annotation or image `instances` lacks, or
       has of another image; they are left out.
 
@@ -165,7 +163,6 @@ def read_refs(
   any class or function is refused.
 
   Args:
-    path: of the pickle.
     report: is told of refs without the fields of one, which are left out.
 
   Raises:

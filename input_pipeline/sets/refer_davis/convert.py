@@ -52,9 +52,6 @@ def parse_text(
   order.
 
   Args:
-    data: of the file.
-    encoding: of the file.
-    where: the file's name, for messages.
     report: is told of lines of another form, which are left out.
 
   Raises:
@@ -141,7 +138,6 @@ def read_raw(
 
   Args:
     root: holds `DAVIS` and `davis_text_annotations`.
-    split: "train" or "valid".
     report: as of `read_texts` and `meta_expressions`; also told of videos
       without frames, which are left out.
 
