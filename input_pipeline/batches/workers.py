@@ -31,9 +31,7 @@ def in_order(
 
   Args:
     make: to pickle; its result must depend on the job alone.
-    jobs: to pickle.
     num_workers: processes that call it; 0 calls it in this one.
-    prefetch: results made ahead, with workers.
   """
   if num_workers == 0:
     yield from map(make, jobs)

@@ -49,8 +49,6 @@ def build(
     name: one of `registry.NAMES`.
     manual_dir: the raw files as downloaded; None for refshapes.
     data_dir: folder of built data sets, such as gs://bucket/data.
-    splits: to build; the data set's own by default.
-    options: of the raw reader.
     beam_options: flags of Apache Beam, such as ["--runner=DataflowRunner"],
       to build with it; None builds in this process.
 

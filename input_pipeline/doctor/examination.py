@@ -94,10 +94,8 @@ def examine(
   """Examine data sets, each and against each other; on a terminal, with a bar.
 
   Args:
-    roots: their folders.
     name: of the data set in all of them; None recognises it.
     fast: read no more than headers: no decoding, no duplicates.
-    policy: what another number than published means.
     workers: threads; None for one each core.
 
   Raises:

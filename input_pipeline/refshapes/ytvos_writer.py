@@ -44,12 +44,6 @@ def write_ytvos(
 
   The expression file appears last: who finds it finds the whole split.
 
-  Args:
-    directory: root of the dataset, made if missing.
-    split: "train", "val" or "test".
-    indices: clips to write.
-    num_frames, height, width: as for `dataset.generate_clip`.
-
   Raises:
     UserError: an unknown split, or the split is already there.
   """

@@ -89,11 +89,6 @@ def open_source(
 def open_stream(name: str, split: str, **options: Any) -> Any:
   """Open a set whose training clips are drawn by number, without end.
 
-  Args:
-    name: of the set, which has a module `stream`.
-    split: of it.
-    options: of its `Stream`.
-
   Returns:
     What gives examples as `batches.loader.DataSet` does.
   """

@@ -37,9 +37,6 @@ def scatter(
 
   Args:
     points: float[2 N, 2], those before first.
-    title: above it.
-    lines: below it.
-    side: of the panel in pixels.
   """
   low, high = points.min(0), points.max(0)
   room = side * _SMOOTH - 12 * _SMOOTH
@@ -101,8 +98,6 @@ def sheet(
 
   Args:
     rows: pictures uint8[H, W, 3] by the name of their column.
-    title: above all, such as the sentence.
-    side: height of a picture.
   """
   columns = list(rows[0])
   height, width = rows[0][columns[0]].shape[:2]
@@ -165,8 +160,6 @@ def powers(
 
   Args:
     values: float[2, R] by filter, see `features.radial_power`.
-    title: above all.
-    side: of a panel.
   """
   panels = []
   for name, curves in values.items():

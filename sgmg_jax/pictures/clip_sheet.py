@@ -33,8 +33,6 @@ def draw_clip(
       float32[1, K, 4] (x1, y1, x2, y2 pixels), valid bool[1, K], annotated
       int32[K] and expressions, one.
     stored: the sentence before it was transformed; shown where it differs.
-    name: of the clip.
-    frames: T names.
   """
   height, width = example["frames"].shape[1:3]
   scale = _HEIGHT / height

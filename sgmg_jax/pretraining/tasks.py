@@ -96,8 +96,6 @@ def init_video(model: sgmg.SgMg, seed: int, init_from: str) -> types.Params:
   """Draws parameters, replaced where a checkpoint holds them.
 
   Args:
-    model: the network.
-    seed: of the random ones.
     init_from: a native checkpoint, whole or part; empty: none.
 
   Returns:
@@ -206,8 +204,6 @@ def make_text_task(
   """Makes the task of `configs/refshapes_text.py`.
 
   Args:
-    config: of the run.
-    variant: the model's sizes.
     folder: of the run, keeps its tokenizer.
 
   Raises:

@@ -49,10 +49,6 @@ class A2D(source.Source):
   def __init__(self, path: str | os.PathLike, split: str):
     """Read the list of examples, or make it from the annotations.
 
-    Args:
-      path: the folder that holds Release/ and text_annotations/.
-      split: "train" or "test".
-
     Raises:
       UserError: a folder or list is missing, a list is malformed, or the
         split is unknown.

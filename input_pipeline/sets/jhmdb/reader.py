@@ -56,11 +56,8 @@ class JHMDB(source.Source):
     """Read the list of chosen frames.
 
     Args:
-      path: the folder that holds Rename_Images/ and puppet_mask/.
-      split: "test"; there is no other.
       draw_frames: draw other frames if the list is missing; their scores do
         not compare with published ones.
-      report: is told of entries that are malformed, which are left out.
 
     Raises:
       UserError: no such split, the list cannot be read, or as `report`.

@@ -61,11 +61,8 @@ class MeViS(frame_folders.FrameFolders):
     """Open a split; masks are not read before they are asked for.
 
     Args:
-      path: the folder that holds the splits.
-      split: "train", "valid_u" or "valid".
       version: of the sentences, 1 or 2; None takes what is there, version 1
         of both.
-      report: is told of faults that leave the rest usable.
 
     Raises:
       UserError: no such split, no sentences that can be read, or as `report`.

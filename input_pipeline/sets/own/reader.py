@@ -27,11 +27,6 @@ class OwnData(frame_folders.LabelFolders):
   ):
     """Open a split.
 
-    Args:
-      path: the folder that holds `meta_expressions`.
-      split: name of its folders.
-      report: is told of faults that leave the rest usable.
-
     Raises:
       UserError: no expressions that can be read, or as `report`.
     """

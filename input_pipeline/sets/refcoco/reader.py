@@ -73,15 +73,10 @@ class RefCOCO(source.Source):
     """Reads the sentences and annotations of the split.
 
     Args:
-      path: the folder that holds train2014/ and a folder of each data set.
-      split: "train", "val", "testA" or "testB"; of refcocog "train", "val" or
-        "test".
-      dataset: "refcoco", "refcoco+" or "refcocog".
       exclude_images: COCO ids of images to leave out, such as those that a
         sister set is evaluated on. The other expressions keep their ids.
       content: of the split, as of `convert.examples`, where it is read
         already.
-      report: is told of faults that leave the rest usable.
 
     Raises:
       UserError: an unknown set or split, a file that cannot be read, or as

@@ -45,8 +45,6 @@ class ReferDAVIS(frame_folders.LabelFolders):
     """Open a split; the text files are converted in memory if need be.
 
     Args:
-      path: holds `DAVIS` and the text files, or the converted folders.
-      split: "train" or "valid".
       report: is told of faults that leave the rest usable, such as another
         number of a video's sentences than a multiple of 4.
 

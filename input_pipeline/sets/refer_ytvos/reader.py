@@ -44,8 +44,6 @@ class ReferYTVOS(frame_folders.LabelFolders):
     """Open a split.
 
     Args:
-      path: the folder that holds `meta_expressions`.
-      split: "train", "valid" or "test".
       strict: whether other than 202 videos in split valid are an error; else
         they are logged.
 

@@ -197,10 +197,8 @@ def draw_count(
   """Draw how many of `choose_expressions` make a group of distinct ones.
 
   Args:
-    object_indices: of all candidates.
     chosen: positions of E of them, every object's first before any second.
     group: "objects", "all" or "mixed".
-    random: of the clip.
   """
   if group == "mixed":
     group = str(random.choice(GROUPS[1:3]))
