@@ -66,11 +66,7 @@ def _load(job, k):
 
 
 class Service:
-  """A dispatcher and its worker, for as long as the object lives.
-
-  Attributes:
-    address: "host:port".
-  """
+  """A dispatcher and its worker, for as long as the object lives."""
 
   def __init__(self, port: int = 0, host: str = "localhost"):
     """Starts listening.

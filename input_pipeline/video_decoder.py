@@ -59,8 +59,6 @@ class DecodedFrame(NamedTuple):
   """A frame before the conversion to RGB, which takes longer than decoding.
 
   Attributes:
-    picture: as stored.
-    orientation: of the picture.
     time: seconds since the first frame.
     number: index in the file, which counts frames that cannot be decoded.
   """

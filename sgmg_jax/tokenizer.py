@@ -63,9 +63,6 @@ class SavedTokenizer:
 
   What `save_pretrained` of a fast tokenizer wrote gives the same ids through
   the tokenizers library alone. It has what `encode` and `native.save` need.
-
-  Attributes:
-    pad_token_id: id of the padding token.
   """
 
   def __init__(self, folder: pathlib.Path):

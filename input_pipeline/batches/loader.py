@@ -29,8 +29,6 @@ class DataSet:
   """A source, its recipe, and how often it is listed.
 
   Attributes:
-    source: frames, masks and expressions.
-    recipe: sampling and transforms.
     repeat: how often a mixture lists it.
     no_target: whether training takes sentences that refer to no object.
     samples: of the recipe's sampler, in the official order.
@@ -196,8 +194,6 @@ class Loader:
   Attributes:
     data_sets: of the plan's mixture, in its order; `DataSet`s, or what draws
       examples without a source, see `registry.open_stream`.
-    mixture: see `planner.Mixture`.
-    seed: the plan's.
     skip_errors: whether a record that cannot be read is passed over rather
       than raised. In its place comes, as in that of a sample that its recipe
       does not accept, another one; in evaluation a masked row.

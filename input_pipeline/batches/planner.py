@@ -62,8 +62,6 @@ class Part:
   """One data set of a mixture.
 
   Attributes:
-    name: in messages.
-    num_samples: how many it has.
     output_size: (index, seed) -> (height, width) of the sample after all
       transforms, without decoding it.
     repeat: how often it is listed in the concatenation.

@@ -70,7 +70,6 @@ class Recipe:
 
   Attributes:
     sampler: which clips there are, and their frames.
-    ops: in order.
     resample: whether an expression whose object is valid in no frame is not
       used, and a sample without any other is replaced by another; never in
       evaluation. (`loader.DataSet` keeps sentences that have no object.)

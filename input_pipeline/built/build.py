@@ -24,8 +24,6 @@ class Built:
   """Content of a finished build.
 
   Attributes:
-    folder: of the records.
-    num_bytes: of all record files.
     splits: by name, (videos, frames, expressions, record files).
   """
 

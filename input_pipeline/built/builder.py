@@ -58,7 +58,6 @@ class Builder(tfds.core.GeneratorBasedBuilder, skip_registration=True):
   """Builder that stores one record per frame; see `of_set`.
 
   Attributes:
-    ABOUT: the data set.
     indices: of the splits built, by name.
   """
 

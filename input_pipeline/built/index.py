@@ -25,7 +25,6 @@ class StoredVideo:
   """A video and where it is.
 
   Attributes:
-    video: as the raw source gives it.
     first_record: number of its first frame's record in the split.
     annotated: indices of the frames with ground truth, None if all have it.
   """
@@ -40,8 +39,6 @@ class Index:
   """Content of a split, but for its frames and masks.
 
   Attributes:
-    name: of the data set, such as "refcoco+".
-    split: such as "train".
     videos: in the order of their records.
     expressions: in the official order.
     boxes: (x1, y1, x2, y2) in pixels of each expression's object, or None for

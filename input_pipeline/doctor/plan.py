@@ -25,7 +25,6 @@ class Frame:
   Attributes:
     split: such as "train"; an image of several is there once for each.
     video: name of its video; for images, of the image.
-    file: where it lies.
     digest: equal for equal files.
   """
 
@@ -82,11 +81,8 @@ class Plan:
   """Examination of one data set.
 
   Attributes:
-    name: of the data set, such as "refer_ytvos".
-    root: its folder.
     findings: what the small files tell.
     counts: numbers found, by split and quantity ("videos", "expressions").
-    sentences: all of them.
     tasks: the rest of the work.
     examples: one for each sentence with a picture.
     train: splits that are trained on; all others are for evaluation.

@@ -51,10 +51,8 @@ class RandomFlip(base.Op):
   """Mirrors frames, masks, boxes and the sides in all sentences.
 
   Attributes:
-    probability: of a flip.
     substring_caption: swaps sides inside words too, see
       `captions.swap_substrings`.
-    placeholder: of that swap.
     continuous_boxes: see `flip_continuous_boxes`.
   """
 

@@ -38,7 +38,6 @@ class Clip:
     boxes: float32[O, T, 4], (x1, y1, x2, y2) of the masks in pixels, x2 and
       y2 the last occupied column and row; zeros where a mask is empty.
     expressions: sentences, each true of exactly one object.
-    scene: what was drawn.
     facts: what the sentences were judged by.
   """
 

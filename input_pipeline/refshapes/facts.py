@@ -19,7 +19,6 @@ class Facts:
   """Measurements of O objects in T frames, lengths in short sides.
 
   Attributes:
-    bodies: the objects.
     extent: (width, height) of the frame.
     centres: float[O, T, 2], true centres, also where hidden or off screen.
     radii: float[O, T].

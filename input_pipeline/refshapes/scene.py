@@ -153,7 +153,6 @@ class Scene:
 
   Attributes:
     width, height: of the frame, in units of its short side.
-    bodies: the objects.
     depth: indices of `bodies` from the farthest to the nearest.
     background_seed: seeds the background's texture.
   """

@@ -25,11 +25,8 @@ class About:
     splits: built if no others are asked for, by name of the set; () where the
       files tell. Sister sets (RefCOCO) share a folder and a reader, which
       takes the name as `dataset`; the first name is the folder's.
-    reader: class in `reader.py`.
     family: which recipe it has, see `batches.recipes`.
     description: one line, for people.
-    homepage: address.
-    citation: BibTeX.
     download: what to download and how to lay it out; None if it is drawn.
     re_encoded: splits built as JPEG though the reader gives other files.
     lone_anchor: whether a training clip of one frame is the frame sampled,

@@ -19,7 +19,6 @@ class Example:
   """A clip and a sentence.
 
   Attributes:
-    name: of the clip.
     frames: uint8[T, H, W, 3].
     sentence: about one of its objects.
     masks: bool[T, H, W] of that object; None: unknown.

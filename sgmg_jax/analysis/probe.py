@@ -16,12 +16,7 @@ from sgmg_jax.model import sgmg
 
 
 class Probe:
-  """A checkpoint that answers one question about examples.
-
-  Attributes:
-    stages: the checkpoint, on a device.
-    model: the network.
-  """
+  """A checkpoint that answers one question about examples."""
 
   def __init__(
     self,

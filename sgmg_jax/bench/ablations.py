@@ -37,8 +37,6 @@ class Run:
   """A row's training with one seed.
 
   Attributes:
-    row: from 1.
-    seed: of the training.
     config: as `sgmg train` takes it.
     folder: workdir of the run, the same for equal rows of several tables.
   """

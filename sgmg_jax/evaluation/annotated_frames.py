@@ -42,7 +42,6 @@ class _Object:
 
   Attributes:
     mask: run-length code.
-    area: pixels of it.
     box: x1, y1, x2, y2 in pixels; None where the data set has none.
   """
 

@@ -49,10 +49,7 @@ class Settings:
   """What is evaluated, and how.
 
   Attributes:
-    name: of the data set.
     path: of its folder; None if it is drawn.
-    split: of it.
-    options: of its reader.
     num_videos: only the first so many; 0: all.
     window: frames that the model sees at once; None: all where memory allows.
     group: sentences that go through the model together; 0: as many as it
@@ -125,8 +122,6 @@ class Result:
   Attributes:
     scores: None where the ground truth is not public, and in all processes
       but the first.
-    folder: with the predictions.
-    settings: of the evaluation.
     units: that were predicted now.
     seconds: that this took.
     idle_shares: of the devices, of the time of predicting.

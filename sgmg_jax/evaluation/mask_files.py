@@ -39,7 +39,6 @@ class MaskFiles:
   """The masks found in a folder or zip.
 
   Attributes:
-    tree: the files.
     names: file of each frame, by its name, by the names of its two folders.
   """
 

@@ -38,7 +38,6 @@ class _Video(NamedTuple):
   """The work of one video.
 
   Attributes:
-    name: of the video.
     numbers: positions of its sentences among all.
     files: of each sentence, of each frame; None: missing.
   """

@@ -37,7 +37,6 @@ class PredictionFolder:
   """Predictions of one run. Safe for threads; processes have a worker each.
 
   Attributes:
-    path: of the folder.
     predictions: the folder in it for predicted files.
     resumed: whether an earlier start of the same run left something.
   """

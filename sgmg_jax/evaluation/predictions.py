@@ -39,7 +39,6 @@ class Kind(abc.ABC):
   """How the units of a benchmark are predicted and written.
 
   Attributes:
-    source: the split.
     window: frames that the model sees at once; None: all where memory allows.
     group: sentences that go through the model together.
     grouping: which of them, see `evaluator.Settings`.

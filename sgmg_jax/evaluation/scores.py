@@ -40,8 +40,6 @@ class Row:
 
   Attributes:
     video: name of its video; bootstrap draws videos.
-    expression: its id, unique within the video.
-    sentence: its text.
     values: fractions by name, such as {"J": 0.7, "F": 0.8, "J&F": 0.75}; all
       rows of an evaluation have the same names, NaN where one has no value.
     labels: what was compared, where the sentence does not say it.

@@ -26,9 +26,7 @@ class Truth:
   It is pickled by name and path, and each process opens it once.
 
   Attributes:
-    name: of the data set.
     path: of its folder, raw or built; None if it is drawn.
-    split: of it.
   """
 
   def __init__(

@@ -20,7 +20,6 @@ class Unit:
 
   Attributes:
     name: unique within the data set.
-    video: name of the video.
     frame: index of the annotated frame; None: all frames.
     expressions: in the order of the data set.
   """

@@ -28,7 +28,6 @@ class Tree:
   It is pickled as its path, and each process opens it once.
 
   Attributes:
-    path: of the folder or zip.
     names: relative to it, with "/" between parts, sorted; hidden files and
       what file managers leave are not among them.
   """

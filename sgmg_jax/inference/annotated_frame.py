@@ -23,7 +23,6 @@ class PreparedFrame:
   Attributes:
     frame: its position.
     length: T, the number of frames.
-    geometry: their sizes.
     pixels: uint8[1, bucket, padded h, padded w, 3].
   """
 

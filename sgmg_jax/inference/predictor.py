@@ -57,7 +57,6 @@ class EncodedVideo:
   tiny model at 360x640.
 
   Attributes:
-    video: where the frames came from.
     clips: features of each window, and its frames.
   """
 

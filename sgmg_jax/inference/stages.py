@@ -39,7 +39,6 @@ class PreparedClip:
   Attributes:
     start: number of frames in the clips before.
     length: T, the number of frames.
-    geometry: their sizes.
     pixels: uint8[1, bucket, padded h, padded w, 3].
     frames: T frames as they were read.
   """
@@ -53,12 +52,7 @@ class PreparedClip:
 
 @dataclasses.dataclass(frozen=True)
 class TextGroup:
-  """Encoded sentences of a group.
-
-  Attributes:
-    group: which they are.
-    features: of all rows.
-  """
+  """Encoded sentences of a group."""
 
   group: groups_lib.Group
   features: types.TextFeatures
@@ -101,9 +95,6 @@ class Stages:
   method may be called from any thread.
 
   Attributes:
-    card: of the checkpoint.
-    name: of the checkpoint.
-    variant: the model's sizes.
     params: parameters on the device.
     dtype: of computation.
     precision: of float32 products.
@@ -111,7 +102,6 @@ class Stages:
     max_group: of Fast SgMg, most sentences that it sees together; 0: the model
       sees each alone.
     device: where it runs; None: JAX's default.
-    programs: what is compiled.
   """
 
   def __init__(

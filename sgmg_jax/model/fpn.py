@@ -21,13 +21,7 @@ STRIDE: Final = 4
 
 
 class CrossModalFpn(nn.Module):
-  """Decodes mask features of stride 4, coarse to fine.
-
-  Attributes:
-    num_heads: of the attention to words.
-    dtype: of computation.
-    param_dtype: of parameters.
-  """
+  """Decodes mask features of stride 4, coarse to fine."""
 
   num_heads: int
   dtype: Any = jnp.float32

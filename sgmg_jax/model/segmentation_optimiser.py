@@ -19,8 +19,6 @@ class SegmentationOptimiser(nn.Module):
   Attributes:
     patch: labels of a token. One label (an ablation) has an optimiser of the
       same hidden channels.
-    dtype: of computation.
-    param_dtype: of parameters.
   """
 
   patch: int = patch_kernels.PATCH

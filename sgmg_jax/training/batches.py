@@ -28,7 +28,6 @@ class TrainingData:
     batch_size: clips in a global batch.
     shapes: (height, width) of the frames of any batch.
     steps_per_epoch: None where there are no epochs.
-    truncations: counts sentences that lost their end.
   """
 
   def __init__(self, pipe: pipeline.Pipeline, *, max_tokens: int):

@@ -33,12 +33,9 @@ class Assembly:
   State and batches are global arrays, see `sharding`.
 
   Attributes:
-    mesh: of the devices.
     step: (state, batch) -> (state, metrics), jitted; donates the state.
     state: shapes and shardings of the state.
     batch_sharding: of every array of a batch, by its first axis.
-    objective: the loss that it minimises, of any part of a batch.
-    seed: of dropout and drop path.
     groups: of the optimizer, see `optimizer.make_optimizer`.
   """
 

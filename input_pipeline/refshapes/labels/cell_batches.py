@@ -29,11 +29,8 @@ class CellBatchSpec:
   """The settings of a batch of B clips of T frames.
 
   Attributes:
-    seed: of the scenes.
     batch_size: B.
     num_frames: T.
-    height: of the frames, pixels.
-    width: of the frames, pixels.
     strides: of the maps whose cells have labels.
     scene_frames: frames of a scene, of which the clip is T consecutive ones:
       more and larger movements in as many frames. What objects do is judged on

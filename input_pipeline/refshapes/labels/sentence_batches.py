@@ -29,8 +29,6 @@ class SentenceBatchSpec:
     seed: of the choice of clips.
     batch_size: B.
     num_frames: of the clips; sentences about one frame speak of no motion.
-    height: of the frames, pixels.
-    width: of the frames, pixels.
   """
 
   seed: int

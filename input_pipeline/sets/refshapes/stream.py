@@ -26,15 +26,12 @@ class Stream:
   """Examples of B successive clips each, as `loader.DataSet` gives them.
 
   Attributes:
-    split: of RefShapes.
     batch_size: B.
     expressions_per_clip: E, of every clip; they repeat where it has fewer.
     group: what Fast SgMg is trained with: distinct expressions, any number up
       to E of them, about "objects" that differ, about "all", or "mixed",
       either by chance. The rows beyond only fill. Empty: always E.
     num_frames: T.
-    height: of the frames, pixels.
-    width: of the frames, pixels.
     kinds: of expressions to take, all if empty. A clip that has none of them
       gives its others.
     absent_share: of expressions to be replaced, where possible, by one of the
