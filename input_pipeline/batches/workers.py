@@ -39,7 +39,7 @@ def in_order(
   # A fork would inherit JAX's threads and locks.
   context = multiprocessing.get_context("spawn")
   pool = futures.ProcessPoolExecutor(
-    num_workers, mp_context=context, initializer=_start_worker
+    num_workers, mp_context=context, initializer=start_worker
   )
   try:
     submitted = (pool.submit(make, job) for job in jobs)
@@ -52,25 +52,25 @@ def in_order(
     pool.shutdown(wait=False, cancel_futures=True)
 
 
-def _start_worker() -> None:
-  die_with_parent()
-  # Terminals and batch systems signal all processes; the parent decides, and
-  # may need what is on its way to save in peace.
-  for signum in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
-    signal.signal(signum, signal.SIG_IGN)
-
-
-def die_with_parent() -> None:
-  """Make a process started by `multiprocessing` end when its parent does.
+def start_worker(ended: connection.Connection | None = None) -> None:
+  """Make a process of `multiprocessing` end with its parent, and only then.
 
   A thread waits at a pipe that the kernel closes with the parent, however it
   ends. (Linux's signal at a parent's death comes at that of the thread that
   started the process, which may well end before.)
+
+  Args:
+    ended: a pipe whose other end the parent may close before; None: the one
+      that every process has.
   """
-  parent = multiprocessing.parent_process()
+  # Terminals and batch systems signal all processes; the parent decides, and
+  # may need what is on its way to save in peace.
+  for signum in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+    signal.signal(signum, signal.SIG_IGN)
+  pipe = ended or multiprocessing.parent_process().sentinel
 
   def watch():
-    connection.wait([parent.sentinel])
+    connection.wait([pipe])
     os._exit(1)
 
-  threading.Thread(target=watch, name="die-with-parent", daemon=True).start()
+  threading.Thread(target=watch, name="end-with-parent", daemon=True).start()

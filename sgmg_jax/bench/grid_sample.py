@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from sgmg_jax.bench import report
+from sgmg_jax.evaluation import parallel
 
 Call = Callable[[], Any]
 
@@ -49,7 +49,7 @@ def calls(
 
   device = "cuda" if torch.cuda.is_available() else "cpu"
   if device == "cpu":
-    torch.set_num_threads(report.cores())
+    torch.set_num_threads(parallel.usable_cores())
     dtype = "float32"
   values, locations, weights, cotangent = (
     torch.tensor(x, device=device, dtype=getattr(torch, dtype))

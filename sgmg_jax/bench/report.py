@@ -16,6 +16,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from sgmg_jax import errors
+from sgmg_jax.evaluation import parallel
 
 
 def describe(device: bool = True) -> dict[str, Any]:
@@ -26,7 +27,7 @@ def describe(device: bool = True) -> dict[str, Any]:
   """
   machine = {
     "processor": _processor(),
-    "cores": cores(),
+    "cores": parallel.usable_cores(),
     "memory_gb": _memory_gb(),
     "system": f"{platform.system()} {platform.machine()}",
     "python": platform.python_version(),
@@ -41,13 +42,6 @@ def describe(device: bool = True) -> dict[str, Any]:
       "jax": jax.__version__,
     }
   return machine
-
-
-def cores() -> int:
-  """Processor cores that this process may use."""
-  if hasattr(os, "sched_getaffinity"):
-    return len(os.sched_getaffinity(0))
-  return os.cpu_count() or 1
 
 
 def peak_host_memory_gb() -> float:

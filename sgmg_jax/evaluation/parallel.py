@@ -5,19 +5,17 @@ from __future__ import annotations
 import contextlib
 import multiprocessing
 import os
-import signal
 import sys
-import threading
 import types
 from collections.abc import Callable, Iterable, Iterator
 from concurrent import futures
 from concurrent.futures import process
-from multiprocessing import connection
 from typing import Any, TypeVar
 
 import tqdm
 
 from sgmg_jax.errors import UserError
+from sgmg_jax.input_pipeline.batches import workers
 
 Job, Result = TypeVar("Job"), TypeVar("Result")
 
@@ -70,7 +68,10 @@ def run(
   # Nothing is ever sent: its end tells the workers to end.
   ended, alive = context.Pipe(duplex=False)
   pool = futures.ProcessPoolExecutor(
-    processes, mp_context=context, initializer=_start, initargs=(ended,)
+    processes,
+    mp_context=context,
+    initializer=workers.start_worker,
+    initargs=(ended,),
   )
   try:
     # Processes start when they are first needed.
@@ -120,16 +121,3 @@ def _main_left_out(function: Callable[..., Any]) -> Iterator[None]:
     yield
   finally:
     sys.modules["__main__"] = main
-
-
-def _start(ended: connection.Connection) -> None:
-  """Make a worker end with its parent, or when that closes its end."""
-  # A terminal signals all processes; the parent decides.
-  for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
-    signal.signal(number, signal.SIG_IGN)
-
-  def watch():
-    connection.wait([ended])
-    os._exit(1)
-
-  threading.Thread(target=watch, name="end-with-parent", daemon=True).start()
