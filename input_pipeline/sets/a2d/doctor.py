@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import dataclasses
 import functools
+import hashlib
 import pathlib
 from collections import defaultdict
 from typing import Any
@@ -14,13 +15,17 @@ from typing import Any
 import numpy as np
 
 from sgmg_jax.errors import UserError
-from sgmg_jax.input_pipeline import optional_packages, run_lengths
+from sgmg_jax.input_pipeline import (
+  optional_packages,
+  run_lengths,
+  video_decoder,
+)
 from sgmg_jax.input_pipeline.doctor import (
   files,
   ground_truth_file,
-  movies,
   plan,
 )
+from sgmg_jax.input_pipeline.layouts import video_frames
 from sgmg_jax.input_pipeline.sets.a2d import annotation, convert, reader
 
 
@@ -42,6 +47,14 @@ class _Video:
   instances: frozenset[int]
   samples: tuple[tuple[int, int], ...]
   truth: dict[str, Any]
+
+
+@dataclasses.dataclass(frozen=True)
+class _Movie:
+  """Number of frames and their (height, width) in pixels."""
+
+  frames: int
+  size: tuple[int, int]
 
 
 def make_plan(root: pathlib.Path, *, fast: bool) -> plan.Plan:
@@ -155,10 +168,45 @@ def _read_samples(path, subsets, split, log) -> dict[str, list]:
   return samples
 
 
+def _check_movie(
+  video: _Video, out: plan.Outcome, *, fast: bool
+) -> _Movie | None:
+  """Decode the video's file; with `fast`, read its index only.
+
+  Returns:
+    None, and a finding, if it cannot be read to its end.
+  """
+  path, where = video.clip, dict(file=video.clip, video=video.name)
+  if not path.is_file():
+    out.findings.add("video-missing", "no such file", **where)
+    return None
+  if not path.stat().st_size:
+    out.findings.add("video-corrupt", "the file is empty", **where)
+    return None
+  try:
+    announced, *size = video_frames.probe(path, video.name)
+    # Many videos are decoded at once.
+    decoded = () if fast else video_decoder.decode(path, threads=1)
+    found = announced if fast else sum(1 for _ in decoded)
+  except UserError as e:
+    out.findings.add("video-corrupt", str(e), **where)
+    return None
+  if found != announced:
+    out.findings.add(
+      "video-corrupt",
+      f"{found} frames can be decoded, it announces {announced}",
+      **where,
+    )
+  if not fast:
+    data = hashlib.blake2b(path.read_bytes(), digest_size=16).digest()
+    out.frames.append(plan.Frame(video.split, video.name, str(path), data))
+  return _Movie(found, tuple(size))
+
+
 def _check_video(video: _Video, *, fast: bool) -> plan.Outcome:
   out = plan.Outcome()
   log = out.findings
-  movie = movies.check(video.clip, out, video.split, video.name, fast=fast)
+  movie = _check_movie(video, out, fast=fast)
   masks = _read_masks(video, log)
   _check_samples(video, masks, log)
   shown = {i for instances in masks.values() for i in instances}
@@ -253,5 +301,6 @@ def _load(video: _Video, instance: int):
   for frame, file in frames.items():
     masks = annotation.masks(file)
     if instance in masks:
-      return movies.read_frame(video.clip, frame - 1), masks[instance]
+      (pixels,) = video_frames.read(video.clip, [frame - 1], video.clip.name)
+      return pixels, masks[instance]
   raise UserError(f"{video.name}: no instance {instance}")
