@@ -28,12 +28,8 @@ class ClipBatch:
     boxes: float32[B * E, K, 4], (cx, cy, w, h) over the unpadded clip.
     masks: bool[B * E, K, H, W], padded as the frames.
     valid: bool[B * E, K], False where the object is not to be seen.
-    annotated: int32[B, K], positions of the annotated frames in the clip, in
-      ascending order; None: all T, in their order.
-    labels: labels for auxiliary losses by name, trees of arrays whose first
-      axis is B or B * E; empty where there are none.
-    expression_valid: bool[B, E], False for rows that count in no loss: they
-      only fill up, or their object is in no frame; None: all True.
+    annotated, labels, expression_valid: as of `types.Batch`, in NumPy; the
+      annotated frames in ascending order.
     valid_row: bool[B], False for rows that only fill the last batch of an
       evaluation; None: all True.
     index: int64[B], each row's sample in the split, -1 where it only fills;

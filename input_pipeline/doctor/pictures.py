@@ -9,7 +9,7 @@ import numpy as np
 import PIL.Image
 import scipy.ndimage
 
-from sgmg_jax.input_pipeline.doctor import examination, findings, plan
+from sgmg_jax.input_pipeline.doctor import examination, plan
 
 _WIDTH: Final = 320
 _COLOUR: Final = np.array([255, 89, 64], np.float32)
@@ -43,9 +43,8 @@ def choose(
       meant[key] = example
   struck = _spread(list(meant.values()), number // 2)
   rest = _spread(list(sound.values()), number - len(struck))
-  return [(example, _note(found[example.video])) for example in struck] + [
-    (example, "") for example in rest
-  ]
+  notes = {video: f"{f.code}: {f.message}" for video, f in found.items()}
+  return [(e, notes[e.video]) for e in struck] + [(e, "") for e in rest]
 
 
 def draw(example: plan.Example) -> bytes:
@@ -76,10 +75,6 @@ def overlay(image: np.ndarray, mask: np.ndarray) -> np.ndarray:
   image[mask] += _TINT * (_COLOUR - image[mask])
   image[mask & ~scipy.ndimage.binary_erosion(mask, iterations=2)] = _COLOUR
   return image
-
-
-def _note(finding: findings.Finding) -> str:
-  return f"{finding.code}: {finding.message}"
 
 
 def _spread(examples: list, number: int) -> list:

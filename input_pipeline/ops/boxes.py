@@ -27,11 +27,6 @@ def from_masks(masks: np.ndarray) -> np.ndarray:
   return boxes
 
 
-def extent_valid(boxes: np.ndarray) -> np.ndarray:
-  """bool[...] of float32[..., 4]: x2 > x1 and y2 > y1."""
-  return (boxes[..., 2] > boxes[..., 0]) & (boxes[..., 3] > boxes[..., 1])
-
-
 @dataclasses.dataclass(frozen=True)
 class BoxesFromMasks(base.Op):
   """Sets `boxes`, and `valid` where a mask is not empty.
@@ -72,8 +67,9 @@ class CheckBoxes(base.Op):
 
   def __call__(self, example, seed):
     del seed
-    valid = extent_valid(example["boxes"])
-    boxes = np.where(valid[..., None], example["boxes"], np.float32(0))
+    boxes = example["boxes"]
+    valid = (boxes[..., 2:] > boxes[..., :2]).all(-1)
+    boxes = np.where(valid[..., None], boxes, np.float32(0))
     return {**example, "boxes": boxes, "valid": valid}
 
 

@@ -70,11 +70,3 @@ def checkpoint(name: str, height: int, width: int) -> native.Checkpoint:
   )
   params = random_weights.make(variant, np.float16)
   return native.Checkpoint(params, variant, card, words)
-
-
-def write_checkpoint(
-  path: str | os.PathLike, name: str, height: int, width: int
-) -> None:
-  """The same as a folder."""
-  made = checkpoint(name, height, width)
-  native.save(path, made.params, made.card, made.tokenizer)

@@ -93,6 +93,7 @@ def _first_masks(
 ) -> dict[str, dict[str, float]]:
   """Rows "cold" and "warm" of one model."""
   from sgmg_jax.bench import fixtures
+  from sgmg_jax.checkpoints import native
 
   video = folder / "clip.mp4"
   mini = model == "mini"
@@ -100,7 +101,8 @@ def _first_masks(
   fixtures.write_video(video, setup.frames, *size)
   checkpoint = fixtures.BUNDLED if mini else str(folder / "checkpoint")
   if not mini:
-    fixtures.write_checkpoint(checkpoint, model, *size)
+    made = fixtures.checkpoint(model, *size)
+    native.save(checkpoint, made.params, made.card, made.tokenizer)
   environment = {
     "SGMG_CACHE_DIR": str(folder / "cache"),
     "JAX_COMPILATION_CACHE_DIR": None,

@@ -196,15 +196,13 @@ def _overview() -> argparse.ArgumentParser:
     epilog=f"commands:\n{commands}\n\n`sgmg COMMAND --help` has examples.",
     formatter_class=argparse.RawDescriptionHelpFormatter,
   )
-  parser.add_argument("--version", action="version", version=_version())
+  parser.add_argument(
+    "--version", action="version", version=f"sgmg_jax {sgmg_jax.__version__}"
+  )
   parser.add_argument(
     "command", choices=COMMANDS, metavar="COMMAND", help="see below"
   )
   return parser
-
-
-def _version() -> str:
-  return f"sgmg_jax {sgmg_jax.__version__}"
 
 
 if __name__ == "__main__":

@@ -107,11 +107,11 @@ def mask_overlaps(pred: Sequence[Rle], truth: Sequence[Rle]) -> Overlaps:
   pairs = list(zip(pred, truth))
   inter = [coco_mask.merge(list(pair), intersect=True) for pair in pairs]
   union = [coco_mask.merge(list(pair)) for pair in pairs]
-  return Overlaps(*(_areas(x) for x in (inter, union)))
-
-
-def _areas(masks: list[Rle]) -> np.ndarray:
-  return np.array([coco_mask.area(m) for m in masks], np.float64)
+  areas = (
+    np.array([coco_mask.area(mask) for mask in masks], np.float64)
+    for masks in (inter, union)
+  )
+  return Overlaps(*areas)
 
 
 def box_overlaps(pred: np.ndarray, truth: np.ndarray) -> Overlaps:
