@@ -47,9 +47,6 @@ class FrameFolders(source.Source):
       frames: names of the frames of each video, in order.
       expressions: in the official order.
       report: is told if there is no folder of images.
-
-    Raises:
-      UserError: as `report`.
     """
     if not images.is_dir():
       report(
@@ -132,8 +129,7 @@ class LabelFolders(FrameFolders):
   ):
     """Note what is known; as `FrameFolders`, and the attributes.
 
-    Raises:
-      UserError: as `report`, which is told of missing folders.
+    `report` is told of missing folders, too.
     """
     super().__init__(name, split, images, frames, expressions, report=report)
     if annotations is not None and not annotations.is_dir():

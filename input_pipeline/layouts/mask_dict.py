@@ -54,9 +54,6 @@ class MaskDict:
 
     Args:
       report: is told if there is no such file.
-
-    Raises:
-      UserError: as `report`.
     """
     self.path = pathlib.Path(path)
     if not self.path.is_file():

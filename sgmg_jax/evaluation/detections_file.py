@@ -110,9 +110,8 @@ def _detection(
   }
   box = entry.get("bbox")
   if box is not None:
-    if not isinstance(box, list) or len(box) != 4:
-      raise ValueError(f"image {image_id!r} has the bbox {str(box)[:80]}")
-    if not all(map(_is_number, box)):
+    is_list = isinstance(box, list) and len(box) == 4
+    if not is_list or not all(map(_is_number, box)):
       raise ValueError(f"image {image_id!r} has the bbox {str(box)[:80]}")
     detection["bbox"] = [float(x) for x in box]
   return image_id, detection

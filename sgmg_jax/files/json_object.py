@@ -42,10 +42,6 @@ def read(path: pathlib.Path) -> dict[str, Any]:
 def write(
   path: str | os.PathLike, content: Mapping[str, Any], *, overwrite: bool = True
 ) -> None:
-  """Write an object for people to read, whole or not at all.
-
-  Raises:
-    UserError: as `atomic.output`.
-  """
+  """Write an object for people to read, whole or not at all."""
   with atomic.output(path, overwrite=overwrite) as new:
     new.write_text(json.dumps(content, indent=2, allow_nan=False) + "\n")

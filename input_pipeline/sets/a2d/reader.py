@@ -188,9 +188,6 @@ def read_examples(
   Args:
     examples: as `convert.single_frame_examples` makes them.
     report: is told of examples of another form, which are left out.
-
-  Raises:
-    UserError: as `report`.
   """
   repeats: collections.Counter[tuple] = collections.Counter()
   expressions = []

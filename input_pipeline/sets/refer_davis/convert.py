@@ -96,9 +96,6 @@ def meta_expressions(
     annotations: of the four annotators.
     frames: names of the frames of each video of the split.
     report: is told of every video without a sentence.
-
-  Raises:
-    UserError: as `report`.
   """
   videos = {}
   for video, names in frames.items():
@@ -173,9 +170,6 @@ def read_texts(
     root: holds `davis_text_annotations`.
     report: as of `parse_text`; also told of files that cannot be read, which
       are left out.
-
-  Raises:
-    UserError: as `report`.
   """
   annotations = {}
   for name, encoding in TEXT_FILES.items():
