@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
 import pathlib
 import re
 from collections.abc import Iterator
 from typing import Final
 
 import numpy as np
+import PIL.Image
 
 from sgmg_jax import errors
 from sgmg_jax.files import regular_file
@@ -28,18 +30,13 @@ def open_image(
   Raises:
     UserError: it cannot be read, or an animation is damaged anywhere.
   """
-  try:
-    with regular_file.open_binary(path) as file:
-      with still_image.opened(file) as image:
-        if still_image.num_frames(image) > 1:
-          height, width = still_image.size(image)
-          # Nothing but decoding tells how long frames are shown.
-          seconds = [shown for _, shown in still_image.frames(image)]
-        else:
-          seconds = None
-  except (OSError, still_image.Unreadable) as e:
-    raise _unreadable(path, e) from e
-  if seconds is None:
+  seconds = []
+  with _opened(path) as image:
+    if still_image.num_frames(image) > 1:
+      height, width = still_image.size(image)
+      # Nothing but decoding tells how long frames are shown.
+      seconds = [shown for _, shown in still_image.frames(image)]
+  if not seconds:
     return _open_images(path.name, [path], fps)
   reader = video_reader.VideoReader(
     name=path.name,
@@ -123,32 +120,31 @@ def _open_images(
 
 
 def _image_size(path: pathlib.Path) -> tuple[int, int]:
-  try:
-    with regular_file.open_binary(path) as file:
-      return still_image.read_size(file)
-  except (OSError, still_image.Unreadable) as e:
-    raise _unreadable(path, e) from e
+  with _opened(path) as image:
+    still_image.check_still(image)
+    return still_image.size(image)
 
 
 def _read_image(path: pathlib.Path) -> video_reader.Frame:
-  try:
-    return np.asarray(still_image.decode(regular_file.read_bytes(path)))
-  except (OSError, still_image.Unreadable) as e:
-    raise _unreadable(path, e) from e
+  with _opened(path) as image:
+    still_image.check_still(image)
+    return np.asarray(still_image.to_rgb(image))
 
 
 def _read_animation(path: pathlib.Path) -> Iterator[video_reader.TimedFrame]:
   time = 0.0
+  with _opened(path) as image:
+    for number, (frame, shown) in enumerate(still_image.frames(image)):
+      yield video_reader.TimedFrame(np.asarray(frame), time, number)
+      time += shown
+
+
+@contextlib.contextmanager
+def _opened(path: pathlib.Path) -> Iterator[PIL.Image.Image]:
   try:
     with regular_file.open_binary(path) as file:
       with still_image.opened(file) as image:
-        for number, (frame, shown) in enumerate(still_image.frames(image)):
-          yield video_reader.TimedFrame(np.asarray(frame), time, number)
-          time += shown
+        yield image
   except (OSError, still_image.Unreadable) as e:
-    raise _unreadable(path, e) from e
-
-
-def _unreadable(path: pathlib.Path, error: Exception) -> errors.UserError:
-  reason = getattr(error, "strerror", None) or error
-  return errors.UserError(f"image {path}: {reason}")
+    reason = getattr(e, "strerror", None) or e
+    raise errors.UserError(f"image {path}: {reason}") from e
