@@ -126,16 +126,13 @@ def examine(
 def _recognise(root: pathlib.Path) -> str | None:
   for name in NAMES:
     if any(any(root.glob(p)) for p in registry.about(name).looked_for):
-      return next((n for n in NAMES if _is_called(root, n, name)), name)
+      # The folder's name may tell a set from another of its layout.
+      called = root.resolve().name.lower()
+      for about in map(registry.about, NAMES):
+        if about.layout_of == name and about.called in called:
+          return about.folder
+      return name
   return None
-
-
-def _is_called(root: pathlib.Path, name: str, layout: str) -> bool:
-  """Return whether the folder's name tells a set from another of its layout."""
-  about = registry.about(name)
-  return (
-    about.layout_of == layout and about.called in root.resolve().name.lower()
-  )
 
 
 def _run(made: plan.Plan, workers: int | None) -> list[plan.Outcome]:
