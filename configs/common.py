@@ -39,7 +39,6 @@ IMAGE_BUCKETS = (
   (832, 832),
 )
 
-
 # Names of what the paper never trains from nothing (Kinetics, RoBERTa), and of
 # everything.
 ENCODERS = ("backbone_0/.*", "text_encoder/.*")
@@ -47,15 +46,13 @@ WHOLE = (".*",)
 
 
 def parse_arg(arg, **defaults):
-  """Settings from the text behind the colon of `--config=name:text`.
+  """The defaults, with what the text behind the colon of `--config=name:text`
+  sets.
 
   Args:
     arg: "key=value,flag,...", or None. A key alone means True; "help" names
       the keys.
     **defaults: every key there is; a value takes its default's type.
-
-  Returns:
-    The defaults with what `arg` sets.
 
   Raises:
     ValueError: unknown key, or a value of another type; says what is known.
@@ -85,22 +82,98 @@ def parse_arg(arg, **defaults):
   return settings
 
 
+def training(*, model):
+  """What every training sets beside its data, its length and its export, as
+  the paper does; `model` is the variant."""
+  config = ConfigDict()
+  config.seed = 0
+  # Auxiliary losses, modules by name; the paper has none.
+  config.auxiliary = ()
+  config.tokenizer = ConfigDict()
+  # A folder or a hub name; empty: learn one from sentences of this many
+  # RefShapes clips.
+  config.tokenizer.source = "FacebookAI/roberta-base"
+  config.tokenizer.vocab_clips = 0
+  config.tokenizer.max_tokens = 64
+  add_logs(config, checkpoint_every=2000)
+
+  # Model. Single sizes may be overridden: --config.model.width=64.
+  config.model = ConfigDict(dict(name=model))
+  # Of computation; "bfloat16" is faster and smaller on TPUs and GPUs.
+  config.dtype = "float32"
+  # Of float32 products on accelerators: "highest" as on a CPU, "default" with
+  # operands rounded (TPU: bfloat16; GPU: TF32), which is faster.
+  config.precision = "highest"
+  # What is computed again in the backward pass, for less memory and more time:
+  # "none", "blocks" (all that blocks compute) or "dots" (all but products with
+  # weights).
+  config.remat = "none"
+  # Native checkpoints, whole or part, to start from: "a,b", the later wins.
+  config.init_from = ""
+  # Names of parameters, as regular expressions: those that init_from must
+  # give, and those that are drawn anew all the same.
+  config.init_required = ENCODERS
+  config.reinitialise = ()
+  # Whether groups may freeze parameters that no checkpoint gave.
+  config.freeze_random = False
+  # The released code leaves the dropout of a frozen text encoder on.
+  config.frozen_text_dropout = False
+
+  # Optimiser.
+  config.optimizer = ConfigDict()
+  # The paper's; "muon" suits a model that starts from nothing.
+  config.optimizer.name = "adamw"
+  # (regular expression on the parameter's name, multiplier of the learning rate
+  # or None to freeze); the first match wins.
+  config.optimizer.groups = ()
+  config.optimizer.weight_decay = 5e-4
+  config.optimizer.grad_clip = 0.1
+  config.schedule = ConfigDict()
+  config.schedule.learning_rate = 5e-5
+  # Clips in a step that it is meant for, with more it grows; 0: it does not.
+  config.schedule.batch_size = 0
+  config.schedule.warmup_steps = 0
+  config.schedule.drop_steps = ()
+  # In epochs, beside those in steps.
+  config.schedule.drop_epochs = ()
+  config.schedule.drop_factor = 0.1
+  # Moving average of the parameters, evaluated and exported; 0 is off.
+  config.ema_decay = 0.0
+  # Parts of a batch that are computed one after the other, for less memory.
+  config.accumulation = 1
+  add_devices(config)
+
+  # The checkpoint that the run leaves behind is also written along the way.
+  config.eval = ConfigDict(dict(every=10_000))
+  # Evaluations that run before it is written, by name, see `evaluation`; and
+  # the number whose best checkpoint is kept as `best/`, such as "davis/J&F".
+  config.evals = ConfigDict()
+  config.best = ""
+  return config
+
+
+def add_logs(config, checkpoint_every):
+  config.log_every = 50
+  config.checkpoint_every = checkpoint_every
+  config.keep_checkpoints = 2
+  # Steps to be profiled, "first:count", such as "20:5"; empty: none.
+  config.profile = ""
+  # Steps in a row whose loss or gradient is infinite or NaN, which are skipped,
+  # that end the run.
+  config.max_skipped = 10
+
+
 def paper(*, name, sets, num_frames, batch_size, buckets, model):
   """What the stages of the paper have in common (SgMg, ICCV 2023, section
   4.2; two GPUs). A stage sets `total_epochs`, `schedule` and the text
   encoder's group.
 
-  Args:
-    name: of the checkpoint that the run leaves behind.
-    sets: (name, folder below data.root, how often it is listed) of each data
-      set.
-    num_frames: of a clip.
-    batch_size: clips in a step, over all devices.
-    buckets: padded sizes.
-    model: variant.
+  `name` is that of the checkpoint that the run leaves behind, `sets` are (name,
+  folder below data.root, how often it is listed) of the data sets, `batch_size`
+  counts the clips in a step, over all devices, and `buckets` are padded sizes.
   """
-  config = ConfigDict()
-  config.seed = 0
+  config = training(model=model)
+  config.schedule.batch_size = batch_size
   # The run ends with the last epoch, or before if this is less; 0 epochs: no
   # limit.
   config.total_steps = 10_000_000
@@ -149,74 +222,7 @@ def paper(*, name, sets, num_frames, batch_size, buckets, model):
   config.data.max_errors = 100
   # tf.data services that load instead, such as ("host:5050",).
   config.data.service = ()
-  # Auxiliary losses, modules by name; the paper has none.
-  config.auxiliary = ()
-  config.tokenizer = ConfigDict()
-  # A folder or a hub name; empty: learn one from sentences of this many
-  # RefShapes clips.
-  config.tokenizer.source = "FacebookAI/roberta-base"
-  config.tokenizer.vocab_clips = 0
-  config.tokenizer.max_tokens = 64
 
-  # Logs and checkpoints.
-  config.log_every = 50
-  config.checkpoint_every = 2000
-  config.keep_checkpoints = 2
-  # Steps to be profiled, "first:count", such as "20:5"; empty: none.
-  config.profile = ""
-
-  # Model. Single sizes may be overridden: --config.model.width=64.
-  config.model = ConfigDict(dict(name=model))
-  # Of computation; "bfloat16" is faster and smaller on TPUs and GPUs.
-  config.dtype = "float32"
-  # Of float32 products on accelerators: "highest" as on a CPU, "default" with
-  # operands rounded (TPU: bfloat16; GPU: TF32), which is faster.
-  config.precision = "highest"
-  # What is computed again in the backward pass, for less memory and more time:
-  # "none", "blocks" (all that blocks compute) or "dots" (all but products with
-  # weights).
-  config.remat = "none"
-  # Native checkpoints, whole or part, to start from: "a,b", the later wins.
-  config.init_from = ""
-  # Names of parameters, as regular expressions: those that init_from must
-  # give, and those that are drawn anew all the same.
-  config.init_required = ENCODERS
-  config.reinitialise = ()
-  # Whether groups may freeze parameters that no checkpoint gave.
-  config.freeze_random = False
-  # The released code leaves the dropout of a frozen text encoder on.
-  config.frozen_text_dropout = False
-
-  # Optimiser.
-  config.optimizer = ConfigDict()
-  # The paper's; "muon" suits a model that starts from nothing.
-  config.optimizer.name = "adamw"
-  config.optimizer.groups = ()
-  config.optimizer.weight_decay = 5e-4
-  config.optimizer.grad_clip = 0.1
-  config.schedule = ConfigDict()
-  config.schedule.learning_rate = 5e-5
-  # Clips in a step that it is meant for, with more it grows; 0: it does not.
-  config.schedule.batch_size = batch_size
-  config.schedule.warmup_steps = 0
-  config.schedule.drop_steps = ()
-  # In epochs, beside those in steps.
-  config.schedule.drop_epochs = ()
-  config.schedule.drop_factor = 0.1
-  config.ema_decay = 0.0
-  # Steps in a row whose loss or gradient is infinite or NaN, which are skipped,
-  # that end the run.
-  config.max_skipped = 10
-  # Parts of a batch that are computed one after the other, for less memory.
-  config.accumulation = 1
-  add_devices(config)
-
-  # The checkpoint that the run leaves behind, also written along the way.
-  config.eval = ConfigDict(dict(every=10_000))
-  # Evaluations that run before it is written, by name, see `evaluation`; and
-  # the number whose best checkpoint is kept as `best/`, such as "davis/J&F".
-  config.evals = ConfigDict()
-  config.best = ""
   config.export = ConfigDict()
   config.export.name = name
   # Weights trained on a data set come under its terms.

@@ -82,7 +82,7 @@ def get_config(arg=None):
   if arg["fast"] and arg["stage"]:
     raise ValueError("fast and stage: expected one of them")
   stage = _FAST if arg["fast"] else _STAGES[arg["stage"]]
-  config = ConfigDict()
+  config = common.training(model=arg["model"])
   # Another seed draws other clips.
   config.seed = arg["stage"]
   config.total_steps = stage["steps"]
@@ -116,42 +116,14 @@ def get_config(arg=None):
     "sgmg_jax.pretraining.role_heads",
   )
   config.loader = ConfigDict(dict(num_workers=1, prefetch=4))
-  config.tokenizer = ConfigDict()
-  # A folder or a hub name; empty: learn one from sentences of this many clips.
+  # Learned from sentences of this many clips.
   config.tokenizer.source = ""
   config.tokenizer.vocab_clips = 2000
   config.tokenizer.max_tokens = 24
-
-  # Logs and checkpoints.
-  config.log_every = 50
   config.checkpoint_every = 500
-  config.keep_checkpoints = 2
-  # Steps to be profiled, "first:count", such as "20:5"; empty: none.
-  config.profile = ""
-
-  # Model. Single sizes may be overridden: --config.model.width=64.
-  config.model = ConfigDict(dict(name=arg["model"]))
-  # Of computation; "bfloat16" is faster and smaller on TPUs and GPUs.
-  config.dtype = "float32"
-  # Of float32 products on accelerators, "highest" or "default", see common.py.
-  config.precision = "highest"
-  # Whether blocks are computed again in the backward pass: less memory, more
-  # time.
-  config.remat = "none"
-  # Native checkpoints, whole or part, to start from: "a,b", the later wins.
-  config.init_from = ""
-  # Names of parameters, as regular expressions: those that init_from must
-  # give, and those that are drawn anew all the same.
   config.init_required = ()
-  config.reinitialise = ()
-  # Whether groups may freeze parameters that no checkpoint gave.
-  config.freeze_random = False
-  # The released code leaves the dropout of a frozen text encoder on.
-  config.frozen_text_dropout = False
 
-  # Optimiser. Groups: (regular expression on the parameter's name, multiplier
-  # of the learning rate or None to freeze); the first match wins.
-  config.optimizer = ConfigDict()
+  # Optimiser.
   config.optimizer.name = "muon"
   config.optimizer.groups = (
     ("backbone_0/.*", stage["backbone"]),
@@ -160,30 +132,16 @@ def get_config(arg=None):
     ("text_encoder/.*", 0.3),
     (".*", 1.0),
   )
-  config.optimizer.weight_decay = 5e-4
-  config.optimizer.grad_clip = 0.1
-  config.schedule = ConfigDict()
   config.schedule.learning_rate = stage["rate"]
-  # The paper's would grow with the batch.
-  config.schedule.batch_size = 0
   config.schedule.warmup_steps = 100
   config.schedule.drop_steps = tuple(
     int(share * config.total_steps) for share in (0.75, 0.92)
   )
-  config.schedule.drop_epochs = ()
-  config.schedule.drop_factor = 0.1
-  # Moving average of the parameters, evaluated and exported; 0 is off.
   config.ema_decay = 0.998
-  # Steps in a row whose loss or gradient is infinite or NaN, which are skipped,
-  # that end the run.
-  config.max_skipped = 10
-  config.accumulation = 1
-  common.add_devices(config)
 
   # Evaluations, J&F on the val split; the test split is `sgmg evaluate`'s. The
   # number whose best checkpoint is kept as `best/`: "refshapes/J&F", or none.
-  config.eval = ConfigDict(dict(every=1000))
-  config.evals = ConfigDict()
+  config.eval.every = 1000
   config.evals.refshapes = common.evaluation(
     name="refshapes",
     folder="",
@@ -196,7 +154,6 @@ def get_config(arg=None):
       expressions_per_clip=0,
     ),
   )
-  config.best = ""
 
   # The checkpoint that the run leaves behind.
   config.export = ConfigDict()

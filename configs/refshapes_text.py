@@ -42,14 +42,7 @@ def get_config(arg=None):
   config.tokenizer.vocab_clips = 2000
   config.tokenizer.max_tokens = 24
 
-  # Logs and checkpoints.
-  config.log_every = 50
-  config.checkpoint_every = 500
-  config.keep_checkpoints = 2
-  # Steps in a row whose loss or gradient is infinite or NaN that end the run.
-  config.max_skipped = 10
-  # Steps to be profiled, "first:count", such as "20:5"; empty: none.
-  config.profile = ""
+  common.add_logs(config, checkpoint_every=500)
 
   # Model; of its sizes only the text encoder's matter.
   config.model = ConfigDict(dict(name=arg["model"]))
