@@ -8,7 +8,8 @@ import jax.numpy as jnp
 import pytest
 
 from sgmg_jax.bench import model, training
-from sgmg_jax.model import sgmg, variants
+from sgmg_jax.checkpoints import expected_shapes
+from sgmg_jax.model import multi_instance, sgmg, variants
 from sgmg_jax.training import tpu_topology
 
 pytestmark = [pytest.mark.tpu_aot, pytest.mark.slow]
@@ -47,6 +48,39 @@ def test_every_step_of_the_tiny_model():
   assert training.program_bytes(compiled) < CHIP_BYTES / 8
   # One for each encoder layer; the decoder has too few queries to gain.
   assert kernels(compiled) == {"deform_attn_pallas_tpu_forward": 4}
+
+
+def test_what_fast_sgmg_does_otherwise_with_eight_sentences():
+  """Fusion without its spectra, and what follows the encoder."""
+  variant = variants.get_variant("video_swin_t", decouple="features")
+  net = sgmg.SgMg(variant, dtype=jnp.bfloat16)
+  params = expected_shapes.model(variant)
+  apply = lambda params, method, *args: net.apply(
+    {"params": params}, *args, method=method
+  )
+  shape = jax.ShapeDtypeStruct
+  frames = shape((1, 5, 368, 640, 3), jnp.float32)
+  inputs = frames, shape((1, 368, 640), bool), shape((1, 2), jnp.int32)
+  words = shape((8, 16), jnp.int32), shape((8, 16), bool)
+  video = jax.eval_shape(
+    lambda params, *args: apply(params, "encode_video", *args), params, *inputs
+  )
+  text = jax.eval_shape(
+    lambda params, *args: apply(params, "encode_text", *args), params, *words
+  )
+
+  def own(module, video, text):
+    fused = [
+      multi_instance.fuse(module.fusion_module, x, text, variant.fusion_scale)
+      for x in video.levels
+    ]
+    memory = module.decouple(video.levels, text)
+    return fused, module.segment(module.decode(memory, video, text), video)
+
+  run = jax.jit(lambda params, *args: apply(params, own, *args))
+  lowered = run.lower(*tpu_topology.place((params, video, text), "v5e"))
+  compiled = lowered.compile(compiler_options=QUICKLY)
+  assert training.program_bytes(compiled) < CHIP_BYTES / 8
 
 
 def test_training_step_of_the_tiny_model_on_sixteen_chips():
