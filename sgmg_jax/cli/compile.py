@@ -20,7 +20,7 @@ examples:
       --config.data.batch_size=16 --config.dtype=bfloat16
   sgmg compile --config=refer_ytvos:model=video_swin_b --topology=v5e-256 \\
       --config.data.batch_size=256 --config.mesh.fsdp=4
-  sgmg compile --config=refer_ytvos --topology=v5e:1x1 --step=evaluate
+  sgmg compile --config=refer_ytvos --topology=v5e-4 --step=evaluate
 
 The very step of the config is compiled, for its largest frames, by libtpu
 (pip install "sgmg_jax[tpu]"); data, weights and TPUs are not needed. It takes

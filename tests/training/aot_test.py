@@ -138,7 +138,7 @@ def test_the_programs_of_an_evaluation():
   assert 0 <= query.memory["outputs"] - 4 * 144 * 160 * 4 < 2000
   assert encode.flops > 1e7 and query.flops > 1e7
   text = compile_cli.describe_evaluation(
-    results, (144, 160), tpu_topology.parse("v5e:1x1")
+    results, (144, 160), tpu_topology.parse("v5e-4")
   )
   assert "query" in text and text.endswith("of 16.91: fits")
 
