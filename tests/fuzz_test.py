@@ -25,8 +25,8 @@ from sgmg_jax.checkpoints.torch import convert
 from sgmg_jax.checkpoints.torch import files as torch_file
 from sgmg_jax.evaluation import detections_file, mask_files
 from sgmg_jax.files import json_object
+from sgmg_jax.inference import open_video as video_lib
 from sgmg_jax.inference import results
-from sgmg_jax.inference import video as video_lib
 from sgmg_jax.input_pipeline.layouts import mask_dict, meta_expressions
 
 GOLDEN = pathlib.Path(__file__).parent / "golden"

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from sgmg_jax.errors import UserError
-from sgmg_jax.inference import video as video_lib
+from sgmg_jax.inference import open_video as video_lib
 from sgmg_jax.input_pipeline.refshapes import dataset
 
 

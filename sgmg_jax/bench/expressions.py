@@ -21,7 +21,7 @@ from sgmg_jax.bench import fixtures, report
 from sgmg_jax.checkpoints import card, random_weights
 from sgmg_jax.errors import UserError
 from sgmg_jax.files import atomic
-from sgmg_jax.inference import groups, preprocess, programs, stages
+from sgmg_jax.inference import expression_groups, preprocess, programs, stages
 from sgmg_jax.model import variants
 from sgmg_jax.pictures import line_chart
 
@@ -146,7 +146,9 @@ class _Model:
 
   def answer(self, count: int) -> None:
     """Encode so many sentences and answer them together."""
-    rows = groups.padded(count, card.MAX_GROUP) if self._fast else count
+    rows = (
+      expression_groups.padded(count, card.MAX_GROUP) if self._fast else count
+    )
     tokens = self._tokens[:rows]
     valid = np.broadcast_to(np.arange(rows)[:, None] < count, tokens.shape)
     text = self._programs.encode_text(self._params, tokens, valid)

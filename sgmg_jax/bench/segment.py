@@ -15,8 +15,8 @@ from typing import Any
 import numpy as np
 
 from sgmg_jax.bench import fixtures, model, report
+from sgmg_jax.inference import open_video as video_lib
 from sgmg_jax.inference import predictor, results
-from sgmg_jax.inference import video as video_lib
 from sgmg_jax.pictures import colours
 
 _SENTENCES = ("the red circle", "the square moving left")

@@ -94,8 +94,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
   # Imported late: `sgmg --help` must not wait for JAX.
+  from sgmg_jax.inference import open_video as video_lib
   from sgmg_jax.inference import predictor, results
-  from sgmg_jax.inference import video as video_lib
 
   # What needs no model fails before the model is loaded.
   results.check_out(args.out, args.overwrite)

@@ -35,7 +35,7 @@ from sgmg_jax.evaluation import (
 from sgmg_jax.evaluation import scores as scores_lib
 from sgmg_jax.evaluation import truth as truth_lib
 from sgmg_jax.evaluation.prediction_folder import PredictionFolder
-from sgmg_jax.inference import memory, stages
+from sgmg_jax.inference import memory_estimate, stages
 from sgmg_jax.inference import predictor as predictor_lib
 from sgmg_jax.input_pipeline.sets import registry
 
@@ -191,7 +191,7 @@ def evaluate(
     predictor.group_size(group),
     settings.grouping,
     settings.threshold,
-    memory.free(predictor.device, sharing=len(predictors)),
+    memory_estimate.free(predictor.device, sharing=len(predictors)),
   )
   everything = units.of_source(source)
   run = _identity(predictor, settings, everything)

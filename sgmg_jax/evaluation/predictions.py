@@ -25,7 +25,12 @@ from sgmg_jax.evaluation import (
 )
 from sgmg_jax.evaluation.prediction_folder import PredictionFolder
 from sgmg_jax.files import atomic
-from sgmg_jax.inference import annotated_frame, groups, memory, stages
+from sgmg_jax.inference import (
+  annotated_frame,
+  expression_groups,
+  memory_estimate,
+  stages,
+)
 from sgmg_jax.inference import predictor as predictor_lib
 from sgmg_jax.input_pipeline import source as source_lib
 from sgmg_jax.input_pipeline.batches import clip_sampler
@@ -52,7 +57,7 @@ class Kind(abc.ABC):
   group: int
   grouping: str
   threshold: float
-  free: memory.Free
+  free: memory_estimate.Free
 
   @abc.abstractmethod
   def read(self, predictor: predictor_lib.Predictor, unit: units.Unit) -> Any:
@@ -91,7 +96,7 @@ class Kind(abc.ABC):
     if not predictor.max_group:
       return self.group
     largest = max(map(len, self.rounds(unit)))
-    return groups.padded(min(largest, self.group), self.group)
+    return expression_groups.padded(min(largest, self.group), self.group)
 
   def encode_rounds(
     self, predictor: predictor_lib.Predictor, unit: units.Unit

@@ -21,7 +21,7 @@ from sgmg_jax.inference import (
   results,
   stages,
 )
-from sgmg_jax.inference import video as video_lib
+from sgmg_jax.inference import open_video as video_lib
 
 Progress = Callable[[float], None]
 

@@ -43,7 +43,7 @@ from pycocotools import mask as coco_mask
 from sgmg_jax import errors
 from sgmg_jax.files import atomic
 from sgmg_jax.inference import display
-from sgmg_jax.inference import video as video_lib
+from sgmg_jax.inference import open_video as video_lib
 from sgmg_jax.input_pipeline import run_lengths
 from sgmg_jax.pictures import colours, overlay, video_writer
 

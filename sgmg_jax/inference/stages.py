@@ -21,9 +21,14 @@ from sgmg_jax import precision as precision_lib
 from sgmg_jax import tokenizer as tokenizer_lib
 from sgmg_jax.checkpoints import card as card_lib
 from sgmg_jax.checkpoints import native
-from sgmg_jax.inference import groups as groups_lib
-from sgmg_jax.inference import memory, postprocess, preprocess, programs
-from sgmg_jax.inference import video as video_lib
+from sgmg_jax.inference import expression_groups as groups_lib
+from sgmg_jax.inference import (
+  memory_estimate,
+  postprocess,
+  preprocess,
+  programs,
+)
+from sgmg_jax.inference import open_video as video_lib
 from sgmg_jax.inference import windows as windows_lib
 from sgmg_jax.inference.video_reader import TimedFrame
 
@@ -141,7 +146,7 @@ class Stages:
     whole: bool = True,
     expressions: int = 1,
     group: int = 1,
-    free: memory.Free | None = None,
+    free: memory_estimate.Free | None = None,
   ) -> Iterator[PreparedClip]:
     """Decode, resize and pad a video, clip by clip.
 
@@ -162,10 +167,10 @@ class Stages:
     reader = video_lib.open_video(video)
     geometry = self.geometry(reader)
     # One measurement, before this video itself takes memory.
-    free = free or memory.free(self.device)
+    free = free or memory_estimate.free(self.device)
     limit = 0
     if whole and window is None:
-      limit = memory.most_frames(
+      limit = memory_estimate.most_frames(
         self.variant,
         geometry,
         reader.num_frames,
@@ -350,7 +355,7 @@ class Stages:
       )
 
   def _warn_of_memory(self, geometry, num_frames, group, free) -> None:
-    need = memory.pass_bytes(
+    need = memory_estimate.pass_bytes(
       self.variant, geometry.padded, num_frames, self.dtype, group
     )
     if need > free:

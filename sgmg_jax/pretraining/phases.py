@@ -25,8 +25,8 @@ from sgmg_jax.checkpoints import native
 from sgmg_jax.errors import UserError
 from sgmg_jax.model import variants
 from sgmg_jax.pretraining import tasks
-from sgmg_jax.training import interrupt, loop, publish, setup
-from sgmg_jax.training import metrics as metrics_lib
+from sgmg_jax.training import export_model, interrupt, loop, setup
+from sgmg_jax.training import metric_writer as metrics_lib
 from sgmg_jax.training import sharding as sharding_lib
 from sgmg_jax.training import workdir as workdir_lib
 
@@ -213,11 +213,11 @@ def _export(folder, task, params, variant, config) -> None:
   card = card_lib.make(
     variant,
     name=config.export.name,
-    source=publish.source(json.loads(config.to_json_best_effort())),
+    source=export_model.source(json.loads(config.to_json_best_effort())),
     licence=config.export.licence,
     part=task.part,
     results=last,
-    curve=publish.thin(metrics, names),
+    curve=export_model.thin(metrics, names),
   )
   arrays = jax.tree.map(np.asarray, params)
   native.save(folder / "model", arrays, card, task.tokenizer, overwrite=True)

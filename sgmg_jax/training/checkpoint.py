@@ -18,7 +18,7 @@ import orbax.checkpoint as ocp
 
 from sgmg_jax import distributed
 from sgmg_jax.errors import UserError, first_line
-from sgmg_jax.training import checkpoint_digests, finite, orbax_noise
+from sgmg_jax.training import broken_arrays, checkpoint_digests, orbax_noise
 from sgmg_jax.training import state as state_lib
 
 TrainState = state_lib.TrainState
@@ -104,7 +104,7 @@ class Checkpointer:
     """
     if int(state.step) == self.latest_step:
       return
-    if broken := finite.find_broken(state):
+    if broken := broken_arrays.find_broken(state):
       last = self.latest_step
       raise FloatingPointError(
         f"not finite after step {int(state.step)}: {_first(broken)}; not saved "
@@ -168,7 +168,7 @@ class Checkpointer:
         step,
         args=ocp.args.Composite(state=ocp.args.StandardRestore(abstract)),
       )
-    if broken := finite.find_broken(restored["state"]):
+    if broken := broken_arrays.find_broken(restored["state"]):
       raise UserError(
         f"{self._folder / str(step)} is not finite in {_first(broken)}: rename "
         "it to go on from the one before"

@@ -31,23 +31,23 @@ from sgmg_jax.training import (
   checkpoint,
   compiled_step,
   evaluations,
+  export_model,
   initial,
   interrupt,
-  not_finite,
   optimizer,
   parameter_summary,
   parts,
   performance,
   profile,
   progress,
-  publish,
   run_tokenizer,
   setup,
+  skipped_steps,
 )
 from sgmg_jax.training import (
   batches as batches_lib,
 )
-from sgmg_jax.training import metrics as metrics_lib
+from sgmg_jax.training import metric_writer as metrics_lib
 from sgmg_jax.training import schedule as schedule_lib
 from sgmg_jax.training import workdir as workdir_lib
 
@@ -151,7 +151,7 @@ def _train(
   )
 
   def export(params, name="model"):
-    publish.export(
+    export_model.export(
       folder / name,
       params,
       variant,
@@ -271,7 +271,7 @@ def run(
     if jax.process_count() > 1:
       agreement = distributed.Agreement()
       stop.defer()
-    guard = not_finite.Guard(
+    guard = skipped_steps.Guard(
       folder, config.max_skipped, assembly.objective, assembly.seed
     )
     results = {}

@@ -23,7 +23,7 @@ from sgmg_jax.evaluation import (
   protocols,
   units,
 )
-from sgmg_jax.inference import groups, memory
+from sgmg_jax.inference import expression_groups, memory_estimate
 
 SQUARE = dict(size=(96, 96))
 
@@ -278,10 +278,12 @@ def test_windows_depend_on_the_memory_before(
   free, clips, model, data, monkeypatch
 ):
   # What another video takes while this one is read must not matter.
-  monkeypatch.setattr(memory, "free", lambda device: pytest.fail("measured"))
+  monkeypatch.setattr(
+    memory_estimate, "free", lambda device: pytest.fail("measured")
+  )
   monkeypatch.setitem(model.preprocess, "window", 2)
   source = data["own"].truth().sentences
-  found = memory.Free(free, free, shared=True)
+  found = memory_estimate.Free(free, free, shared=True)
   kind = predictions.SentenceMasks(source, None, 4, "video", 0.5, found)
   assert len(kind.read(model, units.of_source(source)[0])) == clips
 
@@ -342,11 +344,11 @@ def test_memory_is_estimated_for_what_is_asked_together(fast_sgmg, data):
   """Ref-DAVIS17 asks about each annotator's objects, four times."""
   source = data["refer_davis"].truth().sentences
   (unit, *_) = units.of_source(source)
-  found = memory.Free(2**34, 2**34, shared=True)
+  found = memory_estimate.Free(2**34, 2**34, shared=True)
   kind = predictions.AnnotatorLabels(source, 36, 6, "video", 0.5, found)
   objects = len(unit.expressions) // 4
   assert [len(r) for r in kind.rounds(unit)] == [objects] * 4
-  assert kind.group_of(fast_sgmg, unit) == groups.padded(objects, 6)
+  assert kind.group_of(fast_sgmg, unit) == expression_groups.padded(objects, 6)
 
 
 def test_another_threshold_is_another_run(model, data, results):

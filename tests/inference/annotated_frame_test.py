@@ -8,7 +8,12 @@ import pytest
 
 import sgmg_jax
 from sgmg_jax import errors
-from sgmg_jax.inference import annotated_frame, groups, preprocess, stages
+from sgmg_jax.inference import (
+  annotated_frame,
+  expression_groups,
+  preprocess,
+  stages,
+)
 from sgmg_jax.model import sgmg
 
 GOLDEN = pathlib.Path(__file__).parents[1] / "golden" / "eval"
@@ -82,7 +87,7 @@ def test_queries_come_out_as_of_the_official_code(image):
   prepared = annotated_frame.PreparedFrame(
     0, 1, preprocess.Geometry(original, size, masks.shape[-2:]), masks
   )
-  (group,) = groups.of_one_size(["a sentence"], 1)
+  (group,) = expression_groups.of_one_size(["a sentence"], 1)
   found = annotated_frame.finish(
     object.__new__(stages.Stages),
     stages.Answer(group, masks, scores, boxes),

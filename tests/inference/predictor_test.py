@@ -11,9 +11,9 @@ import pytest
 import sgmg_jax
 from sgmg_jax import errors
 from sgmg_jax.checkpoints import native
-from sgmg_jax.inference import memory, preprocess
+from sgmg_jax.inference import memory_estimate, preprocess
+from sgmg_jax.inference import open_video as video_lib
 from sgmg_jax.inference import predictor as predictor_lib
-from sgmg_jax.inference import video as video_lib
 from sgmg_jax.model import sgmg
 
 EXPRESSIONS = ["a red ball rolling left", "the dog"]
@@ -192,7 +192,7 @@ def test_one_pass_or_windows_is_logged(model, frames, monkeypatch, caplog):
   caplog.set_level("INFO")
   model.segment(frames[:8], EXPRESSIONS[:1])
   assert "one pass of 8 frames" in caplog.text
-  monkeypatch.setattr(memory, "free_bytes", lambda device: 0)
+  monkeypatch.setattr(memory_estimate, "free_bytes", lambda device: 0)
   caplog.clear()
   model.segment(frames, EXPRESSIONS[:1])
   assert "windows of 8 frames" in caplog.text

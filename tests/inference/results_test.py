@@ -14,7 +14,7 @@ from pycocotools import mask as coco_mask
 
 from sgmg_jax import errors
 from sgmg_jax.inference import display, results
-from sgmg_jax.inference import video as video_lib
+from sgmg_jax.inference import open_video as video_lib
 
 CASES = pathlib.Path(__file__).parents[1] / "video_cases"
 EXPRESSIONS = ("a red ball!", "Der Hund", "犬")

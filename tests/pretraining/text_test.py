@@ -24,7 +24,7 @@ from sgmg_jax.training import (
   initial,
   interrupt,
   loop,
-  metrics,
+  metric_writer,
 )
 
 CONFIG = pathlib.Path(__file__).parents[2] / "configs/refshapes_text.py"
@@ -124,7 +124,7 @@ def straight(tmp_path_factory):
 
 
 def test_logs_accuracies(straight):
-  lines = metrics.read_metrics(straight / "metrics.jsonl")
+  lines = metric_writer.read_metrics(straight / "metrics.jsonl")
   assert [m["step"] for m in lines] == [1, 2, 3, 4, 5]
   for line in lines:
     assert {"accuracy_words", "accuracy_shape", "total"} <= line.keys()

@@ -19,7 +19,7 @@ from sgmg_jax.losses import means
 from sgmg_jax.model import sgmg, variants
 from sgmg_jax.pretraining import cell_heads, tasks
 from sgmg_jax.pretraining import phases as phases_lib
-from sgmg_jax.training import loop, metrics
+from sgmg_jax.training import loop, metric_writer
 
 CONFIG = pathlib.Path(__file__).parents[2] / "configs/refshapes_video.py"
 SMALL = dict(name="mu", depths=(1, 1, 1, 1))
@@ -167,7 +167,7 @@ def straight(tmp_path_factory):
 
 @pytest.mark.slow
 def test_logs_accuracies_of_every_phase(straight):
-  lines = metrics.read_metrics(straight / "metrics.jsonl")
+  lines = metric_writer.read_metrics(straight / "metrics.jsonl")
   assert [m["step"] for m in lines] == [1, 2, 3, 4, 5]
   assert {"accuracy_shape_8", "accuracy_size_32", "total"} <= lines[0].keys()
   assert "loss_motion_16" not in lines[1]
@@ -242,7 +242,7 @@ def test_stop_and_resume_is_a_straight_run_bit_for_bit(straight, tmp_path):
   shutil.rmtree(folder / "checkpoints/5")
   shutil.rmtree(folder / "model")
   phases_lib.pretrain(_config(), folder)
-  lines = metrics.read_metrics(folder / "metrics.jsonl")
+  lines = metric_writer.read_metrics(folder / "metrics.jsonl")
   assert [m["step"] for m in lines] == [1, 2, 3, 4, 5]
   one, two = _start(straight), _start(folder)
   jax.tree.map(np.testing.assert_array_equal, one, two)

@@ -8,7 +8,7 @@ import sgmg_jax
 from sgmg_jax.checkpoints import card, native
 from sgmg_jax.cli import main
 from sgmg_jax.model import variants
-from sgmg_jax.training import metrics
+from sgmg_jax.training import metric_writer
 
 pytestmark = pytest.mark.slow
 
@@ -55,7 +55,7 @@ def test_only_what_is_trained_has_changed(run):
 
 
 def test_a_longer_smoke_test_keeps_its_learning_rate(run):
-  lines = metrics.read_metrics(run / "run/metrics.jsonl")
+  lines = metric_writer.read_metrics(run / "run/metrics.jsonl")
   rates = [m["learning_rate"] for m in lines if "total" in m]
   assert len(rates) == 4
   np.testing.assert_allclose(rates, 5e-5)

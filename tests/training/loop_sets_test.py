@@ -15,7 +15,7 @@ from ml_collections import ConfigDict
 from sgmg_jax.checkpoints import native
 from sgmg_jax.cli import train
 from sgmg_jax.errors import UserError
-from sgmg_jax.training import checkpoint, loop, metrics
+from sgmg_jax.training import checkpoint, loop, metric_writer
 from sgmg_jax.training import schedule as schedule_lib
 
 pytestmark = pytest.mark.slow
@@ -75,7 +75,7 @@ def runs(shared_steps, data, tmp_path_factory):
 def test_resumes_bit_for_bit(runs):
   one, two = (native.load(folder / "model").params for folder in runs[:2])
   jax.tree.map(np.testing.assert_array_equal, one, two)
-  lines = [metrics.read_metrics(f / "metrics.jsonl") for f in runs[:2]]
+  lines = [metric_writer.read_metrics(f / "metrics.jsonl") for f in runs[:2]]
   assert [[m["step"] for m in run] for run in lines] == [[1, 2, 3]] * 2
   assert lines[0][2]["total"] == lines[1][2]["total"] > 0
 
@@ -115,7 +115,7 @@ def test_a_tree_without_pretraining_trains(data, tmp_path):
   # With two devices it needs what the runs of this file have compiled.
   variables = {"JAX_NUM_CPU_DEVICES": "2", "PYTHONPATH": str(tree)}
   subprocess.run(command, check=True, cwd=tree, env=os.environ | variables)
-  assert len(metrics.read_metrics(tmp_path / "run/metrics.jsonl")) == 1
+  assert len(metric_writer.read_metrics(tmp_path / "run/metrics.jsonl")) == 1
   assert (tmp_path / "run/model").is_dir()
 
 

@@ -14,7 +14,7 @@ from sgmg_jax.checkpoints import native, random_weights
 from sgmg_jax.cli import train
 from sgmg_jax.errors import UserError
 from sgmg_jax.model import sgmg, variants
-from sgmg_jax.training import initial, interrupt, loop, metrics
+from sgmg_jax.training import initial, interrupt, loop, metric_writer
 
 pytestmark = pytest.mark.slow
 
@@ -131,7 +131,7 @@ def test_leaves_a_checkpoint_that_says_how_it_was_made(straight):
 
 
 def test_logs_losses_rates_and_scores(straight):
-  lines = metrics.read_metrics(straight[0] / "metrics.jsonl")
+  lines = metric_writer.read_metrics(straight[0] / "metrics.jsonl")
   assert [m["step"] for m in lines] == [2, 4, 4]
   assert {"total", "loss_ce", "loss_dice_low_0", "grad_norm"} <= lines[0].keys()
   assert {"grad_norm/backbone", "grad_norm/text_encoder"} <= lines[0].keys()
@@ -160,7 +160,8 @@ def test_stop_and_resume_is_a_straight_run_bit_for_bit(straight, resumed):
   one, two = (native.load(f / "model").params for f in (straight[0], resumed))
   jax.tree.map(np.testing.assert_array_equal, one, two)
   lines = [
-    metrics.read_metrics(f / "metrics.jsonl") for f in (straight[0], resumed)
+    metric_writer.read_metrics(f / "metrics.jsonl")
+    for f in (straight[0], resumed)
   ]
   assert [m["step"] for m in lines[0]] == [2, 4, 4]
   # Stopping writes a line of its own.

@@ -9,7 +9,7 @@ import pytest
 import sgmg_jax
 from sgmg_jax.checkpoints import native
 from sgmg_jax.cli import main
-from sgmg_jax.training import metrics
+from sgmg_jax.training import metric_writer
 
 pytestmark = pytest.mark.slow
 
@@ -60,7 +60,7 @@ def test_trains_and_segments(recipe, more, root, tmp_path):
     ]
   )
   assert done == 0
-  lines = [m for m in metrics.read_metrics(workdir / "metrics.jsonl")]
+  lines = [m for m in metric_writer.read_metrics(workdir / "metrics.jsonl")]
   losses = [m["total"] for m in lines if "total" in m]
   assert len(losses) == 2 and np.isfinite(losses).all()
   model = sgmg_jax.load(workdir / "model")

@@ -9,7 +9,7 @@ from ml_collections import ConfigDict
 from sgmg_jax.cli import train
 from sgmg_jax.errors import UserError
 from sgmg_jax.pretraining import phases
-from sgmg_jax.training import evaluations, loop, metrics
+from sgmg_jax.training import evaluations, loop, metric_writer
 
 # Pre-training compiles within seconds; both share the loop.
 CONFIG = pathlib.Path(__file__).parents[2] / "configs/refshapes_text.py"
@@ -46,7 +46,7 @@ def test_it_goes_on_with_the_evaluation(monkeypatch, tmp_path):
   # Step 2 has the last checkpoint: it is evaluated once more as that was
   # stopped, and then never again.
   assert seen == [1, 2, 2, 3, 3, 4]
-  lines = metrics.read_metrics(tmp_path / "metrics.jsonl")
+  lines = metric_writer.read_metrics(tmp_path / "metrics.jsonl")
   scored = [m["step"] for m in lines if "val/refshapes/J&F" in m]
   assert scored == [1, 2, 3, 4]
 

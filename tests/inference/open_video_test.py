@@ -10,7 +10,7 @@ import PIL.Image
 import pytest
 
 from sgmg_jax import errors
-from sgmg_jax.inference import video as video_lib
+from sgmg_jax.inference import open_video as video_lib
 from sgmg_jax.pictures import video_writer
 
 CASES = pathlib.Path(__file__).parents[1] / "video_cases"

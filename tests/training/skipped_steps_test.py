@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from flax import linen as nn
 
-from sgmg_jax.training import not_finite
+from sgmg_jax.training import skipped_steps
 
 
 class Inner(nn.Module):
@@ -47,17 +47,17 @@ def _objective(params, batch, rngs):
 )
 def test_first_module_in_the_order_of_computation(params, expected):
   compute = lambda: _objective(params, {"x": jnp.ones((1, 1))}, {})
-  assert not_finite.first_module(compute) == expected
+  assert skipped_steps.first_module(compute) == expected
 
 
 def test_methods_are_named():
   params = {"params": _params(-1.0, 1.0)}
   compute = lambda: Outer().apply(params, jnp.ones((1, 1)), method="encode")
-  assert not_finite.first_module(compute) == "first"
+  assert skipped_steps.first_module(compute) == "first"
 
 
 def _steps(folder, skipped, limit=10, params=None, x=1.0):
-  guard = not_finite.Guard(folder, limit, _objective, seed=0)
+  guard = skipped_steps.Guard(folder, limit, _objective, seed=0)
   params = params or _params(-1.0, 1.0)
   for step, value in enumerate(skipped, 1):
     batch = {"x": jnp.full((1, 1), x)}
@@ -106,4 +106,4 @@ def test_a_run_that_does_not_recover_ends(tmp_path):
 def test_outputs_that_are_traced_are_passed_over():
   params = {"params": _params(-1.0, 1.0)}
   compute = lambda: jax.jit(Outer().apply)(params, jnp.ones((1, 1)))
-  assert not_finite.first_module(compute) is None
+  assert skipped_steps.first_module(compute) is None

@@ -19,7 +19,7 @@ from flax import linen as nn
 
 from sgmg_jax import distributed, types
 from sgmg_jax.files import atomic
-from sgmg_jax.training import finite
+from sgmg_jax.training import broken_arrays
 from sgmg_jax.training import state as state_lib
 from sgmg_jax.training import step as step_lib
 
@@ -93,7 +93,7 @@ class Guard:
       return "the first process tells more"
     rngs = state_lib.step_rngs(self._seed, jnp.int32(step - 1))
     compute = lambda: self._objective(params, batch, rngs)
-    if found := finite.find_broken(batch):
+    if found := broken_arrays.find_broken(batch):
       reason = f"the batch holds such values in {found[0]}"
     elif where := first_module(compute):
       reason = f"the first module whose output is not is {where}"
@@ -130,7 +130,7 @@ def first_module(compute: Callable[[], Any]) -> str | None:
 
   def look(call, args, kwargs, context):
     result = call(*args, **kwargs)
-    if not found and finite.find_broken(_concrete(result)):
+    if not found and broken_arrays.find_broken(_concrete(result)):
       path = "/".join(context.module.path) or type(context.module).__name__
       method = context.method_name
       found.append(path if method == "__call__" else f"{path}.{method}")

@@ -8,7 +8,7 @@ from sgmg_jax import errors
 from sgmg_jax.checkpoints import expected_shapes, native
 from sgmg_jax.cli import train
 from sgmg_jax.model import variants
-from sgmg_jax.training import loop, publish
+from sgmg_jax.training import export_model, loop
 
 
 def test_curve_keeps_names_and_rounds():
@@ -17,7 +17,7 @@ def test_curve_keeps_names_and_rounds():
     {"step": 1, "val/j": 2.0},
     {"step": 2, "total": 0.5},
   ]
-  assert publish.thin(entries, ("total",)) == [
+  assert export_model.thin(entries, ("total",)) == [
     {"step": 1, "total": 1.235},
     {"step": 2, "total": 0.5},
   ]
@@ -25,10 +25,10 @@ def test_curve_keeps_names_and_rounds():
 
 def test_curve_is_bounded_and_ends_with_the_end():
   entries = [{"step": i, "total": 1.0} for i in range(1, 1002)]
-  curve = publish.thin(entries, ("total",))
-  assert 100 < len(curve) <= publish.MAX_CURVE_POINTS
+  curve = export_model.thin(entries, ("total",))
+  assert 100 < len(curve) <= export_model.MAX_CURVE_POINTS
   assert curve[-1]["step"] == 1001
-  assert publish.thin([], ("total",)) == []
+  assert export_model.thin([], ("total",)) == []
 
 
 MU = variants.get_variant("mu")
@@ -44,7 +44,7 @@ def weights(**special):
 
 
 def run(folder, params, dtype, tokenizer):
-  publish.export(
+  export_model.export(
     folder,
     params,
     MU,
