@@ -4,6 +4,7 @@ import jax
 import numpy as np
 import pytest
 
+import sgmg_jax
 from sgmg_jax import tokenizer
 from sgmg_jax.checkpoints import native
 from sgmg_jax.errors import UserError
@@ -100,3 +101,20 @@ def test_all_queries_of_a_frame_see_the_same_group(fast_sgmg, frames):
   assert np.array_equal(found.masks[0], found.masks[2])
   alone = fast_sgmg.detect(frames, 0, SENTENCES[:1])
   assert np.abs(alone.scores[0] - found.scores[0]).max() > 1e-4
+
+
+def test_the_bundled_one_tells_objects_of_a_clip_apart(frames):
+  """One group of two objects: each mask is that of its own sentence."""
+  model = sgmg_jax.load("refshapes-mini-fast")
+  assert model.card["multi_object"] and model.card["max_group"] == 6
+  clip = dataset.generate_clip("test", 3, num_frames=2)
+  of_object = {e.text: e.object_index for e in clip.expressions}
+  sentences = ("the topmost object", "the yellow object")
+  truth = clip.masks[[of_object[sentence] for sentence in sentences]]
+  assert truth.any((1, 2, 3)).all()
+  masks = model.segment(frames, sentences).masks
+  both = np.sum(masks[:, None] & truth[None], (2, 3, 4))
+  either = np.sum(masks[:, None] | truth[None], (2, 3, 4))
+  overlap = both / either
+  assert np.diagonal(overlap).min() > 0.5
+  assert overlap[~np.eye(2, dtype=bool)].max() < 0.2
