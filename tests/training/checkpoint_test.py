@@ -237,7 +237,7 @@ def test_a_broken_state_is_not_saved(tmp_path):
 
 
 def test_one_saved_broken_is_refused(tmp_path, monkeypatch):
-  monkeypatch.setattr(checkpoint.finite, "find_broken", lambda _: [])
+  monkeypatch.setattr(checkpoint.broken_arrays, "find_broken", lambda _: [])
   writer = checkpoint.Checkpointer(tmp_path, keep=1)
   state = _state(4)
   state.params["a"]["kernel"] = jnp.full((2, 3), jnp.inf)
