@@ -106,6 +106,37 @@ def mu_checkpoint(tmp_path_factory):
 
 
 @pytest.fixture(scope="session")
+def small_checkpoint(mu_checkpoint):
+  """`small_checkpoint(path, decoder="fpn")`: random weights of a model with few
+  blocks, for nearly all the time of a training goes into compiling."""
+  from sgmg_jax.checkpoints import card, native, random_weights
+  from sgmg_jax.model import variants
+
+  start = native.load(mu_checkpoint)
+
+  def make(path, **changes):
+    variant = variants.get_variant(
+      "mu",
+      depths=(1, 1, 1, 1),
+      encoder_layers=1,
+      decoder_layers=1,
+      text_layers=1,
+      **changes,
+    )
+    about = card.make(
+      variant,
+      name=path.name,
+      source={"made": "random weights"},
+      licence="none",
+      preprocess=card.preprocess_of(start.card, ""),
+    )
+    native.save(path, random_weights.make(variant), about, start.tokenizer)
+    return path
+
+  return make
+
+
+@pytest.fixture(scope="session")
 def fast_sgmg():
   """A predictor of a Fast SgMg: the bundled SgMg with random decoupling."""
   from sgmg_jax.checkpoints import native, random_weights

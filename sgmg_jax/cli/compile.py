@@ -5,12 +5,11 @@ from __future__ import annotations
 
 import argparse
 import dataclasses
-import json
 import pathlib
 
 from sgmg_jax.cli import config_files, train
 from sgmg_jax.errors import UserError
-from sgmg_jax.files import atomic
+from sgmg_jax.files import atomic, json_object
 
 HELP = "compile a step for TPUs that are not here: what it would take"
 
@@ -86,8 +85,7 @@ def run(args: argparse.Namespace) -> int:
       content = dataclasses.asdict(report)
   if args.json:
     content = {"topology": args.topology, **content}
-    with atomic.output(args.json, overwrite=True) as new:
-      new.write_text(json.dumps(content, indent=2, allow_nan=False) + "\n")
+    json_object.write(args.json, content)
   return 0
 
 

@@ -6,10 +6,9 @@ import contextlib
 import pathlib
 import re
 from collections.abc import Iterator
-from typing import Final
+from typing import BinaryIO, Final
 
 import numpy as np
-import PIL.Image
 
 from sgmg_jax import errors
 from sgmg_jax.files import regular_file
@@ -31,7 +30,7 @@ def open_image(
     UserError: it cannot be read, or an animation is damaged anywhere.
   """
   seconds = []
-  with _opened(path) as image:
+  with _opened(path) as file, still_image.opened(file) as image:
     if still_image.num_frames(image) > 1:
       height, width = still_image.size(image)
       # Nothing but decoding tells how long frames are shown.
@@ -120,31 +119,29 @@ def _open_images(
 
 
 def _image_size(path: pathlib.Path) -> tuple[int, int]:
-  with _opened(path) as image:
-    still_image.check_still(image)
-    return still_image.size(image)
+  with _opened(path) as file:
+    return still_image.read_size(file)
 
 
 def _read_image(path: pathlib.Path) -> video_reader.Frame:
-  with _opened(path) as image:
-    still_image.check_still(image)
-    return np.asarray(still_image.to_rgb(image))
+  with _opened(path) as file:
+    return np.asarray(still_image.decode(file.read()))
 
 
 def _read_animation(path: pathlib.Path) -> Iterator[video_reader.TimedFrame]:
   time = 0.0
-  with _opened(path) as image:
+  with _opened(path) as file, still_image.opened(file) as image:
     for number, (frame, shown) in enumerate(still_image.frames(image)):
       yield video_reader.TimedFrame(np.asarray(frame), time, number)
       time += shown
 
 
 @contextlib.contextmanager
-def _opened(path: pathlib.Path) -> Iterator[PIL.Image.Image]:
+def _opened(path: pathlib.Path) -> Iterator[BinaryIO]:
+  """The file; what is wrong with it or with its image is one line."""
   try:
     with regular_file.open_binary(path) as file:
-      with still_image.opened(file) as image:
-        yield image
+      yield file
   except (OSError, still_image.Unreadable) as e:
     reason = getattr(e, "strerror", None) or e
     raise errors.UserError(f"image {path}: {reason}") from e

@@ -96,9 +96,11 @@ def _analyse(checkpoint, out, *flags):
 
 
 @pytest.mark.slow
-def test_command_writes_numbers_and_features(make_checkpoint, tmp_path, capsys):
+def test_command_writes_numbers_and_features(
+  small_checkpoint, tmp_path, capsys
+):
   """The model and the untrained decoder compile for ten seconds."""
-  path = make_checkpoint(patch=1, decoder="fpn")
+  path = small_checkpoint(tmp_path / "mu", patch=1, decoder="fpn")
   flags = "--clips=1", "--frames=1", "--pairs=50", "--no-picture"
   assert _analyse(path, tmp_path / "a", *flags) == 0
   out = capsys.readouterr().out

@@ -87,9 +87,11 @@ def test_pictures():
 
 
 @pytest.mark.slow
-def test_command_writes_numbers_and_pictures(make_checkpoint, tmp_path, capsys):
+def test_command_writes_numbers_and_pictures(
+  small_checkpoint, tmp_path, capsys
+):
   """A whole model compiles for ten seconds."""
-  path = make_checkpoint(num_queries=1)
+  path = small_checkpoint(tmp_path / "mu", num_queries=1)
   out = tmp_path / "features"
   flags = f"--checkpoint={path}", f"--out={out}", "--clips=1", "--frames=1"
   assert main.main(["analyse", "features", *flags]) == 0

@@ -59,6 +59,18 @@ def _config(spec="refer_ytvos.py:runlocal"):
   return train.load_config(str(CONFIGS / spec))
 
 
+def _config_of_few_blocks():
+  config = _config()
+  with config.unlocked():
+    config.model.update(
+      depths=(1, 1, 1, 1),
+      encoder_layers=1,
+      decoder_layers=1,
+      text_layers=1,
+    )
+  return config
+
+
 def test_batches_have_the_shapes_of_the_data():
   config = _config("a2d.py:runlocal")
   batch = aot.abstract_batch(config, _variant(config), (160, 224))
@@ -84,15 +96,8 @@ def _variant(config):
 
 @pytest.mark.slow
 def test_the_step_of_a_config_for_two_devices():
-  config = _config()
+  config = _config_of_few_blocks()
   config.mesh.data, config.mesh.fsdp = 1, 2
-  with config.unlocked():
-    config.model.update(
-      depths=(1, 1, 1, 1),
-      encoder_layers=1,
-      decoder_layers=1,
-      text_layers=1,
-    )
   report = aot.compile_step(config, jax.devices(), (160, 160))
   memory = report.memory
   # Two moments of all parameters but those of the frozen text encoder.
@@ -117,14 +122,7 @@ def test_the_step_of_a_config_for_two_devices():
 
 @pytest.mark.slow
 def test_the_programs_of_an_evaluation():
-  config = _config()
-  with config.unlocked():
-    config.model.update(
-      depths=(1, 1, 1, 1),
-      encoder_layers=1,
-      decoder_layers=1,
-      text_layers=1,
-    )
+  config = _config_of_few_blocks()
   config.export.preprocess.window = 3
   results = aot_evaluation.compile_programs(
     config, jax.devices()[0], (144, 160)

@@ -16,7 +16,7 @@ pytestmark = pytest.mark.slow
 
 @pytest.mark.parametrize("kind", ["swin", "resnet"])
 def test_trains_all_but_constants(kind, small_checkpoint, miniatures, tmp_path):
-  start = native.load(small_checkpoint(tmp_path / kind, kind))
+  start = native.load(small_checkpoint(tmp_path / kind, backbone=kind))
   variant, params = start.variant, start.params
   assert variant.backbone == kind
   miniatures.make_own(tmp_path)

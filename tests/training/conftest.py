@@ -1,11 +1,8 @@
-"""One training step on a mesh, steps that runs share, and checkpoints to
-train from."""
+"""One training step on a mesh, and steps that runs share."""
 
 import jax
 import pytest
 
-from sgmg_jax.checkpoints import card, native, random_weights
-from sgmg_jax.model import variants
 from sgmg_jax.training import setup, sharding
 from sgmg_jax.training import state as state_lib
 from sgmg_jax.training import step as step_lib
@@ -54,31 +51,3 @@ def shared_steps():
   with pytest.MonkeyPatch.context() as patch:
     patch.setattr(setup, "of_config", once)
     yield
-
-
-@pytest.fixture(scope="session")
-def small_checkpoint(mu_checkpoint):
-  """`small_checkpoint(path, backbone)`: random weights of a model with few
-  blocks, for nearly all the time of a training goes into compiling."""
-
-  def make(path, backbone="video_swin"):
-    start = native.load(mu_checkpoint)
-    variant = variants.get_variant(
-      "mu",
-      backbone=backbone,
-      depths=(1, 1, 1, 1),
-      encoder_layers=1,
-      decoder_layers=1,
-      text_layers=1,
-    )
-    about = card.make(
-      variant,
-      name=path.name,
-      source={"made": "random weights"},
-      licence="none",
-      preprocess=card.preprocess_of(start.card, ""),
-    )
-    native.save(path, random_weights.make(variant), about, start.tokenizer)
-    return path
-
-  return make
