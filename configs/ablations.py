@@ -73,9 +73,9 @@ def get_config(arg=None):
   config.evals.refshapes.data.split = "test"
   config.evals.refshapes.data.options.num_frames = 1
   if not arg["runlocal"]:
-    config.total_steps = 600
-    config.schedule.warmup_steps = 30
-    config.schedule.drop_steps = (450, 550)
+    config.total_steps = 400
+    config.schedule.warmup_steps = 20
+    config.schedule.drop_steps = (300, 370)
     config.evals.refshapes.data.options.num_clips = 200
   config.eval.every = config.total_steps
   config.checkpoint_every = max(2, config.total_steps // 4)
