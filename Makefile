@@ -66,7 +66,7 @@ $(VENV)/.demo: $(VENV)/bin/python setup.cfg constraints.txt
 
 $(VENV)/.test: $(VENV)/bin/python setup.cfg constraints.txt
 	@echo "Setting up $(VENV) for tests (once, some minutes)"
-	$(PIP) --constraint constraints.txt --editable ".[analysis,convert,data,dev]"
+	$(PIP) --constraint constraints.txt --editable ".[analysis,convert,data,dev,gcs]"
 	touch $@ $(VENV)/.demo
 
 # torch, of which newer Pythons get builds of several GB, is left out.
@@ -74,7 +74,7 @@ $(VENV)-newest/.test: setup.cfg
 	@echo "Setting up $(VENV)-newest (once, some minutes)"
 	$(PYTHON) -m venv $(VENV)-newest
 	$(VENV)-newest/bin/python -m pip --disable-pip-version-check install \
-	  --quiet --upgrade --editable ".[analysis,data,dev]"
+	  --quiet --upgrade --editable ".[analysis,data,dev,gcs]"
 	touch $@
 
 $(VENV)-cuda/.test: setup.cfg constraints.txt

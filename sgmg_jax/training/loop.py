@@ -28,6 +28,7 @@ from sgmg_jax.errors import UserError
 from sgmg_jax.model import variants
 from sgmg_jax.training import (
   auxiliary,
+  bucket,
   checkpoint,
   compiled_step,
   evaluations,
@@ -86,6 +87,7 @@ def _train(
   config: ConfigDict, folder: pathlib.Path, stop: interrupt.Stop
 ) -> dict[str, float]:
   config_json = config.to_json_best_effort(indent=2)
+  mirror = bucket.connect(config.checkpoint_dir, folder)
 
   # Model, data and tokenizer.
   variant = variants.get_variant(**config.model)
@@ -169,6 +171,7 @@ def _train(
     config,
     folder,
     stop,
+    mirror=mirror,
     data=data,
     tokenizer=tokenizer,
     assembly=assembly,
@@ -195,6 +198,7 @@ def run(
   folder: pathlib.Path,
   stop: interrupt.Stop,
   *,
+  mirror: bucket.Mirror | None,
   data: batches_lib.TrainingData,
   tokenizer: Any,
   assembly: setup.Assembly,
@@ -218,6 +222,8 @@ def run(
       `keep_checkpoints` in steps; `profile`, see there.
     folder: of the run, locked.
     stop: see `train`.
+    mirror: what holds the checkpoints instead, and copies for a workdir that
+      is lost.
     data: where batches come from.
     tokenizer: of `data`.
     assembly: what trains.
@@ -247,9 +253,14 @@ def run(
   with contextlib.ExitStack() as stack:
     tracer = profile.Profile(config.profile, folder)
     stack.callback(tracer.close)
-    checkpointer = checkpoint.Checkpointer(folder, keep=config.keep_checkpoints)
+    checkpointer = checkpoint.Checkpointer(
+      mirror.folder if mirror else folder, keep=config.keep_checkpoints
+    )
     stack.callback(checkpointer.close)
+    copies = mirror if distributed.is_leader() else None
     if checkpointer.latest_step is None:
+      if mirror:
+        mirror.refuse_other_checkpoints()
       state = assembly.create(params)
     else:
       data.restore(checkpointer.read_position(), checkpointer.latest_step)
@@ -266,6 +277,10 @@ def run(
     if distributed.is_leader():
       for name, text in files.items():
         workdir_lib.write_text(folder / name, text)
+      if copies and first:
+        copies.pull("metrics.jsonl", evaluations.BEST_FILE)
+      if copies:
+        copies.push(*files, "tokenizer")
       writer = metrics_lib.MetricWriter(folder, resume_step=first)
       stack.callback(writer.close)
     if jax.process_count() > 1:
@@ -313,6 +328,8 @@ def run(
         record(step)
       with clock.saving():
         checkpointer.save(state, position)
+        if copies:
+          copies.push("metrics.jsonl")
 
     def save_to_stop(step, position):
       with workdir_lib.naming_refusal(folder):
@@ -328,9 +345,15 @@ def run(
           writer.write_scalars(step, {f"val/{k}": v for k, v in scores.items()})
           writer.write_images(step, evaluate.pictures)
         export(params)
+        if copies and step == last:
+          copies.push("model")
         if best and best.is_beaten(scores):
           export(params, "best")
           best.note(step, scores)
+          if copies:
+            copies.push("best", evaluations.BEST_FILE)
+        if copies:
+          copies.push("metrics.jsonl")
       distributed.wait_for_others("export")
       return scores
 

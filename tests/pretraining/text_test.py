@@ -228,6 +228,24 @@ def test_stop_and_resume_is_a_straight_run_bit_for_bit(
   _assert_same_text_encoder(straight, folder)
 
 
+def test_goes_on_bit_for_bit_from_a_bucket_without_its_workdir(
+  straight, stop_after, emulated_buckets, tmp_path
+):
+  config = _config(checkpoint_dir="gs://bucket/text")
+  with pytest.raises(interrupt.Interrupted, match="saved in gs://bucket/text/"):
+    phases.pretrain(config, tmp_path / "first", stop_after(3))
+  assert not (tmp_path / "first/checkpoints").exists()
+  phases.pretrain(config, tmp_path / "second")
+  _assert_same_text_encoder(straight, tmp_path / "second")
+  one, two = (
+    metric_writer.read_metrics(folder / "metrics.jsonl")
+    for folder in (straight, tmp_path / "second")
+  )
+  assert [m["total"] for m in one] == [m["total"] for m in two]
+  phases.pretrain(config, tmp_path / "third")  # Nothing is left to do.
+  _assert_same_text_encoder(straight, tmp_path / "third")
+
+
 @pytest.mark.slow  # Twice the run, which shares its programs.
 def test_a_run_that_fills_the_disk_goes_on_bit_for_bit(
   straight, monkeypatch, tmp_path
