@@ -18,12 +18,13 @@ import jax
 import numpy as np
 from ml_collections import ConfigDict
 
-from sgmg_jax.bench import breakdown, model, report
+from sgmg_jax.bench import model, report
 from sgmg_jax.checkpoints import expected_shapes
 from sgmg_jax.cli import config_files
 from sgmg_jax.errors import UserError
 from sgmg_jax.files import json_object
 from sgmg_jax.model import sgmg, variants
+from sgmg_jax.training import operations
 
 SWITCHES: Final = ("spectral", "patch", "refine", "decoder")
 SCORES: Final = ("J&F", "J", "F")
@@ -160,7 +161,7 @@ def _work(setup: model.Setup, variant: variants.Variant) -> dict[str, float]:
   net, params = sgmg.SgMg(variant), expected_shapes.model(variant)
   inputs, tokens = model.random_clip(setup, variant)
   whole, _, _ = model.steps(net)
-  flops = breakdown.count_flops(
+  flops = operations.count_flops(
     jax.make_jaxpr(whole)(params, inputs, tokens).jaxpr
   )
   sizes = {k: v for k, v in params.items() if k != "text_encoder"}

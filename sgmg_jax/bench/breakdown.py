@@ -6,10 +6,9 @@ The whole model takes less than their sum where XLA fuses across parts.
 
 from __future__ import annotations
 
-import math
 import re
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import Any
 
 import jax
@@ -20,7 +19,7 @@ from sgmg_jax import precision, types
 from sgmg_jax.bench import model, report
 from sgmg_jax.losses import criterion
 from sgmg_jax.model import sgmg, video_swin
-from sgmg_jax.training import forward
+from sgmg_jax.training import forward, operations
 
 
 def measure(setup: model.Setup) -> dict[str, Any]:
@@ -101,7 +100,8 @@ class _Parts:
     seconds = report.median_seconds(
       lambda: jax.block_until_ready(compiled(*args)), self.repeats
     )
-    flops = count_flops(jax.make_jaxpr(function)(*args).jaxpr)
+    jaxpr = jax.make_jaxpr(function)(*args).jaxpr
+    flops = operations.count_flops(jaxpr)
     ideal = flops / self.flops_per_second
     return result, {
       "ms": 1e3 * seconds,
@@ -270,39 +270,3 @@ def _video_swin(net, params, frames, alone, train):
     x = alone(name, blocks, body[f"layers_{i}"], x, None, train=train)
     stages.append(x)
   return stages
-
-
-def count_flops(jaxpr) -> int:
-  """Floating-point operations of matrix products and convolutions.
-
-  Loops count as often as they run, unlike in XLA's own analysis; of the
-  branches of a condition, which are one per platform here, the one with the
-  fewest operations counts. Elementwise work and gathers count nothing.
-  """
-  total = 0
-  for equation in jaxpr.eqns:
-    name, params = equation.primitive.name, equation.params
-    if name == "dot_general":
-      (contracted, _), _ = params["dimension_numbers"]
-      left = equation.invars[0].aval.shape
-      terms = math.prod(left[axis] for axis in contracted)
-      total += 2 * terms * equation.outvars[0].aval.size
-    elif name == "conv_general_dilated":
-      kernel = equation.invars[1].aval
-      features = kernel.shape[params["dimension_numbers"].rhs_spec[0]]
-      total += 2 * kernel.size // features * equation.outvars[0].aval.size
-    elif name == "cond":
-      total += min(count_flops(b) for b in _jaxprs(params["branches"]))
-    elif name != "pallas_call":
-      inner = sum(count_flops(j) for j in _jaxprs(params.values()))
-      total += inner * (params["length"] if name == "scan" else 1)
-  return total
-
-
-def _jaxprs(values) -> Iterator[Any]:
-  for value in values:
-    value = getattr(value, "jaxpr", value)
-    if hasattr(value, "eqns"):
-      yield value
-    elif isinstance(value, tuple | list):
-      yield from _jaxprs(value)

@@ -3,12 +3,12 @@
 import json
 
 import jax
-import jax.numpy as jnp
 import pytest
 
-from sgmg_jax.bench import breakdown, model
+from sgmg_jax.bench import model
 from sgmg_jax.cli import main
 from sgmg_jax.errors import UserError
+from sgmg_jax.training import operations
 
 
 @pytest.mark.slow
@@ -50,27 +50,6 @@ def test_sizes_that_cannot_run():
     model.measure(model.Setup(variant="huge"))
 
 
-def test_operations_are_counted_in_loops_and_branches():
-  x = jnp.ones((3, 4))
-
-  def loop(x):
-    double = lambda x, _: (jnp.tanh(x @ jnp.ones((4, 4))), None)
-    return jax.lax.scan(double, x, length=5)[0]
-
-  def branches(x):
-    more = lambda x: loop(x) + loop(x)
-    return jax.lax.platform_dependent(x, cpu=more, default=loop)
-
-  count = lambda f, *args: breakdown.count_flops(jax.make_jaxpr(f)(*args).jaxpr)
-  assert count(loop, x) == 5 * 2 * 3 * 4 * 4
-  assert count(jax.jit(branches), x) == count(loop, x)
-  kernel = jnp.ones((3, 3, 4, 8))
-  conv = lambda x: jax.lax.conv_general_dilated(
-    x, kernel, (1, 1), "VALID", dimension_numbers=("NHWC", "HWIO", "NHWC")
-  )
-  assert count(conv, jnp.ones((1, 5, 6, 4))) == 2 * 9 * 4 * 8 * 3 * 4
-
-
 @pytest.mark.slow
 def test_breakdown_of_the_smallest_model():
   setup = model.Setup("mu", frames=1, height=144, width=150, repeats=1)
@@ -81,7 +60,7 @@ def test_breakdown_of_the_smallest_model():
   # All parts together do what the whole model does.
   net, params, inputs, tokens = model.random_inputs(setup)
   whole, _, _ = model.steps(net)
-  flops = breakdown.count_flops(
+  flops = operations.count_flops(
     jax.make_jaxpr(whole)(params, inputs, tokens).jaxpr
   )
   assert figures["gflop"] == pytest.approx(flops / 1e9)

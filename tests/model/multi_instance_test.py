@@ -10,11 +10,11 @@ import numpy as np
 import pytest
 
 from sgmg_jax import types
-from sgmg_jax.bench import breakdown
 from sgmg_jax.bench import model as bench_model
 from sgmg_jax.checkpoints import expected_shapes
 from sgmg_jax.model import multi_instance, sgmg, variants
 from sgmg_jax.model import vision_language_fusion as fusion_lib
+from sgmg_jax.training import operations
 
 SIDE = 144
 WORDS = 8
@@ -424,7 +424,7 @@ def _gflops(variant, expressions):
   )
   tokens = shape((expressions, 16), jnp.int32)
   params = expected_shapes.model(variant)
-  return breakdown.count_flops(
+  return operations.count_flops(
     jax.make_jaxpr(whole)(params, inputs, tokens).jaxpr
   )
 
