@@ -31,7 +31,8 @@ test-newest: $(VENV)-newest/.test
 # Compiles the GPU kernels for cards that need not be here; 5.5 GB, so it has
 # an environment of its own.
 test-cuda-aot: $(VENV)-cuda/.test
-	$(VENV)-cuda/bin/pytest tests/kernels/cuda_aot_test.py $(ARGS)
+	$(VENV)-cuda/bin/pytest -m cuda_aot tests/kernels/cuda_aot_test.py \
+	  tests/training/gpu_topology_test.py $(ARGS)
 
 lint: $(VENV)/.test
 	$(BIN)/ruff check .

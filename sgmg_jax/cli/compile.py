@@ -6,12 +6,13 @@ from __future__ import annotations
 import argparse
 import dataclasses
 import pathlib
+import re
 
 from sgmg_jax.cli import config_files, train
 from sgmg_jax.errors import UserError
 from sgmg_jax.files import atomic, json_object
 
-HELP = "compile a step for TPUs that are not here: what it would take"
+HELP = "compile a step for TPUs or GPUs that are not here: what it would take"
 
 EPILOG = """\
 examples:
@@ -20,10 +21,12 @@ examples:
   sgmg compile --config=refer_ytvos:model=video_swin_b --topology=v5e-256 \\
       --config.data.batch_size=256 --config.mesh.fsdp=4
   sgmg compile --config=refer_ytvos --topology=v5e-4 --step=evaluate
+  sgmg compile --config=finetune_own --topology=rtx4090 \\
+      --config.init_from=refshapes-mini
 
 The very step of the config is compiled, for its largest frames, by libtpu
-(pip install "sgmg_jax[tpu]"); data, weights and TPUs are not needed. It takes
-some minutes of a CPU.
+(pip install "sgmg_jax[tpu]") or JAX's CUDA plugin ("sgmg_jax[cuda]"); data,
+weights and accelerators are not needed. It takes some minutes of a CPU.
 """
 
 
@@ -33,7 +36,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
   parser.add_argument(
     "--topology",
     required=True,
-    help="a slice, such as v5e-16, v5p-128, v6e-256, or v5e:4x4",
+    help="a TPU slice, such as v5e-16, v5p-128, v6e-256, or v5e:4x4; or GPUs, "
+    "such as h200, h200:8, a100, rtx4090",
   )
   parser.add_argument(
     "--step",
@@ -64,12 +68,21 @@ def run(args: argparse.Namespace) -> int:
   config_files.check_command(config, args.config, "train")
   if args.json:
     atomic.check_file(args.json)
-  from sgmg_jax.training import aot, aot_evaluation, tpu_topology
+  import jax
 
-  options = {"exec_time_optimization_effort": -1.0} if args.quick else None
-  topology = tpu_topology.parse(args.topology)
+  from sgmg_jax.training import aot, aot_evaluation, initial
+
+  # Nothing runs; plugins would complain of devices that they do not find.
+  jax.config.update("jax_platforms", "cpu")
+  topology = _topology(args.topology)
   devices = topology.devices()
+  options = dict(topology.options)
+  if args.quick:
+    options["exec_time_optimization_effort"] = -1.0
   with config_files.naming_missing_fields():
+    if config.model.name == initial.FROM_CHECKPOINT:
+      # Among what it gives are the sizes of frames.
+      config = initial.resolve(config)
     print(f"compiling for {len(devices)} chips of {topology.kind} ...")
     if args.step == "evaluate":
       frame = _parse_frame(args.frame or "368x640", 16)
@@ -87,6 +100,21 @@ def run(args: argparse.Namespace) -> int:
     content = {"topology": args.topology, **content}
     json_object.write(args.json, content)
   return 0
+
+
+def _topology(name: str):
+  """A `tpu_topology.Topology` or a `gpu_topology.Topology`."""
+  from sgmg_jax.training import gpu_topology, tpu_topology
+
+  kind = re.split("[-:]", name)[0]
+  if kind in gpu_topology.CARDS:
+    return gpu_topology.parse(name)
+  if kind in tpu_topology.CHIPS:
+    return tpu_topology.parse(name)
+  raise UserError(
+    f"topology {name!r}: expected a slice of {', '.join(tpu_topology.CHIPS)}, "
+    f"such as v5e-16, or a GPU, {', '.join(gpu_topology.CARDS)}, such as h200:8"
+  )
 
 
 def _frame(text: str | None, config) -> tuple[int, int]:
@@ -128,7 +156,8 @@ def describe_evaluation(results, frame, topology) -> str:
   for name, program in results.items():
     memory = ", ".join(f"{k} {n / 1e9:.2f}" for k, n in program.memory.items())
     lines += [
-      f"  {name:13}{program.flops / 1e9:,.0f} GFLOP, compiled in "
+      f"  {name:13}{program.flops / 1e9:,.0f} {topology.counted}, "
+      "compiled in "
       f"{program.seconds:.0f} s",
       f"  {'':13}GB: {memory}; in all {program.total_memory / 1e9:.2f}",
     ]
@@ -151,7 +180,7 @@ def describe(report, topology) -> str:
     f"  {'in all':12}{gigabytes(total)} of {chip.memory / 1e9:.2f}: "
     + ("fits" if total <= chip.memory else "does not fit"),
     f"  largest batch that fits: about {largest or 'none'}",
-    f"  {report.flops / 1e9:,.0f} GFLOP, at least "
+    f"  {report.flops / 1e9:,.0f} {topology.counted}, at least "
     f"{1e3 * report.flops / chip.flops:.0f} ms at the chip's bfloat16 peak",
   ]
   for kind, (count, size) in report.collectives.items():

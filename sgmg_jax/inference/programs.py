@@ -42,9 +42,9 @@ class BoundedJit:
   def __call__(self, params, *args):
     return self._program(args)(params, *args)
 
-  def lower(self, params, *args):
-    """As `jax.jit` lowers: for devices that are not here, and not kept."""
-    return jax.jit(self._copy()).lower(params, *args)
+  def trace(self, params, *args):
+    """As `jax.jit` traces: for devices that are not here, and not kept."""
+    return jax.jit(self._copy()).trace(params, *args)
 
   def __len__(self) -> int:
     """Programs that are kept."""

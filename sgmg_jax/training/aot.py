@@ -13,7 +13,7 @@ import math
 import re
 import time
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -24,7 +24,7 @@ from sgmg_jax.checkpoints import expected_shapes
 from sgmg_jax.errors import UserError, first_line
 from sgmg_jax.input_pipeline.sets import registry
 from sgmg_jax.model import variants
-from sgmg_jax.training import initial, setup
+from sgmg_jax.training import operations, setup
 from sgmg_jax.training import schedule as schedule_lib
 
 # Steps of an epoch, of which only the schedule's drops know.
@@ -53,7 +53,7 @@ class Report:
     memory: bytes by what takes them: "parameters", "optimizer", "average",
       "batch", "activations" and other temporary ones.
     flops: as the compiler counts them: without those of Pallas kernels, and
-      of a loop those of one turn.
+      of a loop those of one turn; of GPUs see `flops`.
     collectives: (how many, bytes of their results) by kind.
     lower_seconds, compile_seconds: how long it took.
   """
@@ -159,24 +159,32 @@ def batch_shapes(
   )
 
 
-def lower(
+class Traced(NamedTuple):
+  """A step that is ready to be lowered.
+
+  Attributes:
+    program: what `jax.jit(...).trace` gives.
+    batch: its shapes.
+  """
+
+  program: Any
+  assembly: setup.Assembly
+  batch: types.Batch
+
+
+def trace(
   config: ConfigDict, devices: Sequence[Any], frame: tuple[int, int]
-) -> tuple[Any, setup.Assembly, types.Batch]:
-  """Lowers the step of a config for devices.
+) -> Traced:
+  """Traces the step of a config for devices.
 
   Args:
-    config: of a run; a checkpoint is read only where it gives the sizes.
+    config: of a run, see `initial.resolve`.
     devices: those to compile for.
     frame: (height, width) of padded frames.
-
-  Returns:
-    The lowered step, its assembly, and the shapes of its batch.
 
   Raises:
     UserError: see `setup.of_config` and `abstract_batch`.
   """
-  if config.model.name == initial.FROM_CHECKPOINT:
-    config = initial.resolve(config)
   variant = variants.get_variant(**config.model)
   model = setup.build_model(
     variant,
@@ -197,7 +205,8 @@ def lower(
     devices=devices,
   )
   batch = setup.with_sharding(batch, assembly.batch_sharding)
-  return assembly.step.lower(assembly.state, batch), assembly, batch
+  program = assembly.step.trace(assembly.state, batch)
+  return Traced(program, assembly, batch)
 
 
 def compile_step(
@@ -206,17 +215,18 @@ def compile_step(
   frame: tuple[int, int],
   options: dict[str, Any] | None = None,
 ) -> Report:
-  """Compiles the step of a config for devices, see `lower`.
+  """Compiles the step of a config for devices, see `trace`.
 
   Args:
-    config, devices, frame: of `lower`.
+    config, devices, frame: of `trace`.
     options: of the compiler.
 
   Raises:
-    UserError: see `lower`; or the program needs more memory than a device has.
+    UserError: see `trace`; or the program needs more memory than a device has.
   """
   start = time.perf_counter()
-  lowered, assembly, batch = lower(config, devices, frame)
+  program, assembly, batch = trace(config, devices, frame)
+  lowered = lower(program, assembly.mesh)
   middle = time.perf_counter()
   compiled = compile_lowered(
     lowered,
@@ -239,11 +249,34 @@ def compile_step(
       "batch": _device_bytes(batch),
       "activations": memory.temp_size_in_bytes,
     },
-    flops=(compiled.cost_analysis() or {}).get("flops", 0.0),
+    flops=flops(compiled, program),
     collectives=collectives(compiled.as_text()),
     lower_seconds=middle - start,
     compile_seconds=end - middle,
   )
+
+
+def lower(program: Any, mesh: jax.sharding.Mesh) -> Any:
+  """Lowers a traced program for the devices of its arguments, `mesh`."""
+  if mesh.devices.flat[0].platform != "gpu":
+    return program.lower()
+  # JAX 0.11 and later ask the mesh in use for the card's generation.
+  with jax.set_mesh(mesh):
+    return program.lower()
+
+
+def flops(compiled: Any, program: Any) -> float:
+  """Operations of a device, as the compiler counts them.
+
+  XLA counts none for a GPU; then it is those of matrix products and
+  convolutions alone, of loops all turns, see `operations.count_flops`.
+
+  Args:
+    compiled: a program.
+    program: the same, traced.
+  """
+  counted = (compiled.cost_analysis() or {}).get("flops", 0.0)
+  return counted or float(operations.count_flops(program.jaxpr.jaxpr))
 
 
 def compile_lowered(

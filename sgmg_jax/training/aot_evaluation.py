@@ -17,7 +17,7 @@ from ml_collections import ConfigDict
 from sgmg_jax.checkpoints import expected_shapes
 from sgmg_jax.inference import preprocess, programs
 from sgmg_jax.model import variants
-from sgmg_jax.training import aot, initial, setup
+from sgmg_jax.training import aot, setup
 
 # Most sentences are shorter.
 _TOKENS = 16
@@ -29,7 +29,7 @@ class Program(NamedTuple):
   Attributes:
     memory: bytes by what takes them: "parameters", "inputs", "outputs" and
       "activations", all that is temporary.
-    flops: as the compiler counts them, without those of Pallas kernels.
+    flops: see `aot.flops`, without those of Pallas kernels.
     seconds: to lower and compile it.
   """
 
@@ -51,7 +51,8 @@ def compile_programs(
   """Compiles "encode_video" and "query", of a window of frames and a sentence.
 
   Args:
-    config: of a run: its model, computation and `export.preprocess.window`.
+    config: of a run, see `initial.resolve`: its model, computation and
+      `export.preprocess.window`.
     device: to compile for.
     frame: (height, width) of padded frames.
     options: of the compiler.
@@ -59,8 +60,6 @@ def compile_programs(
   Raises:
     UserError: a program needs more memory than the device has.
   """
-  if config.model.name == initial.FROM_CHECKPOINT:
-    config = initial.resolve(config)
   variant = variants.get_variant(**config.model)
   made = programs.compiled(variant, config.dtype, config.precision)
   mesh = jax.sharding.Mesh(np.array([device]), ("data",))
@@ -73,7 +72,8 @@ def compile_programs(
     """Notes the program; returns the shapes of what it gives."""
     start = time.perf_counter()
     arguments = setup.with_sharding((params, *inputs), here)
-    lowered = getattr(made, name).lower(*arguments)
+    program = getattr(made, name).trace(*arguments)
+    lowered = aot.lower(program, mesh)
     compiled = aot.compile_lowered(
       lowered, options, "export.preprocess.window, or dtype=bfloat16"
     )
@@ -85,7 +85,7 @@ def compile_programs(
         "outputs": memory.output_size_in_bytes,
         "activations": memory.temp_size_in_bytes,
       },
-      flops=(compiled.cost_analysis() or {}).get("flops", 0.0),
+      flops=aot.flops(compiled, program),
       seconds=time.perf_counter() - start,
     )
     return lowered.out_info
@@ -95,7 +95,7 @@ def compile_programs(
   size, count = shape((1, 2), jnp.int32), shape((), jnp.int32)
   tokens = shape((1, _TOKENS), jnp.int32), shape((1, _TOKENS), bool)
   video = compile_one("encode_video", params, clip, size, count)
-  text = made.encode_text.lower(params, *tokens).out_info
+  text = made.encode_text.trace(params, *tokens).out_info
   compile_one("query", params, video, text)
   return results
 

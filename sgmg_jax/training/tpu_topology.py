@@ -62,6 +62,16 @@ class Topology(NamedTuple):
   arrangement: str
 
   @property
+  def options(self) -> dict[str, Any]:
+    """Of the compiler."""
+    return {}
+
+  @property
+  def counted(self) -> str:
+    """What `aot.flops` counts."""
+    return "GFLOP"
+
+  @property
   def chip(self) -> Chip:
     return CHIPS[self.kind]
 

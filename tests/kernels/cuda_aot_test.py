@@ -5,7 +5,6 @@ this.
 """
 
 import functools
-import importlib.util
 
 import jax
 import jax.numpy as jnp
@@ -15,84 +14,25 @@ from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
 from sgmg_jax.kernels import deform_attn
 from sgmg_jax.kernels.deform_attn import arg_specs, pallas_gpu
-
-_PLUGINS = ("jax_cuda12_plugin", "jax_cuda13_plugin")
+from sgmg_jax.training import gpu_topology
 
 pytestmark = [
   pytest.mark.cuda_aot,
   pytest.mark.skipif(
-    not any(map(importlib.util.find_spec, _PLUGINS)),
+    not gpu_topology.installed(),
     reason="needs JAX's CUDA plugin: make test-cuda-aot",
   ),
 ]
 
-# XLA's description of a card, see its GpuTargetConfig protocol buffer.
-_CARD = """
-gpu_device_info {{
-  threads_per_block_limit: 1024
-  threads_per_warp: 32
-  threads_per_core_limit: 2048
-  registers_per_core_limit: 65536
-  registers_per_block_limit: 65536
-  block_dim_limit_x: 2147483647
-  block_dim_limit_y: 65535
-  block_dim_limit_z: 65535
-  shared_memory_per_block: 49152
-  shared_memory_per_block_optin: {shared_per_block}
-  shared_memory_per_core: {shared_per_core}
-  core_count: {cores}
-  fpus_per_core: {fpus}
-  clock_rate_ghz: {clock}
-  l2_cache_size: {l2_cache}
-  memory_bandwidth: {bandwidth}
-  device_memory_size: {memory}
-  cuda_compute_capability {{ major: {major} minor: 0 }}
-}}
-platform_name: "CUDA"
-dnn_version_info {{ major: 9 minor: 8 patch: 0 }}
-device_description_str: "{name}"
-"""
-_CARDS = {
-  "sm_90": dict(
-    name="NVIDIA H200",
-    major=9,
-    shared_per_block=232448,
-    shared_per_core=233472,
-    cores=132,
-    fpus=128,
-    clock=1.98,
-    l2_cache=52428800,
-    bandwidth=4800000000000,
-    memory=150000000000,
-  ),
-  "sm_80": dict(
-    name="NVIDIA A100-SXM4-80GB",
-    major=8,
-    shared_per_block=166912,
-    shared_per_core=167936,
-    cores=108,
-    fpus=64,
-    clock=1.41,
-    l2_cache=41943040,
-    bandwidth=2039000000000,
-    memory=85000000000,
-  ),
-}
 _CALL = "__gpu$xla.gpu.triton"
 
 
-@pytest.fixture(scope="module", params=_CARDS)
+# One of each generation.
+@pytest.fixture(scope="module", params=["h200", "a100", "rtx4090"])
 def mesh(request):
   """One card that is not here."""
-  from jax.experimental import topologies
-
-  topology = topologies.get_topology_desc(
-    platform="cuda",
-    topology_name="",
-    topology="1x1x1",
-    target_config=_CARD.format(**_CARDS[request.param]),
-  )
-  return Mesh(np.array(topology.devices[:1]), ("data",))
+  card = gpu_topology.parse(request.param)
+  return Mesh(np.array(card.devices()), ("data",))
 
 
 @pytest.fixture

@@ -2,6 +2,7 @@
 
 import math
 import pathlib
+from unittest import mock
 
 import jax
 import pytest
@@ -146,7 +147,9 @@ def test_a_step_that_does_not_fit(monkeypatch):
     def compile(self, compiler_options):
       raise jax.errors.JaxRuntimeError("RESOURCE_EXHAUSTED: 36G of 16G\nmore")
 
-  monkeypatch.setattr(aot, "lower", lambda *args: (Lowered(), None, None))
+  traced = aot.Traced(mock.Mock(), mock.Mock(), mock.Mock())
+  monkeypatch.setattr(aot, "trace", lambda *args: traced)
+  monkeypatch.setattr(aot, "lower", lambda *args: Lowered())
   with pytest.raises(UserError, match="not fit .*36G of 16G.: expected a sm"):
     aot.compile_step(_config(), [], (160, 160))
 
