@@ -78,6 +78,8 @@ def _misfit(batch_size: int, used: int, accumulation: int) -> str:
   unit = used * accumulation
   below, above = batch_size // unit * unit, -(-batch_size // unit) * unit
   expected = f"data.batch_size={f'{below} or ' * bool(below)}{above}"
+  if accumulation > 1 and batch_size % used == 0:
+    expected += ", accumulation=1"
   fewer = [n for n in range(1, used) if batch_size % (n * accumulation) == 0]
   if fewer and jax.process_count() == 1:
     expected += f", or {fewer[-1]} of the devices (mesh.data, mesh.fsdp)"

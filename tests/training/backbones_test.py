@@ -27,6 +27,7 @@ def test_trains_all_but_constants(kind, small_checkpoint, miniatures, tmp_path):
       f"--workdir={tmp_path}/run",
       f"--config.init_from={tmp_path / kind}",
       f"--config.data.root={tmp_path}/own",
+      "--config.mesh.data=1",
       "--config.data.buckets=((288,288),)",
       "--config.data.num_frames=1",
       "--config.total_steps=1",

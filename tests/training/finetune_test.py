@@ -25,6 +25,8 @@ def run(small_checkpoint, miniatures, tmp_path_factory):
       f"--workdir={folder}/run",
       f"--config.init_from={folder}/start",
       f"--config.data.root={folder}/own",
+      # Two devices could not share its two clips and take one after the other.
+      "--config.mesh.data=1",
       # One shape, one compilation.
       "--config.data.buckets=((288,288),)",
       "--config.total_steps=4",

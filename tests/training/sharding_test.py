@@ -50,7 +50,9 @@ def test_batches_that_devices_cannot_share():
   assert "6 of the devices" in str(info.value)
   with pytest.raises(UserError, match="2 clips.* 8 devices: .*batch_size=8,"):
     sharding.make_mesh(2, devices=EIGHT)
-  parts = "8 clips.* 8 devices in 2 parts.*batch_size=16, or 4 of"
+  parts = (
+    "8 clips.* 8 devices in 2 parts.*batch_size=16, accumulation=1, or 4 of"
+  )
   with pytest.raises(UserError, match=parts):
     sharding.make_mesh(8, devices=EIGHT, accumulation=2)
 
