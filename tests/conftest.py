@@ -19,6 +19,9 @@ import zlib
 # time here goes into compiling, so programs are optimised little.
 os.environ.setdefault("JAX_PLATFORMS", "cpu")
 os.environ["JAX_DISABLE_MOST_OPTIMIZATIONS"] = "1"
+# Threads of scikit-learn and torch wait in a loop for each other; where all
+# cores are at work, t-SNE of 80 points took 74 s instead of 2.
+os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 # One module of machine code for a program, not 32, and fusions without MLIR
 # (0.10 alone has the choice): half the time of a training step's compilation.
 os.environ["XLA_FLAGS"] = (

@@ -13,27 +13,26 @@ import pytest
 
 pytestmark = pytest.mark.slow
 
-# Without chance: the devices of a mesh draw dropout masks of their own.
-SMALL = [
-  "--config.log_every=1",
-  "--config.model.name=mu",
-  "--config.model.dropout=0.0",
-  "--config.model.text_layers=1",
-  "--config.model.vocab_size=768",
-]
 STEPS = 3
 TRAIN = [
   "train",
   "--config=refshapes:runlocal",
-  *SMALL,
-  f"--config.total_steps={STEPS}",
-  "--config.data.batch_size=8",
-  "--config.data.expressions_per_clip=1",
-  "--config.model.drop_path=0.0",
-  # Few blocks: nearly all the time here goes into compiling.
+  # Few blocks and pixels: compiling takes most of the time here, and programs
+  # are optimised little.
+  "--config.model.name=mu",
   "--config.model.depths=(1,1,1,1)",
   "--config.model.encoder_layers=1",
   "--config.model.decoder_layers=1",
+  "--config.model.text_layers=1",
+  "--config.log_every=1",
+  f"--config.total_steps={STEPS}",
+  "--config.data.batch_size=8",
+  "--config.data.expressions_per_clip=1",
+  "--config.data.num_frames=1",
+  "--config.loader.num_workers=0",
+  # Without chance: the devices of a mesh draw dropout masks of their own.
+  "--config.model.dropout=0.0",
+  "--config.model.drop_path=0.0",
   "--config.auxiliary=()",
   "--config.optimizer.name=adamw",
 ]
@@ -42,7 +41,12 @@ MANY = 50
 PRETRAIN = [
   "pretrain",
   "--config=refshapes_text:runlocal",
-  *SMALL,
+  "--config.log_every=1",
+  "--config.model.name=mu",
+  "--config.model.dropout=0.0",
+  "--config.model.text_layers=1",
+  "--config.model.vocab_size=768",
+  "--config.loader.num_workers=0",
   f"--config.phases=((6,24,{MANY},6e-4),)",
   "--config.checkpoint_every=10",
 ]
@@ -103,14 +107,16 @@ def losses(workdir):
   return [e["total"] for e in entries if "total" in e]
 
 
-def test_processes_give_the_loss_curve_of_one(tmp_path):
+def test_processes_give_the_loss_curve_of_one(small_checkpoint, tmp_path):
+  weights = small_checkpoint(tmp_path / "start")
+  first = [f"--config.{x}={weights}" for x in ("init_from", "tokenizer.source")]
   two = tmp_path / "two"
-  codes, outputs = end(start(TRAIN, two, processes=2, devices=4))
+  codes, outputs = end(start(TRAIN, two, *first, processes=2, devices=4))
   assert codes == [0, 0], outputs
   assert len(losses(two)) == STEPS
   for devices in (8, 1):
     alone = tmp_path / str(devices)
-    codes, output = end(start(TRAIN, alone, devices=devices))
+    codes, output = end(start(TRAIN, alone, *first, devices=devices))
     assert codes == [0], output
     # Sums over devices round otherwise; AdamW enlarges it from step to step.
     np.testing.assert_allclose(losses(two), losses(alone), rtol=2e-3)

@@ -21,6 +21,7 @@ SMALL = (
   "--config.model.decoder_layers=1",
   "--config.model.text_layers=1",
   "--config.data.buckets=((224,224),)",
+  "--config.mesh.data=1",
   "--config.total_steps=2",
   "--config.eval.every=2",
 )
