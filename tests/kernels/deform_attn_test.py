@@ -80,7 +80,7 @@ def test_forward_forms(form):
 @pytest.mark.parametrize("chunk_bytes", [2**12, 2**22])
 @pytest.mark.parametrize("form", [backward.rows, backward.windows])
 def test_backward_forms(form, chunk_bytes, monkeypatch):
-  monkeypatch.setattr(backward, "_CHUNK_BYTES", chunk_bytes)
+  monkeypatch.setattr(backward, "chunk_bytes", lambda: chunk_bytes)
   inputs = suite.random_inputs(131)
   cotangent = suite.random_cotangent(inputs)
   form = functools.partial(form, level_shapes=SHAPES)
