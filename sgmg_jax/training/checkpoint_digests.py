@@ -33,7 +33,7 @@ def write(folder: epath.Path) -> None:
   """Notes the digests of a checkpoint."""
   found = {}
   for item in ITEMS:
-    found |= _of_folder(folder)(folder, item)
+    found |= _digests(folder, item)
   text = json.dumps(found, indent=1, allow_nan=False) + "\n"
   if bucket.is_bucket(folder):
     # An object is there whole or not at all.
@@ -42,8 +42,10 @@ def write(folder: epath.Path) -> None:
     workdir.write_text(folder / FILE, text)
 
 
-def _of_folder(folder: epath.Path):
-  return bucket.digests if bucket.is_bucket(folder) else digests.of_folder
+def _digests(folder: epath.Path, item: str = "") -> dict[str, str]:
+  if bucket.is_bucket(folder):
+    return bucket.digests(folder, item)
+  return digests.of_folder(folder, item)
 
 
 def find_damage(folder: epath.Path) -> list[str] | None:
@@ -58,7 +60,7 @@ def find_damage(folder: epath.Path) -> list[str] | None:
     return [f"{name} is missing" for name in missing] or None
   try:
     expected = json.loads((folder / FILE).read_text())
-    found = _of_folder(folder)(folder)
+    found = _digests(folder)
     return digests.differences(expected, found)
   except (ValueError, AttributeError, OSError) as error:
     if bucket.is_bucket(folder) and isinstance(error, OSError):

@@ -257,7 +257,9 @@ def run(
       mirror.folder if mirror else folder, keep=config.keep_checkpoints
     )
     stack.callback(checkpointer.close)
-    copies = mirror if distributed.is_leader() else None
+    push = lambda *names: None
+    if mirror and distributed.is_leader():
+      push = mirror.push
     if checkpointer.latest_step is None:
       if mirror:
         mirror.refuse_other_checkpoints()
@@ -277,10 +279,9 @@ def run(
     if distributed.is_leader():
       for name, text in files.items():
         workdir_lib.write_text(folder / name, text)
-      if copies and first:
-        copies.pull("metrics.jsonl", evaluations.BEST_FILE)
-      if copies:
-        copies.push(*files, "tokenizer")
+      if mirror and first:
+        mirror.pull("metrics.jsonl", evaluations.BEST_FILE)
+      push(*files, "tokenizer")
       writer = metrics_lib.MetricWriter(folder, resume_step=first)
       stack.callback(writer.close)
     if jax.process_count() > 1:
@@ -328,8 +329,7 @@ def run(
         record(step)
       with clock.saving():
         checkpointer.save(state, position)
-        if copies:
-          copies.push("metrics.jsonl")
+        push("metrics.jsonl")
 
     def save_to_stop(step, position):
       with workdir_lib.naming_refusal(folder):
@@ -345,15 +345,13 @@ def run(
           writer.write_scalars(step, {f"val/{k}": v for k, v in scores.items()})
           writer.write_images(step, evaluate.pictures)
         export(params)
-        if copies and step == last:
-          copies.push("model")
+        if step == last:
+          push("model")
         if best and best.is_beaten(scores):
           export(params, "best")
           best.note(step, scores)
-          if copies:
-            copies.push("best", evaluations.BEST_FILE)
-        if copies:
-          copies.push("metrics.jsonl")
+          push("best", evaluations.BEST_FILE)
+        push("metrics.jsonl")
       distributed.wait_for_others("export")
       return scores
 

@@ -89,6 +89,17 @@ def test_backward_forms(form, chunk_bytes, monkeypatch):
     suite.close(gradient, exact, 1e-5)
 
 
+@pytest.mark.parametrize(
+  "text, kib", [("512K\n", 512), ("0K\n", 1024), ("", 1024), (None, 1024)]
+)
+def test_chunks_fill_the_cache(text, kib, monkeypatch, tmp_path):
+  file = tmp_path / "size"
+  if text is not None:
+    file.write_text(text)
+  monkeypatch.setattr(backward, "_CACHE", file)
+  assert backward.chunk_bytes.__wrapped__() == 1024 * kib
+
+
 @pytest.mark.parametrize("queries", [5, 70])
 @pytest.mark.parametrize("platform", ["cpu", "cuda", "tpu"])
 def test_form_of_each_platform(platform, queries):

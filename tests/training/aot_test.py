@@ -60,18 +60,6 @@ def _config(spec="refer_ytvos.py:runlocal"):
   return train.load_config(str(CONFIGS / spec))
 
 
-def _config_of_few_blocks():
-  config = _config()
-  with config.unlocked():
-    config.model.update(
-      depths=(1, 1, 1, 1),
-      encoder_layers=1,
-      decoder_layers=1,
-      text_layers=1,
-    )
-  return config
-
-
 def test_batches_have_the_shapes_of_the_data():
   config = _config("a2d.py:runlocal")
   batch = aot.abstract_batch(config, _variant(config), (160, 224))
@@ -96,8 +84,8 @@ def _variant(config):
 
 
 @pytest.mark.slow
-def test_the_step_of_a_config_for_two_devices():
-  config = _config_of_few_blocks()
+def test_the_step_of_a_config_for_two_devices(few_blocks):
+  config = few_blocks
   config.mesh.data, config.mesh.fsdp = 1, 2
   report = aot.compile_step(config, jax.devices(), (160, 160))
   memory = report.memory
@@ -122,8 +110,8 @@ def test_the_step_of_a_config_for_two_devices():
 
 
 @pytest.mark.slow
-def test_the_programs_of_an_evaluation():
-  config = _config_of_few_blocks()
+def test_the_programs_of_an_evaluation(few_blocks):
+  config = few_blocks
   config.export.preprocess.window = 3
   results = aot_evaluation.compile_programs(
     config, jax.devices()[0], (144, 160)

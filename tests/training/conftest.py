@@ -3,9 +3,24 @@
 import jax
 import pytest
 
+from sgmg_jax.cli import train
 from sgmg_jax.training import setup, sharding
 from sgmg_jax.training import state as state_lib
 from sgmg_jax.training import step as step_lib
+
+
+@pytest.fixture
+def few_blocks():
+  """The smoke config of `refer_ytvos` with few blocks: it compiles faster."""
+  config = train.load_config("refer_ytvos:runlocal")
+  with config.unlocked():
+    config.model.update(
+      depths=(1, 1, 1, 1),
+      encoder_layers=1,
+      decoder_layers=1,
+      text_layers=1,
+    )
+  return config
 
 
 @pytest.fixture(scope="session")

@@ -1,16 +1,13 @@
 """GPUs that are not here: their names, and a step compiled for two of them."""
 
 import importlib.util
-import pathlib
 
 import pytest
 
 from sgmg_jax.cli import compile as compile_cli
-from sgmg_jax.cli import main, train
+from sgmg_jax.cli import main
 from sgmg_jax.errors import UserError
 from sgmg_jax.training import aot, gpu_topology
-
-CONFIGS = pathlib.Path(__file__).parents[2] / "configs"
 
 
 @pytest.fixture(autouse=True)
@@ -62,18 +59,10 @@ def test_commands_that_compile_nothing(topology, message, monkeypatch, capsys):
   not gpu_topology.installed(),
   reason="needs JAX's CUDA plugin: make test-cuda-aot",
 )
-def test_the_step_of_a_config_for_two_cards():
-  config = train.load_config(str(CONFIGS / "refer_ytvos.py:runlocal"))
-  with config.unlocked():
-    config.model.update(
-      depths=(1, 1, 1, 1),
-      encoder_layers=1,
-      decoder_layers=1,
-      text_layers=1,
-    )
+def test_the_step_of_a_config_for_two_cards(few_blocks):
   topology = gpu_topology.parse("rtx4090:2")
   report = aot.compile_step(
-    config, topology.devices(), (160, 160), topology.options
+    few_blocks, topology.devices(), (160, 160), topology.options
   )
   assert report.mesh == {"data": 2, "fsdp": 1}
   assert report.memory["activations"] > 1e7

@@ -68,8 +68,6 @@ def _config(**changes):
     )
   )
   config.schedule.drop_steps = (3,)
-  # Muon's products would be a third of the program; video_test has them.
-  config.optimizer.name = "adamw"
   config.update(changes)
   return config
 

@@ -13,25 +13,28 @@ import pytest
 
 pytestmark = pytest.mark.slow
 
+# Without chance: the devices of a mesh draw dropout masks of their own.
+SMALL = [
+  "--config.log_every=1",
+  "--config.model.name=mu",
+  "--config.model.dropout=0.0",
+  "--config.model.text_layers=1",
+]
 STEPS = 3
 TRAIN = [
   "train",
   "--config=refshapes:runlocal",
+  *SMALL,
   # Few blocks and pixels: compiling takes most of the time here, and programs
   # are optimised little.
-  "--config.model.name=mu",
   "--config.model.depths=(1,1,1,1)",
   "--config.model.encoder_layers=1",
   "--config.model.decoder_layers=1",
-  "--config.model.text_layers=1",
-  "--config.log_every=1",
   f"--config.total_steps={STEPS}",
   "--config.data.batch_size=8",
   "--config.data.expressions_per_clip=1",
   "--config.data.num_frames=1",
   "--config.loader.num_workers=0",
-  # Without chance: the devices of a mesh draw dropout masks of their own.
-  "--config.model.dropout=0.0",
   "--config.model.drop_path=0.0",
   "--config.auxiliary=()",
   "--config.optimizer.name=adamw",
@@ -41,12 +44,8 @@ MANY = 50
 PRETRAIN = [
   "pretrain",
   "--config=refshapes_text:runlocal",
-  "--config.log_every=1",
-  "--config.model.name=mu",
-  "--config.model.dropout=0.0",
-  "--config.model.text_layers=1",
+  *SMALL,
   "--config.model.vocab_size=768",
-  "--config.loader.num_workers=0",
   f"--config.phases=((6,24,{MANY},6e-4),)",
   "--config.checkpoint_every=10",
 ]

@@ -91,12 +91,13 @@ def _per_head(cotangent, num_heads):
 @functools.cache
 def chunk_bytes() -> int:
   """Gathered rows of one chunk of queries: as many as the second-level cache
-  holds, with half or twice as many the pass takes a tenth to a quarter longer.
-  Gradients do not depend on it."""
+  holds, or 1 MiB where nobody knows. With half or twice as many the pass takes
+  a tenth to a quarter longer; gradients do not depend on it."""
   try:
-    return 1024 * int(_CACHE.read_text().strip().removesuffix("K"))
+    found = int(_CACHE.read_text().strip().removesuffix("K"))
   except (OSError, ValueError):
-    return 2**20
+    found = 0
+  return 1024 * found or 2**20
 
 
 def windows(values, locations, weights, cotangent, level_shapes):
