@@ -18,6 +18,7 @@ from sgmg_jax.model import (
   deformable_attention,
   dropout,
   layers,
+  rowwise,
   variants,
   vision_language_fusion,
 )
@@ -44,24 +45,48 @@ class _Layer(nn.Module):
   def drop(self, x, train):
     return dropout.Dropout(self.dropout)(x, train=train)
 
+  def mask(self, x, features, train):
+    """The mask of `features` for each row of x in training, or None."""
+    if not train or not self.dropout:
+      return None
+    shape = (x.size // x.shape[-1], features)
+    return dropout.make_mask(self.make_rng("dropout"), shape, self.dropout)
+
   def attention(self, name):
     return deformable_attention.DeformableAttention(
       self.num_heads, self.num_points, name=name, **self.types
     )
 
-  def ffn(self, x, train):
+  def norm_and_ffn(self, x, y, norm, train):
+    """The sum of x and y normed, then the feed-forward net added.
+
+    Args:
+      x, y: float[F, Q, C], what attended and what it got.
+      norm: name of the norm.
+      train: drop out.
+    """
     c = x.shape[-1]
     affine = functools.partial(
       layers.Affine, kernel_init=layers.xavier_uniform, **self.types
     )
-    linear1 = affine(c, self.ffn_dim, name="linear1")()
-    linear2 = affine(self.ffn_dim, c, name="linear2")()
-    mask = None
-    if train and self.dropout:
-      shape = (x.size // c, self.ffn_dim)
-      key = self.make_rng("dropout")
-      mask = dropout.make_mask(key, shape, self.dropout)
-    return layers.feed_forward(x, linear1, linear2, nn.relu, mask)
+    params = (
+      layers.NormWeights(self.param_dtype, name=norm)(c),
+      affine(c, self.ffn_dim, name="linear1")(),
+      affine(self.ffn_dim, c, name="linear2")(),
+    )
+    masks = [self.mask(x, n, train) for n in (c, self.ffn_dim, c)]
+    return rowwise.apply(_norm_and_ffn, params, (x, y), masks)
+
+
+def _norm_and_ffn(params, inputs, masks, in_chunk):
+  norm, linear1, linear2 = params
+  x, y = inputs
+  drop = lambda x, mask: x if mask is None else mask.apply(x)
+  x = x + drop(y, masks[0])
+  dtype = linear1[0].dtype
+  x = layers.layer_norm(norm, x, in_chunk=in_chunk, dtype=dtype)
+  y = layers.feed_forward(x, linear1, linear2, nn.relu, masks[1])
+  return x + drop(y, masks[2])
 
 
 class EncoderLayer(_Layer):
@@ -70,8 +95,7 @@ class EncoderLayer(_Layer):
   @nn.compact
   def __call__(self, x, positions, references, valid, shapes, train=False):
     y = self.attention("self_attn")(x + positions, references, x, valid, shapes)
-    x = self.norm("norm1", x + self.drop(y, train))
-    return self.norm("norm2", x + self.drop(self.ffn(x, train), train))
+    return self.norm("norm2", self.norm_and_ffn(x, y, "norm1", train))
 
 
 class DecoderLayer(_Layer):
@@ -90,8 +114,7 @@ class DecoderLayer(_Layer):
     y = self.attention("cross_attn")(
       x + query_pos, references, memory, valid, shapes
     )
-    x = self.norm("norm1", x + self.drop(y, train))
-    return self.norm("norm3", x + self.drop(self.ffn(x, train), train))
+    return self.norm("norm3", self.norm_and_ffn(x, y, "norm1", train))
 
 
 def valid_ratios(level_valid) -> jax.Array:

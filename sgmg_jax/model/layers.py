@@ -7,6 +7,7 @@ rule.
 
 from __future__ import annotations
 
+import dataclasses
 import functools
 import math
 from collections.abc import Callable
@@ -18,9 +19,7 @@ import numpy as np
 from flax import linen as nn
 
 from sgmg_jax import platforms
-
-# Most rows of a feed-forward network that one step on a CPU takes.
-_CACHED_ROWS = 2048
+from sgmg_jax.model import rowwise
 
 Initializer = Callable[..., jax.Array]
 
@@ -59,11 +58,6 @@ Dense = functools.partial(
   nn.Dense, dot_general=_product, kernel_init=torch_kernel_init
 )
 # Variances in two passes: E[x^2] - E[x]^2 loses digits where the mean is large.
-# Its gradient computes it again: as JAX derives it, training would keep four
-# arrays of each, a third of all that it keeps.
-LayerNorm = functools.partial(
-  nn.remat(nn.LayerNorm), epsilon=1e-5, use_fast_variance=False
-)
 GroupNorm = functools.partial(
   nn.GroupNorm, num_groups=32, epsilon=1e-5, use_fast_variance=False
 )
@@ -118,97 +112,79 @@ class Affine(nn.Module):
     return kernel.astype(self.dtype), bias.astype(self.dtype)
 
 
-def feed_forward(x, first, second, activation, mask=None):
-  """second(mask(activation(first(x)))) over the last axis.
+class NormWeights(nn.Module):
+  """Holds the scale and bias of a `layer_norm` for a fused computation."""
+
+  param_dtype: Any = jnp.float32
+
+  @nn.compact
+  def __call__(self, features):
+    make = lambda name, init: self.param(
+      name, init, (features,), self.param_dtype
+    )
+    return {
+      "scale": make("scale", nn.initializers.ones),
+      "bias": make("bias", nn.initializers.zeros),
+    }
+
+
+def layer_norm(params, x, *, in_chunk, epsilon=1e-5, dtype=jnp.float32):
+  """Norm over the last axis of x float[R, C].
 
   Args:
-    x: float[..., C].
+    params: of `NormWeights`.
+    x: float[R, C].
+    in_chunk: see `rowwise.apply`. Else its gradient computes it again: as JAX
+      derives it, training would keep four arrays of each, a third of all that
+      it keeps.
+    epsilon: added to the variance.
+    dtype: of the result; means and variances are float32.
+  """
+  norm = nn.LayerNorm if in_chunk else nn.remat(nn.LayerNorm)
+  norm = norm(epsilon, dtype, use_fast_variance=False, parent=None)
+  return norm.apply({"params": params}, x)
+
+
+class LayerNorm(NormWeights):
+  """`layer_norm` of float[..., C]."""
+
+  epsilon: float = 1e-5
+  dtype: Any = jnp.float32
+
+  @nn.compact
+  def __call__(self, x):
+    function = _Norm(self.epsilon, jnp.dtype(self.dtype))
+    return rowwise.apply(function, super().__call__(x.shape[-1]), x)
+
+
+@dataclasses.dataclass(frozen=True)
+class _Norm:
+  epsilon: float
+  dtype: jnp.dtype
+
+  def __call__(self, params, x, masks, in_chunk):
+    del masks
+    return layer_norm(
+      params, x, in_chunk=in_chunk, epsilon=self.epsilon, dtype=self.dtype
+    )
+
+
+def feed_forward(x, first, second, activation, mask=None):
+  """second(mask(activation(first(x)))).
+
+  Args:
+    x: float[R, C].
     first, second: (kernel, bias) pairs.
-    activation: elementwise function; a global one, or its programs multiply.
+    activation: elementwise function.
     mask: `dropout.Mask` of the hidden layer in training, or None.
 
   Returns:
-    float[..., C'].
+    float[R, C'].
   """
-  rows = x.reshape(-1, x.shape[-1])
-  args = rows, first, second, mask
-  whole = functools.partial(_feed_forward, activation)
-  if rows.shape[0] < 2 * _CACHED_ROWS:
-    out = whole(*args)
-  else:
-    in_chunks = functools.partial(_feed_forward_in_chunks, activation)
-    out = platforms.dependent(*args, cpu=in_chunks, default=whole)
-  return out.reshape(*x.shape[:-1], -1)
-
-
-def _feed_forward(activation, rows, first, second, mask):
-  hidden = activation(rows @ first[0] + first[1])
+  hidden = activation(x @ first[0] + first[1])
   if mask is not None:
     hidden = mask.apply(hidden)
   return hidden @ second[0] + second[1]
-
-
-@functools.partial(jax.custom_vjp, nondiff_argnums=(0,))
-def _feed_forward_in_chunks(activation, rows, first, second, mask):
-  """`_feed_forward` of some rows after others, whose hidden layer stays in
-  cache. The gradient computes it again: several arrays of its size, four or
-  eight times as wide as the rows, are most of what a training would keep."""
-  step = lambda chunk: _feed_forward(
-    activation, chunk[0], first, second, _with_rows(mask, chunk[1])
-  )
-  out = jax.lax.map(step, (_chunks(rows), _mask_chunks(mask)))
-  return _rows(out, len(rows))
-
-
-def _in_chunks_forward(activation, *args):
-  return _feed_forward_in_chunks(activation, *args), args
-
-
-def _in_chunks_backward(activation, args, d_out):
-  rows, first, second, mask = args
-
-  def step(sums, chunk):
-    rows, d_out, bits = chunk
-    function = lambda *args: _feed_forward(
-      activation, *args, _with_rows(mask, bits)
-    )
-    _, backward = jax.vjp(function, rows, first, second)
-    d_rows, *grads = backward(d_out)
-    return jax.tree.map(jnp.add, sums, tuple(grads)), d_rows
-
-  zeros = jax.tree.map(
-    lambda x: jnp.zeros(x.shape, jnp.promote_types(x.dtype, jnp.float32)),
-    (first, second),
-  )
-  chunks = _chunks(rows), _chunks(d_out), _mask_chunks(mask)
-  grads, d_rows = jax.lax.scan(step, zeros, chunks)
-  cast = lambda d, x: d.astype(x.dtype)
-  grads = jax.tree.map(cast, grads, (first, second))
-  return _rows(d_rows, len(rows)), *grads, None
-
-
-_feed_forward_in_chunks.defvjp(_in_chunks_forward, _in_chunks_backward)
-
-
-def _chunks(x):
-  """[R, ...] -> [N, R / N, ...], with zeros at the end if need be."""
-  fewest = -(-len(x) // _CACHED_ROWS)
-  counts = (n for n in range(fewest, 2 * fewest) if len(x) % n == 0)
-  count = next(counts, fewest)
-  x = jnp.pad(x, [(0, -len(x) % count), *[(0, 0)] * (x.ndim - 1)])
-  return x.reshape(count, -1, *x.shape[1:])
-
-
-def _rows(chunks, count):
-  return chunks.reshape(-1, *chunks.shape[2:])[:count]
-
-
-def _mask_chunks(mask):
-  return None if mask is None else _chunks(mask.rows)
-
-
-def _with_rows(mask, rows):
-  return None if mask is None else mask.replace(rows=rows)
 
 
 def frame_by_frame(function, *args):

@@ -15,7 +15,7 @@ import jax.numpy as jnp
 import numpy as np
 from flax import linen as nn
 
-from sgmg_jax.model import layers, window_attention
+from sgmg_jax.model import layers, rowwise, window_attention
 from sgmg_jax.model import remat as remat_lib
 from sgmg_jax.model.window_attention import WINDOW, Window
 
@@ -86,10 +86,8 @@ class Block(nn.Module):
       ),
       train,
     )
-    return x + self._drop(
-      SwinMlp(name="mlp", **types)(layers.LayerNorm(name="norm2", **types)(x)),
-      train,
-    )
+    norm = layers.NormWeights(self.param_dtype, name="norm2")(x.shape[-1])
+    return x + self._drop(SwinMlp(name="mlp", **types)(x, norm), train)
 
   def _attention(self, x, num_frames, types):
     size = x.shape[1:4]
@@ -137,13 +135,14 @@ class Block(nn.Module):
 
 
 class SwinMlp(nn.Module):
-  """fc1, exact GELU, fc2, with 4 times the channels in between."""
+  """Norm, fc1, exact GELU, fc2, with 4 times the channels in between."""
 
   dtype: Any = jnp.float32
   param_dtype: Any = jnp.float32
 
   @nn.compact
-  def __call__(self, x):
+  def __call__(self, x, norm):
+    """x float[..., C]; norm: parameters of `layers.NormWeights`."""
     c = x.shape[-1]
     affine = functools.partial(
       layers.Affine,
@@ -152,7 +151,15 @@ class SwinMlp(nn.Module):
       param_dtype=self.param_dtype,
     )
     fc1, fc2 = affine(c, 4 * c, name="fc1")(), affine(4 * c, c, name="fc2")()
-    return layers.feed_forward(x, fc1, fc2, _gelu)
+    return rowwise.apply(_norm_and_mlp, (norm, fc1, fc2), x)
+
+
+def _norm_and_mlp(params, x, masks, in_chunk):
+  del masks
+  norm, fc1, fc2 = params
+  dtype = fc1[0].dtype
+  x = layers.layer_norm(norm, x, in_chunk=in_chunk, dtype=dtype)
+  return layers.feed_forward(x, fc1, fc2, _gelu)
 
 
 class PatchMerging(nn.Module):

@@ -11,6 +11,7 @@ import pytest
 from sgmg_jax.model import (
   dropout,
   layers,
+  rowwise,
   sgmg,
   text_encoder,
   variants,
@@ -234,14 +235,18 @@ def test_chunked_feed_forward_is_the_whole(monkeypatch):
   second = (make(16, 8), make(8))
   mask = dropout.make_mask(jax.random.key(0), (35, 16), 0.2)
 
+  def function(params, x, mask, in_chunk):
+    del in_chunk
+    return layers.feed_forward(x, *params, jax.nn.relu, mask)
+
   def loss(x, first, second):
-    y = layers.feed_forward(x, first, second, jax.nn.relu, mask)
+    y = rowwise.apply(function, (first, second), x, mask)
     return jnp.sum(jnp.square(y)), y
 
   gradient = jax.value_and_grad(loss, (0, 1, 2), has_aux=True)
   expected = gradient(x, first, second)
   # 12 chunks of 3 rows, one of them filled up.
-  monkeypatch.setattr(layers, "_CACHED_ROWS", 3)
+  monkeypatch.setattr(rowwise, "_CACHED_ROWS", 3)
   chunked = gradient(x, first, second)
   for a, b in zip(*map(jax.tree.leaves, (chunked, expected)), strict=True):
     np.testing.assert_allclose(a, b, rtol=1e-4, atol=1e-4)
