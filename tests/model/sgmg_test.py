@@ -9,9 +9,6 @@ import numpy as np
 import pytest
 
 from sgmg_jax.model import (
-  dropout,
-  layers,
-  rowwise,
   sgmg,
   text_encoder,
   variants,
@@ -226,27 +223,3 @@ def test_relative_position_index_by_hand():
   assert index[1, 0] - index[0, 0] == 1
   assert index[7, 0] - index[0, 0] == 13
   assert index[49, 0] - index[0, 0] == 169
-
-
-def test_chunked_feed_forward_is_the_whole(monkeypatch):
-  random = np.random.RandomState(0)
-  make = lambda *shape: jnp.asarray(random.standard_normal(shape), jnp.float32)
-  x, first = make(5, 7, 8), (make(8, 16), make(16))
-  second = (make(16, 8), make(8))
-  mask = dropout.make_mask(jax.random.key(0), (35, 16), 0.2)
-
-  def function(params, x, mask, in_chunk):
-    del in_chunk
-    return layers.feed_forward(x, *params, jax.nn.relu, mask)
-
-  def loss(x, first, second):
-    y = rowwise.apply(function, (first, second), x, mask)
-    return jnp.sum(jnp.square(y)), y
-
-  gradient = jax.value_and_grad(loss, (0, 1, 2), has_aux=True)
-  expected = gradient(x, first, second)
-  # 12 chunks of 3 rows, one of them filled up.
-  monkeypatch.setattr(rowwise, "_CACHED_ROWS", 3)
-  chunked = gradient(x, first, second)
-  for a, b in zip(*map(jax.tree.leaves, (chunked, expected)), strict=True):
-    np.testing.assert_allclose(a, b, rtol=1e-4, atol=1e-4)
