@@ -81,12 +81,11 @@ class _Layer(nn.Module):
 def _norm_and_ffn(params, inputs, masks, in_chunk):
   norm, linear1, linear2 = params
   x, y = inputs
-  drop = lambda x, mask: x if mask is None else mask.apply(x)
-  x = x + drop(y, masks[0])
+  x = x + dropout.drop(y, masks[0])
   dtype = linear1[0].dtype
   x = layers.layer_norm(norm, x, in_chunk=in_chunk, dtype=dtype)
   y = layers.feed_forward(x, linear1, linear2, nn.relu, masks[1])
-  return x + drop(y, masks[2])
+  return x + dropout.drop(y, masks[2])
 
 
 class EncoderLayer(_Layer):

@@ -51,6 +51,11 @@ def make_mask(key: Array, shape: tuple[int, int], rate: float) -> Mask:
   return Mask(rows, columns, rate)
 
 
+def drop(x: Array, mask: Mask | None) -> Array:
+  """x float[R, C] without what a mask drops; all of it without a mask."""
+  return x if mask is None else mask.apply(x)
+
+
 def _mix(x):
   """The finaliser of MurmurHash3 (Appleby, 2011): every bit of x changes
   every bit of the result with a probability of one half."""

@@ -19,7 +19,7 @@ import numpy as np
 from flax import linen as nn
 
 from sgmg_jax import platforms
-from sgmg_jax.model import rowwise
+from sgmg_jax.model import dropout, rowwise
 
 Initializer = Callable[..., jax.Array]
 
@@ -57,7 +57,8 @@ def _product(x, kernel, dimension_numbers, precision=None):
 Dense = functools.partial(
   nn.Dense, dot_general=_product, kernel_init=torch_kernel_init
 )
-# Variances in two passes: E[x^2] - E[x]^2 loses digits where the mean is large.
+# Variances in two passes, as in `layer_norm`: E[x^2] - E[x]^2 loses digits
+# where the mean is large.
 GroupNorm = functools.partial(
   nn.GroupNorm, num_groups=32, epsilon=1e-5, use_fast_variance=False
 )
@@ -181,9 +182,7 @@ def feed_forward(x, first, second, activation, mask=None):
   Returns:
     float[R, C'].
   """
-  hidden = activation(x @ first[0] + first[1])
-  if mask is not None:
-    hidden = mask.apply(hidden)
+  hidden = dropout.drop(activation(x @ first[0] + first[1]), mask)
   return hidden @ second[0] + second[1]
 
 

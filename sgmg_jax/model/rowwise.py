@@ -16,6 +16,7 @@ import jax
 import jax.numpy as jnp
 
 from sgmg_jax import platforms
+from sgmg_jax.model import dropout
 
 # Most rows that one step on a CPU takes.
 _CACHED_ROWS = 2048
@@ -107,7 +108,7 @@ def _rows(chunks, inputs):
 
 
 def _is_mask(x):
-  return hasattr(x, "rows")
+  return isinstance(x, dropout.Mask)
 
 
 def _mask_rows(masks):
